@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <dray/builder/builder.hpp>
+#include <dray/core/progress.hpp>
+#include <dray/store/store.hpp>
+
+// The façade that all front ends (CLI now; API, compose, kube, CRI later) stand on. It wires runtime, network, registry-client and builder
+// together; it prints nothing and reads no flags.
+
+namespace dray::engine {
+
+/// Where state lives and what /etc/dray/daemon.json (docker's keys, plus "trust-host-ca") says.
+struct Configuration {
+  std::string root = "/var/lib/dray";
+  std::string state = "/run/dray";
+  std::vector<std::string> insecure_registries;
+  bool trust_host_ca = false;
+};
+/// Reads the configuration file (absent = defaults). An unknown key or wrong type is invalid_argument with the key's name.
+Result<Configuration> load_configuration(const std::string& path);
+
+/// Opened store and configuration, shared by the functions of this part. Cheap to open (about 1 ms).
+struct Context {
+  Configuration configuration;
+  std::shared_ptr<store::Store> store;
+};
+Result<Context> open(Configuration configuration);
+
+}  // namespace dray::engine

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <dray/engine/engine.hpp>
+
+namespace dray::engine {
+
+/// A row of `images`: one a reference (or one "<none>" for an untagged image).
+struct ImageSummary {
+  std::string repository, tag;  ///< "<none>" where absent
+  Digest id, manifest;
+  std::string created_at;       ///< of the config, RFC 3339
+  std::uint64_t size = 0;       ///< unpacked bytes
+};
+Result<std::vector<ImageSummary>> list_images(Context& context);
+
+/// Docker's `image inspect` object as JSON text.
+Result<std::string> inspect_image(Context& context, const std::string& name);
+
+struct HistoryRow {
+  std::string id;  ///< image ID on the top row, "<missing>" below
+  std::string created, created_by, comment;
+  std::uint64_t size = 0;
+};
+Result<std::vector<HistoryRow>> image_history(Context& context, const std::string& name);
+
+Result<void> tag_image(Context& context, const std::string& source, const std::string& target);
+
+/// `rmi`: one line a thing done, as Docker prints it ("Untagged: …", "Deleted: sha256:…"). in_use if a container uses it (force
+/// only overrides for stopped containers and several tags).
+Result<std::vector<std::string>> remove_image(Context& context, const std::string& name, bool force);
+
+struct PullSummary {
+  std::string reference;  ///< canonical
+  Digest digest, image_id;
+  bool up_to_date = false;
+};
+/// Runs dray-registry (the helper executable beside dray), which links the registry client, and relays its progress.
+Result<PullSummary> pull_image(Context& context, const std::string& name, const image::Platform& platform,
+                               ProgressSink& progress, const CancelToken& cancel);
+Result<image::Descriptor> push_image(Context& context, const std::string& name, ProgressSink& progress,
+                                     const CancelToken& cancel);
+
+/// `image bootstrap`: a base image through mmdebstrap from Debian's signed packages.
+struct BootstrapRequest {
+  std::string reference;              ///< "debian:bookworm"; the tag is the suite unless `suite` is given
+  std::string suite;
+  std::string variant = "minbase";
+  std::string mirror;                 ///< "" = the host's sources, else mmdebstrap's default
+  std::vector<std::string> include;
+};
+Result<Digest> bootstrap_image(Context& context, const BootstrapRequest& request, ProgressSink& progress,
+                               const CancelToken& cancel);
+
+struct BuildOptions {
+  bool trust_host_ca = false;
+};
+/// builder::build with the runtime as executor and the store/registry as image source.
+Result<builder::BuildResult> build_image(Context& context, const builder::BuildRequest& request, const BuildOptions& options,
+                                         ProgressSink& progress, const CancelToken& cancel);
+
+struct PruneReport {
+  std::vector<std::string> containers, images;
+  std::uint64_t bytes = 0;
+};
+enum class PruneImages { dangling, all };
+/// `system prune`: stopped containers, untagged (or all unused) images, build cache, leftovers of killed processes.
+Result<PruneReport> prune(Context& context, PruneImages which);
+
+}  // namespace dray::engine

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <dray/core/fd.hpp>
+#include <dray/core/process.hpp>
+#include <dray/core/result.hpp>
+#include <dray/runtime/spec.hpp>
+
+namespace dray::runtime {
+
+/// Descriptors that become 0, 1, 2 of the process (ignored with process.terminal: a fresh pty is made inside the container).
+struct Stdio {
+  FdRef in, out, err;
+};
+
+struct LaunchRequest {
+  const Spec* spec = nullptr;
+  /// Detached mount that becomes the root (store::open_mount). Consumed: it is attached in the container's namespace.
+  FdRef rootfs;
+  Stdio stdio;
+  /// Runs in the parent once the network namespace exists, while the child makes its mounts; the process is exec'ed only after it
+  /// succeeded. May be empty.
+  std::function<Result<void>(FdRef netns)> configure_network;
+  bool use_init = false;        ///< --init: dray-init becomes PID 1 and reaps
+};
+
+/// A container's first process, started. Owned by the caller, who is its parent and must reap it (waitid on pidfd).
+struct Launched {
+  pid_t pid = -1;
+  FileDescriptor pidfd;
+  FileDescriptor console;  ///< pty master with process.terminal
+};
+
+/// clone3 into new namespaces and the cgroup, mounts, pivot_root, capabilities, seccomp, exec. All of it or an error that
+/// names the step ("mounting proc at \"/proc\": ..."), with nothing left. Errors of exec itself: command_not_found, not_executable with
+/// Docker's wording. Must be called from a single-threaded or fork-safe process. Implements runtime-spec create + start.
+Result<Launched> launch(const LaunchRequest& request);
+
+/// Starts a further process in the running container whose first process is `pid` (nsenter: namespaces, root, cgroup).
+struct ExecRequest {
+  pid_t pid = -1;
+  Process process;
+  std::optional<Seccomp> seccomp;
+  std::string cgroups_path;
+  Stdio stdio;
+};
+Result<Launched> exec(const ExecRequest& request);
+
+// -- cgroups: v1 hierarchies or v2, whatever is mounted --------------------------------------------------------------
+
+/// Kills everything in the cgroup (cgroup.kill, else freeze and SIGKILL), waits up to 10 s for it to be empty, removes it.
+/// Absent = success.
+Result<void> destroy_cgroup(const std::string& cgroups_path);
+/// True if the kernel's OOM killer struck in it.
+bool oom_killed(const std::string& cgroups_path);
+Result<std::vector<pid_t>> cgroup_processes(const std::string& cgroups_path);
+/// Starts, in a thread, what makes the first cgroup v1 attach after an idle time slow (10 ms, an RCU grace period), so that it
+/// overlaps with other work. Call as early as possible. No-op on v2.
+void warm_up_cgroups();
+
+}  // namespace dray::runtime

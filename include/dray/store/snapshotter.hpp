@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <dray/core/digest.hpp>
+#include <dray/core/fd.hpp>
+#include <dray/core/progress.hpp>
+#include <dray/core/stream.hpp>
+#include <dray/store/database.hpp>
+
+namespace dray::store {
+
+/// What to mount to see a stack of layers: how, never where the layers are (the next driver may have no directories).
+/// open_mount() turns it into a detached mount: no path, no entry in any mount table, gone when the descriptor closes —
+/// so a killed process leaves no mount behind. The runtime attaches it in the container's mount namespace.
+struct MountRecipe {
+  std::vector<std::string> lower;  ///< topmost first; private to the store
+  std::string upper, work;         ///< empty = read-only view
+  bool is_volatile = false;        ///< overlay's "volatile": no sync on unmount (build steps)
+};
+
+/// fsopen/fsconfig/fsmount; on kernels whose overlay lacks `lowerdir+` (< 6.5) through mount(2) in a private mount namespace
+/// and open_tree(OPEN_TREE_CLONE). The descriptor can be used as a root for rooted_path.hpp and given to runtime::launch.
+Result<FileDescriptor> open_mount(const MountRecipe& recipe);
+
+/// What unpack() found out about a layer.
+struct UnpackedLayer {
+  DiffId diff_id;
+  std::uint64_t size = 0;  ///< bytes of file content
+};
+
+/// Overlay snapshotter: root/snapshots/<n>/fs, one directory a layer, keyed by diffID; root/snapshots/<n>/{upper,work} for
+/// an active snapshot (a container's or build step's writable layer). A directory gets its row in the database only when
+/// complete and verified; a directory without a row is garbage. Thread-safe, process-safe.
+class Snapshotter {
+ public:
+  static Result<std::shared_ptr<Snapshotter>> open(const std::string& directory, std::shared_ptr<Database> db);
+  ~Snapshotter();
+
+  bool contains(const DiffId& diff_id) const;
+
+  /// Extracts a layer (any compression) into its own directory while `blob` is read; verifies `expected` before it gets
+  /// its name (corrupt otherwise, nothing left). Whiteouts become overlay's form. Hostile entries (.., absolute, through
+  /// symlinks, hard links outside) are refused with their names. Already present = blob is drained and true success.
+  Result<UnpackedLayer> unpack(ByteSource& blob, const DiffId& expected);
+
+  /// A new writable snapshot on the stack `layers` (bottom first). Returns its id.
+  Result<std::string> prepare(const std::vector<DiffId>& layers);
+  /// The recipe of an active snapshot / of a read-only view of a stack.
+  Result<MountRecipe> mount_recipe(const std::string& id, bool is_volatile = false) const;
+  Result<MountRecipe> view(const std::vector<DiffId>& layers) const;
+  /// Removes an active snapshot; absent = success. In-flight mounts of it must be gone.
+  Result<void> remove(const std::string& id);
+
+  /// Writes the changes of active snapshot `id` as a deterministic layer tar (sorted, whiteouts in OCI form;
+  /// timestamps kept as they are) to `sink`. `empty` is set when nothing changed.
+  struct DiffSummary {
+    bool empty = true;
+    std::uint64_t files = 0, bytes = 0;
+  };
+  Result<DiffSummary> write_diff(const std::string& id, ByteSink& sink, const CancelToken& cancel) const;
+  /// Turns active snapshot `id` into the layer `diff_id` (the digest of what write_diff wrote). If that layer exists
+  /// already, the active one is dropped.
+  Result<void> commit(const std::string& id, const DiffId& diff_id);
+
+  /// Bytes on disk of a layer.
+  Result<std::uint64_t> layer_size(const DiffId& diff_id) const;
+  Result<void> remove_layer(const DiffId& diff_id);
+  Result<std::vector<DiffId>> list_layers() const;
+  Result<std::vector<std::string>> list_active() const;
+  /// Removes directories without a row (left by kill -9). Caller holds the store's exclusive lock.
+  Result<std::uint64_t> remove_orphans();
+
+ private:
+  struct State;
+  explicit Snapshotter(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace dray::store
