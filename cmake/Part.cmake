@@ -8,6 +8,8 @@
 
 file(WRITE "${CMAKE_BINARY_DIR}/dray_pch.cpp" "")
 add_library(dray_pch STATIC "${CMAKE_BINARY_DIR}/dray_pch.cpp")
+# The same flags as the parts, or the compiler cannot use it.
+dray_warnings(dray_pch)
 target_precompile_headers(dray_pch PRIVATE
   <algorithm> <array> <atomic> <cerrno> <chrono> <cstdint> <cstring> <expected> <functional> <map> <memory> <mutex>
   <optional> <set> <span> <string> <string_view> <unordered_map> <utility> <variant> <vector>)

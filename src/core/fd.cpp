@@ -1,1 +1,241 @@
 // SPDX-License-Identifier: Apache-2.0
+// Descriptors and the few file operations on top of them. Each call repeats EINTR and checks its result.
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include <dray/core/digest.hpp>
+#include <dray/core/fd.hpp>
+
+namespace dray {
+
+FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
+  if (this != &other) {
+    reset();
+    fd_ = other.release();
+  }
+  return *this;
+}
+
+int FileDescriptor::release() {
+  int fd = fd_;
+  fd_ = -1;
+  return fd;
+}
+
+void FileDescriptor::reset() {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
+}
+
+Result<void> FileDescriptor::close_checked() {
+  if (::close(release()) != 0 && errno != EINTR) return fail_errno("closing a file");
+  return {};
+}
+
+Result<FileDescriptor> FileDescriptor::duplicate() const {
+  int copy = ::fcntl(fd_, F_DUPFD_CLOEXEC, 3);
+  if (copy < 0) return fail_errno("duplicating a file descriptor");
+  return FileDescriptor(copy);
+}
+
+Result<FileDescriptor> open_file_at(FdRef directory, const std::string& path, int flags, unsigned mode) {
+  int fd;
+  do {
+    fd = ::openat(directory.get(), path.c_str(), flags | O_CLOEXEC, mode);
+  } while (fd < 0 && errno == EINTR);
+  if (fd < 0) return fail_errno("opening \"" + path + "\"");
+  return FileDescriptor(fd);
+}
+
+Result<FileDescriptor> open_file(const std::string& path, int flags, unsigned mode) {
+  return open_file_at(FdRef(AT_FDCWD), path, flags, mode);
+}
+
+Result<std::size_t> read_some(FdRef fd, std::span<std::byte> buffer) {
+  ssize_t count;
+  do {
+    count = ::read(fd.get(), buffer.data(), buffer.size());
+  } while (count < 0 && errno == EINTR);
+  if (count < 0) return fail_errno("reading");
+  return static_cast<std::size_t>(count);
+}
+
+Result<std::string> read_all(FdRef fd, std::size_t limit) {
+  std::string content;
+  std::size_t used = 0;
+  for (;;) {
+    if (content.size() - used < 4096) content.resize(std::max<std::size_t>(8192, content.size() * 2));
+    auto room = std::as_writable_bytes(std::span(content)).subspan(used);
+    std::size_t count = TRY(read_some(fd, room));
+    if (count == 0) break;
+    used += count;
+    if (used > limit) return fail(ErrorCode::corrupt, "larger than the limit of " + std::to_string(limit) + " bytes");
+  }
+  content.resize(used);
+  return content;
+}
+
+Result<std::string> read_file(const std::string& path, std::size_t limit) {
+  FileDescriptor fd = TRY(open_file(path, O_RDONLY | O_NOCTTY));
+  return TRY_CTX(read_all(fd, limit), "reading \"" + path + "\"");
+}
+
+Result<void> write_all(FdRef fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    ssize_t count = ::write(fd.get(), bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return fail_errno("writing");
+    bytes.remove_prefix(static_cast<std::size_t>(count));
+  }
+  return {};
+}
+
+Result<void> write_file_atomically(const std::string& path, std::string_view content, unsigned mode,
+                                   Durability durability) {
+  std::string temporary = path + ".tmp-" + random_hex(6);
+  auto write = [&]() -> Result<void> {
+    FileDescriptor fd = TRY(open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, mode));
+    TRY(write_all(fd, content));
+    if (durability == Durability::fsync && ::fsync(fd.get()) != 0) return fail_errno("syncing \"" + temporary + "\"");
+    TRY(fd.close_checked());
+    if (::rename(temporary.c_str(), path.c_str()) != 0) return fail_errno("renaming to \"" + path + "\"");
+    return {};
+  };
+  auto result = write();
+  if (!result) {
+    ::unlink(temporary.c_str());
+    return Failure(std::move(result).error().with_context("writing \"" + path + "\""));
+  }
+  if (durability == Durability::fsync) {
+    auto slash = path.rfind('/');
+    std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+    FileDescriptor directory = TRY(open_file(parent, O_RDONLY | O_DIRECTORY));
+    if (::fsync(directory.get()) != 0) return fail_errno("syncing \"" + parent + "\"");
+  }
+  return {};
+}
+
+Result<void> make_directories(const std::string& path, unsigned mode) {
+  for (std::size_t end = 1; end <= path.size(); ++end) {
+    if (end != path.size() && path[end] != '/') continue;
+    std::string prefix = path.substr(0, end);
+    if (::mkdir(prefix.c_str(), mode) != 0 && errno != EEXIST) return fail_errno("creating directory \"" + prefix + "\"");
+  }
+  struct stat status;
+  if (::stat(path.c_str(), &status) != 0) return fail_errno("creating directory \"" + path + "\"");
+  if (!S_ISDIR(status.st_mode)) return fail(ErrorCode::already_exists, "\"" + path + "\" exists and is not a directory");
+  return {};
+}
+
+namespace {
+
+// Depth-first removal by descriptors: a name is never resolved through more than one component, so that a concurrent swap of
+// a directory for a symlink cannot lead the removal elsewhere.
+Result<void> remove_entry(int parent, const char* name, dev_t device, int depth) {
+  if (::unlinkat(parent, name, 0) == 0 || errno == ENOENT) return {};
+  if (errno != EISDIR && errno != EPERM) return fail_errno(std::string("removing \"") + name + "\"");
+  if (depth > 4096) return fail(ErrorCode::invalid_argument, "directories nested too deeply");
+  int fd = ::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) {
+    if (errno == ENOENT) return {};
+    return fail_errno(std::string("removing \"") + name + "\"");
+  }
+  struct stat status;
+  if (::fstat(fd, &status) != 0 || status.st_dev != device) {
+    ::close(fd);
+    return fail(ErrorCode::in_use, std::string("\"") + name + "\" is a mount point; not removing what is below it");
+  }
+  DIR* listing = ::fdopendir(fd);
+  if (listing == nullptr) {
+    ::close(fd);
+    return fail_errno("listing a directory");
+  }
+  Result<void> result;
+  while (dirent* entry = ::readdir(listing)) {
+    std::string_view child = entry->d_name;
+    if (child == "." || child == "..") continue;
+    result = remove_entry(fd, entry->d_name, device, depth + 1);
+    if (!result) break;
+  }
+  ::closedir(listing);
+  if (!result) return Failure(std::move(result).error().with_context(name));
+  if (::unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
+    return fail_errno(std::string("removing directory \"") + name + "\"");
+  return {};
+}
+
+}  // namespace
+
+Result<void> remove_tree(FdRef directory, const std::string& name) {
+  struct stat status;
+  if (::fstatat(directory.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return {};
+    return fail_errno("removing \"" + name + "\"");
+  }
+  return remove_entry(directory.get(), name.c_str(), status.st_dev, 0);
+}
+
+Result<Pipe> make_pipe() {
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC) != 0) return fail_errno("creating a pipe");
+  return Pipe{FileDescriptor(fds[0]), FileDescriptor(fds[1])};
+}
+
+namespace {
+
+Result<FileDescriptor> lock_file(const std::string& path, int operation) {
+  FileDescriptor fd = TRY(open_file(path, O_RDWR | O_CREAT, 0600));
+  int outcome;
+  do {
+    outcome = ::flock(fd.get(), operation);
+  } while (outcome != 0 && errno == EINTR);
+  if (outcome != 0 && errno == EWOULDBLOCK) return fail(ErrorCode::in_use, "\"" + path + "\" is locked by another process");
+  if (outcome != 0) return fail_errno("locking \"" + path + "\"");
+  return fd;
+}
+
+int flock_operation(FileLock::Mode mode) { return mode == FileLock::Mode::shared ? LOCK_SH : LOCK_EX; }
+
+}  // namespace
+
+Result<FileLock> FileLock::acquire(const std::string& path, Mode mode) {
+  FileLock lock;
+  lock.fd_ = TRY(lock_file(path, flock_operation(mode)));
+  return lock;
+}
+
+Result<FileLock> FileLock::try_acquire(const std::string& path, Mode mode) {
+  FileLock lock;
+  lock.fd_ = TRY(lock_file(path, flock_operation(mode) | LOCK_NB));
+  return lock;
+}
+
+Result<TempDir> TempDir::create(const std::string& parent, std::string_view prefix) {
+  TRY(make_directories(parent, 0700));
+  std::string path = parent + "/" + std::string(prefix) + "XXXXXX";
+  if (::mkdtemp(path.data()) == nullptr) return fail_errno("creating a directory in \"" + parent + "\"");
+  TempDir directory;
+  directory.path_ = std::move(path);
+  return directory;
+}
+
+TempDir::TempDir(TempDir&& other) noexcept : path_(std::move(other.path_)) { other.path_.clear(); }
+
+TempDir& TempDir::operator=(TempDir&& other) noexcept {
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+TempDir::~TempDir() {
+  if (!path_.empty()) (void)remove_tree(FdRef(AT_FDCWD), path_);
+}
+
+std::string TempDir::release() { return std::exchange(path_, {}); }
+
+}  // namespace dray

@@ -66,7 +66,7 @@ Compression detect_compression(std::span<const std::byte> first_bytes);
 /// Reads `inner` uncompressed, whatever it is (by magic bytes). Concatenated gzip members are read through. `inner` must
 /// outlive the result. Errors: corrupt (also for a truncated stream).
 std::unique_ptr<ByteSource> make_decompressing_source(ByteSource& inner);
-/// gzip through ISA-L level 1 (about 15 times zlib -6's speed); bytes are the same on every machine for one input. No
+/// gzip through ISA-L level 1 (about 15 times the speed of zlib -6). One input gives one output for one version of ISA-L. No
 /// timestamp, no file name in the header.
 std::unique_ptr<ByteSink> make_gzip_sink(ByteSink& inner);
 /// Reads to the end and discards. Returns the count.
