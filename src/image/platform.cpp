@@ -1,1 +1,94 @@
 // SPDX-License-Identifier: Apache-2.0
+// Platform names in Go's words (GOOS/GOARCH), normalised the way containerd does for the common spellings.
+#include <sys/utsname.h>
+
+#include <dray/image/image.hpp>
+
+namespace dray::image {
+namespace {
+
+void normalize(Platform& platform) {
+  std::string& arch = platform.architecture;
+  if (arch == "x86_64" || arch == "x86-64") arch = "amd64";
+  if (arch == "aarch64") arch = "arm64";
+  if (arch == "i386" || arch == "i486" || arch == "i586" || arch == "i686") arch = "386";
+  if (arch == "armhf") arch = "arm", platform.variant = "v7";
+  if (arch == "armel") arch = "arm", platform.variant = "v6";
+  if (arch.starts_with("armv") && arch.size() >= 5) platform.variant = arch.substr(3, 2), arch = "arm";
+  if (arch == "arm64" && platform.variant == "v8") platform.variant.clear();
+  if (arch == "arm" && platform.variant.empty()) platform.variant = "v7";
+  if (arch == "amd64" && platform.variant == "v1") platform.variant.clear();
+}
+
+}  // namespace
+
+std::string Platform::to_string() const {
+  std::string text = os + "/" + architecture;
+  if (!variant.empty()) text += "/" + variant;
+  return text;
+}
+
+Result<Platform> Platform::parse(std::string_view text) {
+  Platform platform = host();
+  std::vector<std::string> parts;
+  for (std::size_t start = 0; start <= text.size();) {
+    std::size_t end = std::min(text.find('/', start), text.size());
+    parts.emplace_back(text.substr(start, end - start));
+    start = end + 1;
+  }
+  bool good = parts.size() <= 3;
+  for (const auto& part : parts) {
+    good = good && !part.empty() &&
+           part.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == std::string::npos;
+  }
+  if (!good) {
+    return fail(ErrorCode::invalid_argument,
+                "\"" + std::string(text.substr(0, 100)) + "\" is not a platform: expected os[/architecture[/variant]], such as linux/arm64");
+  }
+  if (parts.size() == 1) {
+    if (parts[0] == "linux" || parts[0] == "windows" || parts[0] == "darwin" || parts[0] == "freebsd") {
+      platform.os = parts[0];
+    } else {
+      platform.architecture = parts[0];
+      platform.variant.clear();
+    }
+  } else {
+    platform.os = parts[0];
+    platform.architecture = parts[1];
+    platform.variant = parts.size() == 3 ? parts[2] : "";
+  }
+  normalize(platform);
+  return platform;
+}
+
+Platform Platform::host() {
+  struct utsname names{};
+  Platform platform;
+  platform.architecture = ::uname(&names) == 0 ? names.machine : "amd64";
+  normalize(platform);
+  return platform;
+}
+
+bool Platform::matches(const Platform& wanted) const {
+  Platform mine = *this, other = wanted;
+  normalize(mine);
+  normalize(other);
+  return mine.os == other.os && mine.architecture == other.architecture &&
+         (other.variant.empty() || mine.variant == other.variant);
+}
+
+Result<Descriptor> select_platform(const Index& index, const Platform& platform) {
+  std::string available;
+  for (const Descriptor& entry : index.manifests) {
+    // buildkit's attestation manifests say unknown/unknown; they are no images.
+    if (!entry.platform || entry.platform->os == "unknown") continue;
+    if (entry.platform->matches(platform)) return entry;
+    available += (available.empty() ? "" : ", ") + entry.platform->to_string();
+  }
+  // An index without any platform (a single-image layout) has only one meaning.
+  if (available.empty() && index.manifests.size() == 1) return index.manifests.front();
+  return fail(ErrorCode::not_found, "no image for platform " + platform.to_string() + " in the index (it has: " +
+                                        (available.empty() ? "none" : available) + ")");
+}
+
+}  // namespace dray::image
