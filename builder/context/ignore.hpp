@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dray/core/result.hpp>
+
+namespace dray::builder {
+
+/// .dockerignore patterns as moby/patternmatcher understands them: filepath.Match plus "**", "!" exceptions, the last match wins,
+/// a pattern matches everything below what it names.
+class IgnorePatterns {
+ public:
+  struct Match {
+    bool excluded = false;
+    int line = 0;  ///< of the pattern that decided; 0: none matched
+  };
+
+  IgnorePatterns() = default;
+  /// The text of a .dockerignore file.
+  static Result<IgnorePatterns> parse(std::string_view text);
+  /// Patterns as given (COPY --exclude); line numbers count from 1.
+  static Result<IgnorePatterns> from_list(const std::vector<std::string>& patterns);
+
+  /// `path`: relative to the context's root, slashes, clean ("src/a.c"). A directory's exclusion holds for what is below it unless
+  /// an exception names it: ask for the full path of each file, and descend into an excluded directory if may_reinclude.
+  bool excluded(std::string_view path) const { return match(path).excluded; }
+  Match match(std::string_view path) const;
+  /// Something below this (excluded) directory may be taken back by a "!" pattern.
+  bool may_reinclude(std::string_view directory) const;
+  bool empty() const { return patterns_.empty(); }
+
+ private:
+  struct Pattern {
+    std::string text;  ///< clean, without "!"
+    bool negated = false;
+    int line = 0;
+  };
+  std::vector<Pattern> patterns_;
+  bool has_exceptions_ = false;
+  static Result<void> add(IgnorePatterns& patterns, std::string text, int line);
+};
+
+}  // namespace dray::builder

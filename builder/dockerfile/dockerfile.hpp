@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dray/core/result.hpp>
+
+#include "dockerfile/instruction.hpp"
+
+namespace dray::builder {
+
+/// One FROM and what follows it. Variables are not expanded yet.
+struct Stage {
+  FromInstruction from;
+  int line = 0;
+  std::vector<Instruction> instructions;
+};
+
+/// A Dockerfile as typed instructions.
+struct Dockerfile {
+  std::string file = "Dockerfile";       ///< for locations: "Dockerfile:12"
+  char escape = '\\';
+  std::vector<Instruction> global_args;  ///< the ARGs before the first FROM
+  std::vector<Stage> stages;             ///< at least one
+  std::vector<std::string> warnings;     ///< "Dockerfile:3: …"
+};
+
+/// At most 16 MiB of text. `file` is its name in locations.
+Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file = "Dockerfile");
+
+}  // namespace dray::builder

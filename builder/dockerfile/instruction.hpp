@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+// The typed instructions of a Dockerfile: grammar checked, variables not expanded.
+
+namespace dray::builder {
+
+struct Heredoc {
+  std::string name;
+  std::string content;
+  bool expand = true;  ///< the delimiter was not quoted
+  bool chomp = false;  ///< <<-EOF: leading tabs are dropped
+  int fd = 0;
+};
+
+struct KeyValue {
+  std::string key, value;
+  bool has_value = true;  ///< ARG without "="
+  bool operator==(const KeyValue&) const = default;
+};
+
+/// The arguments of RUN, CMD, ENTRYPOINT.
+struct CommandLine {
+  std::vector<std::string> args;  ///< exec form: argv; shell form: one text
+  bool shell_form = false;
+};
+
+struct FromInstruction {
+  std::string image, alias, platform;
+};
+struct ArgInstruction {
+  std::vector<KeyValue> args;
+};
+struct EnvInstruction {
+  std::vector<KeyValue> variables;
+};
+struct LabelInstruction {
+  std::vector<KeyValue> labels;
+};
+struct MaintainerInstruction {
+  std::string name;
+};
+struct RunInstruction {
+  CommandLine command;
+  std::vector<Heredoc> heredocs;
+  std::string network;
+};
+/// COPY and ADD.
+struct CopyInstruction {
+  bool is_add = false;
+  std::vector<std::string> sources;
+  std::vector<Heredoc> heredocs;  ///< sources that are heredocs
+  std::string destination;
+  std::string from, chown, chmod;
+  std::vector<std::string> exclude;
+  bool link = false;
+  bool unpack = true;  ///< ADD --unpack=false
+};
+struct WorkdirInstruction {
+  std::string path;
+};
+struct UserInstruction {
+  std::string user;
+};
+struct ExposeInstruction {
+  std::vector<std::string> ports;
+};
+struct CmdInstruction {
+  CommandLine command;
+};
+struct EntrypointInstruction {
+  CommandLine command;
+};
+struct VolumeInstruction {
+  std::vector<std::string> paths;
+};
+struct ShellInstruction {
+  std::vector<std::string> shell;
+};
+struct StopsignalInstruction {
+  std::string signal;
+};
+struct HealthcheckInstruction {
+  std::vector<std::string> test;  ///< {"NONE"}, {"CMD", …}, {"CMD-SHELL", text}
+  long long interval_ns = 0, timeout_ns = 0, start_period_ns = 0, start_interval_ns = 0;
+  int retries = 0;
+};
+struct OnbuildInstruction {
+  std::string expression;
+};
+
+using InstructionBody =
+    std::variant<ArgInstruction, EnvInstruction, LabelInstruction, MaintainerInstruction, RunInstruction, CopyInstruction,
+                 WorkdirInstruction, UserInstruction, ExposeInstruction, CmdInstruction, EntrypointInstruction,
+                 VolumeInstruction, ShellInstruction, StopsignalInstruction, HealthcheckInstruction, OnbuildInstruction>;
+
+struct Instruction {
+  InstructionBody body;
+  int line = 0;
+  std::string original;  ///< the logical line as written, continuations joined
+};
+
+}  // namespace dray::builder
