@@ -19,12 +19,10 @@ Failure bad(std::string_view field, std::string_view why) {
 Result<json> parse_object(std::string_view bytes) {
   if (bytes.size() > kMaxManifestSize) return fail(ErrorCode::corrupt, "document larger than 8 MiB");
   // A depth bound: nlohmann's parser keeps its own stack, but destroying a deeply nested value recurses.
-  int depth = 0;
   bool too_deep = false;
   json document = json::parse(
       bytes.begin(), bytes.end(),
       [&](int level, json::parse_event_t, json&) {
-        depth = level;
         too_deep = too_deep || level > 100;
         return level <= 100;
       },

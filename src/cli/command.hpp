@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <dray/core/progress.hpp>
+#include <dray/engine/engine.hpp>
+
+namespace dray::cli {
+
+/// One run of the program: what the global flags say, and the command's own arguments.
+struct Invocation {
+  std::string root, state, configuration_path;  ///< "" = default
+  std::vector<std::string> arguments;
+};
+
+/// Exit codes (Docker's): a failing engine is 125 for commands that run a container, else 1.
+enum class Kind { plain, runs_container };
+
+/// Prints "dray: …" with hint to stderr (control characters escaped) and returns the exit code for it.
+int report(const Error& error, Kind kind = Kind::plain);
+
+/// Configuration and store, opened.
+Result<engine::Context> open_engine(const Invocation& invocation);
+
+/// Ctrl-C or SIGTERM sets the token; a second one ends the program at once. For long commands without a session.
+CancelToken& install_cancel_handlers();
+
+/// Text from images, registries or containers for a terminal: control bytes become \xNN. Payload (logs, attach) is never passed here.
+std::string printable(std::string_view text);
+
+/// stdout, checked at the end: a full disk behind `dray save > file` must not look like success.
+void print(std::string_view text);
+void print_error(std::string_view text);
+
+using CommandFunction = int (*)(Invocation& invocation);
+
+// One function a command, in commands/<subject>.cpp.
+int command_attach(Invocation&);
+int command_bootstrap(Invocation&);
+int command_build(Invocation&);
+int command_cleanup(Invocation&);
+int command_create(Invocation&);
+int command_exec(Invocation&);
+int command_history(Invocation&);
+int command_images(Invocation&);
+int command_inspect(Invocation&);
+int command_inspect_container(Invocation&);
+int command_inspect_image(Invocation&);
+int command_kill(Invocation&);
+int command_load(Invocation&);
+int command_logs(Invocation&);
+int command_prune(Invocation&);
+int command_ps(Invocation&);
+int command_pull(Invocation&);
+int command_push(Invocation&);
+int command_restart(Invocation&);
+int command_rm(Invocation&);
+int command_rmi(Invocation&);
+int command_run(Invocation&);
+int command_save(Invocation&);
+int command_start(Invocation&);
+int command_stop(Invocation&);
+int command_tag(Invocation&);
+int command_version(Invocation&);
+int command_volume_create(Invocation&);
+int command_volume_list(Invocation&);
+int command_volume_remove(Invocation&);
+int command_wait(Invocation&);
+
+}  // namespace dray::cli

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// save and load.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <dray/engine/images.hpp>
+#include <dray/store/store.hpp>
+
+#include "../command.hpp"
+#include "../flags.hpp"
+#include "../progress.hpp"
+#include "../terminal.hpp"
+
+namespace dray::cli {
+namespace {
+
+Result<int> save(Invocation& invocation) {
+  std::string output;
+  std::vector<std::string> names;
+  Flags flags("dray save", "[OPTIONS] IMAGE [IMAGE...]", "Save one or more images to a tar archive (streamed to STDOUT by default)");
+  flags.option("-o,--output", output, "Write to a file, instead of STDOUT");
+  flags.operands(names, 1, kAnyNumber);
+  if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
+  if (output.empty() && is_terminal(1)) return fail(ErrorCode::invalid_argument, "cowardly refusing to save to a terminal. Use the -o flag or redirect");
+  CancelToken& cancel = install_cancel_handlers();
+  engine::Context context = TRY(open_engine(invocation));
+  if (output.empty()) {
+    auto sink = make_fd_sink(FdRef(1));
+    TRY(store::save_archive(*context.store, names, *sink, cancel));
+    return 0;
+  }
+  // The file appears under its name only when it is whole.
+  std::string temporary = output + ".tmp-" + random_hex(4);
+  auto write = [&]() -> Result<void> {
+    FileDescriptor fd = TRY(open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, 0600));
+    auto sink = make_fd_sink(FdRef(fd));
+    TRY(store::save_archive(*context.store, names, *sink, cancel));
+    TRY(fd.close_checked());
+    if (::rename(temporary.c_str(), output.c_str()) != 0) return fail_errno("writing \"" + output + "\"");
+    return {};
+  };
+  auto written = write();
+  if (!written) {
+    ::unlink(temporary.c_str());
+    return Failure(std::move(written).error());
+  }
+  return 0;
+}
+
+Result<int> load(Invocation& invocation) {
+  std::string input;
+  bool quiet = false;
+  std::vector<std::string> operands;
+  Flags flags("dray load", "[OPTIONS]", "Load an image from a tar archive or STDIN");
+  flags.option("-i,--input", input, "Read from tar archive file, instead of STDIN");
+  flags.flag("-q,--quiet", quiet, "Suppress the load output");
+  flags.operands(operands, 0, 0);
+  if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
+  if (input.empty() && is_terminal(0)) return fail(ErrorCode::invalid_argument, "requested load from stdin, but stdin is empty. Use the -i flag or redirect");
+  CancelToken& cancel = install_cancel_handlers();
+  engine::Context context = TRY(open_engine(invocation));
+  auto progress = quiet ? make_no_progress() : make_transfer_progress(2, is_terminal(2));
+  std::unique_ptr<ByteSource> source = input.empty() ? make_fd_source(FdRef(0)) : make_fd_source(TRY(open_file(input, O_RDONLY)));
+  for (const auto& line : TRY(store::load_archive(*context.store, *source, *progress, cancel))) print(printable(line) + "\n");
+  return 0;
+}
+
+int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
+
+}  // namespace
+
+int command_save(Invocation& invocation) { return finish(save(invocation)); }
+int command_load(Invocation& invocation) { return finish(load(invocation)); }
+
+}  // namespace dray::cli

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <charconv>
+#include <ctime>
+
+#include <dray/core/process.hpp>
+#include <dray/engine/containers.hpp>
+
+#include "../command.hpp"
+#include "../flags.hpp"
+
+namespace dray::cli {
+namespace {
+
+/// --since and --until: RFC 3339, a date, seconds since the epoch, or a duration before now ("10m", "1h30m").
+Result<std::int64_t> parse_moment(const std::string& text) {
+  if (auto time = parse_time(text)) return *time;
+  if (auto date = parse_time(text + "T00:00:00Z")) return *date;
+  std::int64_t total = 0;
+  const char* at = text.data();
+  const char* end = at + text.size();
+  bool has_unit = false;
+  while (at < end) {
+    std::int64_t number = 0;
+    auto [rest, error] = std::from_chars(at, end, number);
+    if (error != std::errc() || number < 0) break;
+    at = rest;
+    if (at == end && !has_unit) return number;
+    static constexpr std::pair<char, std::int64_t> kUnits[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    std::int64_t factor = 0;
+    for (const auto& [unit, seconds] : kUnits)
+      if (at < end && *at == unit) factor = seconds;
+    if (factor == 0) break;
+    total += number * factor;
+    has_unit = true;
+    ++at;
+  }
+  if (at != end || !has_unit) return fail(ErrorCode::invalid_argument, "invalid time: \"" + text + "\": expected RFC 3339, seconds since 1970, or a duration such as 10m");
+  return static_cast<std::int64_t>(::time(nullptr)) - total;
+}
+
+Result<int> logs(Invocation& invocation) {
+  engine::LogOptions options;
+  std::string tail = "all";
+  std::optional<std::string> since, until;
+  std::vector<std::string> names;
+  Flags flags("dray logs", "[OPTIONS] CONTAINER", "Fetch the logs of a container");
+  flags.flag("-f,--follow", options.follow, "Follow log output");
+  flags.option("--since", since, "Show logs since timestamp (2013-01-02T13:23:37Z) or relative (42m)");
+  flags.option("-n,--tail", tail, "Number of lines to show from the end of the logs");
+  flags.flag("-t,--timestamps", options.timestamps, "Show timestamps");
+  flags.option("--until", until, "Show logs before a timestamp or relative (42m)");
+  flags.operands(names, 1, 1);
+  if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
+  if (tail != "all") {
+    auto [end, error] = std::from_chars(tail.data(), tail.data() + tail.size(), options.tail);
+    // Docker takes a negative or unreadable number for "all"; a word that is no number is more likely a typo.
+    if (error != std::errc() || end != tail.data() + tail.size()) return fail(ErrorCode::invalid_argument, "invalid value for --tail: \"" + tail + "\"");
+  }
+  if (since) options.since = TRY(parse_moment(*since));
+  if (until) options.until = TRY(parse_moment(*until));
+  CancelToken& cancel = install_cancel_handlers();
+  engine::Context context = TRY(open_engine(invocation));
+  auto info = TRY(engine::find_container(context, names[0]));
+  bool one_stream = info.options.terminal;
+  auto result = engine::read_logs(
+      context, names[0], options,
+      [&](std::string_view text, bool is_stderr, std::string_view time) {
+        std::string line = options.timestamps ? std::string(time) + " " : "";
+        line += text;
+        (void)write_all(FdRef(is_stderr && !one_stream ? 2 : 1), line);
+      },
+      cancel);
+  if (!result && result.error().code() == ErrorCode::cancelled) return 130;
+  TRY(std::move(result));
+  return 0;
+}
+
+}  // namespace
+
+int command_logs(Invocation& invocation) {
+  auto result = logs(invocation);
+  return result ? *result : report(result.error());
+}
+
+}  // namespace dray::cli

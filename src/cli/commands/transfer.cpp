@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// pull, push, image bootstrap: images coming and going.
+#include <cstdio>
+
+#include <dray/engine/images.hpp>
+
+#include "../command.hpp"
+#include "../flags.hpp"
+#include "../progress.hpp"
+#include "../terminal.hpp"
+
+namespace dray::cli {
+namespace {
+
+Result<int> pull(Invocation& invocation) {
+  bool quiet = false;
+  std::string platform_text;
+  std::vector<std::string> names;
+  Flags flags("dray pull", "[OPTIONS] NAME[:TAG|@DIGEST]", "Download an image from a registry");
+  flags.option("--platform", platform_text, "Set platform if the registry has the image for several");
+  flags.flag("-q,--quiet", quiet, "Suppress verbose output");
+  flags.operands(names, 1, 1);
+  if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
+  Reference reference = TRY(Reference::parse(names[0]));
+  image::Platform platform = platform_text.empty() ? image::Platform::host() : TRY(image::Platform::parse(platform_text));
+  CancelToken& cancel = install_cancel_handlers();
+  engine::Context context = TRY(open_engine(invocation));
+  if (!quiet) print((reference.tag().empty() ? reference.digest()->to_string() : reference.tag()) + ": Pulling from " + (reference.domain() == "docker.io" ? reference.repository() : reference.familiar_name()) + "\n");
+  std::fflush(stdout);
+  auto progress = quiet ? make_no_progress() : make_transfer_progress(1, is_terminal(1));
+  auto summary = TRY(engine::pull_image(context, names[0], platform, *progress, cancel));
+  if (!quiet) {
+    print("Digest: " + summary.digest.to_string() + "\n");
+    print("Status: " + std::string(summary.up_to_date ? "Image is up to date for " : "Downloaded newer image for ") + reference.familiar() + "\n");
+  }
+  print(reference.canonical() + "\n");
+  return 0;
+}
+
+Result<int> push(Invocation& invocation) {
+  bool quiet = false;
+  std::vector<std::string> names;
+  Flags flags("dray push", "[OPTIONS] NAME[:TAG]", "Upload an image to a registry");
+  flags.flag("-q,--quiet", quiet, "Suppress verbose output");
+  flags.operands(names, 1, 1);
+  if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
+  Reference reference = TRY(Reference::parse(names[0]));
+  CancelToken& cancel = install_cancel_handlers();
+  engine::Context context = TRY(open_engine(invocation));
+  if (!quiet) print("The push refers to repository [" + reference.domain() + "/" + reference.repository() + "]\n");
+  std::fflush(stdout);
+  auto progress = quiet ? make_no_progress() : make_transfer_progress(1, is_terminal(1));
+  auto descriptor = TRY(engine::push_image(context, names[0], *progress, cancel));
+  if (quiet) {
+    print(reference.canonical() + "\n");
+  } else {
+    print(reference.tag_or_digest() + ": digest: " + descriptor.digest.to_string() + " size: " + std::to_string(descriptor.size) + "\n");
+  }
+  return 0;
+}
+
+Result<int> bootstrap(Invocation& invocation) {
+  engine::BootstrapRequest request;
+  bool quiet = false;
+  std::vector<std::string> names, include;
+  Flags flags("dray image bootstrap", "[OPTIONS] NAME[:SUITE]",
+              "Make a base image from Debian's own signed packages (through mmdebstrap), where no registry can be reached.\n"
+              "The tag names the suite: dray image bootstrap debian:bookworm");
+  flags.list("--include", include, "Further packages, comma-separated");
+  flags.option("--mirror", request.mirror, "Package mirror (default: the host's own sources)");
+  flags.flag("-q,--quiet", quiet, "Only print the image ID");
+  flags.option("--suite", request.suite, "Suite, when the tag is something else");
+  flags.option("--variant", request.variant, "mmdebstrap variant: minbase, apt, essential, buildd, standard…");
+  flags.operands(names, 1, 1);
+  if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
+  request.reference = names[0];
+  for (const auto& list : include) {
+    for (std::size_t start = 0; start <= list.size();) {
+      std::size_t end = std::min(list.find(',', start), list.size());
+      if (end > start) request.include.push_back(list.substr(start, end - start));
+      start = end + 1;
+    }
+  }
+  CancelToken& cancel = install_cancel_handlers();
+  engine::Context context = TRY(open_engine(invocation));
+  auto progress = quiet ? make_no_progress() : is_terminal(2) ? make_tty_progress() : make_plain_progress();
+  Digest id = TRY(engine::bootstrap_image(context, request, *progress, cancel));
+  progress.reset();
+  print(id.to_string() + "\n");
+  return 0;
+}
+
+int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
+
+}  // namespace
+
+int command_pull(Invocation& invocation) { return finish(pull(invocation)); }
+int command_push(Invocation& invocation) { return finish(push(invocation)); }
+int command_bootstrap(Invocation& invocation) { return finish(bootstrap(invocation)); }
+
+}  // namespace dray::cli
