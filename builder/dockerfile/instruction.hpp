@@ -49,7 +49,10 @@ struct MaintainerInstruction {
 struct RunInstruction {
   CommandLine command;
   std::vector<Heredoc> heredocs;
-  std::string network;
+  std::string network;              ///< "", default, none, host
+  std::vector<std::string> mounts;  ///< --mount, unparsed
+  std::string security;
+  std::vector<std::string> devices;
 };
 /// COPY and ADD.
 struct CopyInstruction {
@@ -60,7 +63,10 @@ struct CopyInstruction {
   std::string from, chown, chmod;
   std::vector<std::string> exclude;
   bool link = false;
+  bool parents = false;
   bool unpack = true;  ///< ADD --unpack=false
+  bool keep_git_dir = false;
+  std::string checksum;
 };
 struct WorkdirInstruction {
   std::string path;

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+// Small text helpers of the Dockerfile grammar. White space is ASCII's.
+
+namespace dray::builder {
+
+inline bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+inline bool is_digit(char c) { return c >= '0' && c <= '9'; }
+std::string_view trim_left(std::string_view text);
+std::string_view trim(std::string_view text);
+std::string to_lower(std::string_view text);
+std::string to_upper(std::string_view text);
+/// At runs of white space, at most `limit` parts (0: no limit).
+std::vector<std::string> split_whitespace(std::string_view text, std::size_t limit = 0);
+/// The option nearest to what was typed, or "" when none is near enough to be meant.
+std::string nearest(std::string_view typed, const std::vector<std::string>& options);
+/// " (did you mean X?)", or "".
+std::string did_you_mean(std::string_view typed, const std::vector<std::string>& options);
+
+}  // namespace dray::builder
