@@ -1,1 +1,173 @@
 // SPDX-License-Identifier: Apache-2.0
+// A pull: reference -> (index ->) manifest -> config -> layers -> record. Everything below the manifest is named by digest in
+// something verified before, so after the first answer the registry can only withhold, not forge. The manifest is stored
+// last, just before the record: what an interrupted pull leaves are whole blobs and layers, which the next one finds and skips.
+#include <thread>
+
+#include <dray/core/process.hpp>
+#include <dray/registry/client.hpp>
+
+#include "fetch.hpp"
+
+namespace dray::registry {
+namespace {
+
+constexpr std::size_t kMaxLayers = 1024;
+constexpr int kMaxIndexDepth = 3;
+
+/// Index entries that are indexes themselves are followed when no entry is for the platform.
+Result<Document> resolve_platform(Session& session, HttpClient& client, Document document, const image::Platform& platform,
+                                  int depth) {
+  if (!image::is_index(document.bytes, document.media_type)) return document;
+  const image::Index index = TRY_CTX(image::parse_index(document.bytes), "index " + document.digest.to_string());
+  auto chosen = image::select_platform(index, platform);
+  if (chosen) {
+    const image::Descriptor descriptor = *std::move(chosen);
+    Document next = TRY(fetch_document(session, client, descriptor.digest.to_string(), &descriptor));
+    if (depth + 1 > kMaxIndexDepth) return fail(ErrorCode::corrupt, "indexes are nested too deeply");
+    return resolve_platform(session, client, std::move(next), platform, depth + 1);
+  }
+  for (const image::Descriptor& entry : index.manifests) {
+    if (entry.platform || (entry.media_type != image::kOciIndex && entry.media_type != image::kDockerIndex)) continue;
+    if (depth + 1 > kMaxIndexDepth) return fail(ErrorCode::corrupt, "indexes are nested too deeply");
+    Document next = TRY(fetch_document(session, client, entry.digest.to_string(), &entry));
+    auto found = resolve_platform(session, client, std::move(next), platform, depth + 1);
+    if (found || found.error().code() != ErrorCode::not_found) return found;
+  }
+  return Failure(std::move(chosen).error().with_context(session.reference().familiar()));
+}
+
+bool is_layer_type(std::string_view type) {
+  for (const std::string_view prefix : {"application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."})
+    if (type.starts_with(prefix) && !type.ends_with("+encrypted")) return true;
+  return false;
+}
+
+Result<void> check_manifest(const image::Manifest& manifest) {
+  for (const image::Descriptor& layer : manifest.layers)
+    if (!is_layer_type(layer.media_type))
+      return fail(ErrorCode::unsupported, "not a container image: it has a layer of type \"" + layer.media_type + "\"");
+  if (manifest.layers.size() > kMaxLayers)
+    return fail(ErrorCode::unsupported, "the image has " + std::to_string(manifest.layers.size()) + " layers; the limit is " +
+                                            std::to_string(kMaxLayers));
+  if (manifest.config.media_type != image::kOciConfig && manifest.config.media_type != image::kDockerConfig)
+    return fail(ErrorCode::unsupported, "not a container image: its config is of type \"" + manifest.config.media_type + "\"");
+  return {};
+}
+
+Result<void> check_config(const image::ImageConfig& config, const image::Manifest& manifest, const image::Platform& platform,
+                          ProgressSink& progress) {
+  if (config.diff_ids.size() != manifest.layers.size())
+    return fail(ErrorCode::corrupt, "the image config names " + std::to_string(config.diff_ids.size()) + " layers, the manifest " +
+                                        std::to_string(manifest.layers.size()));
+  if (!config.platform.os.empty() && config.platform.os != "linux")
+    return fail(ErrorCode::unsupported, "image operating system \"" + config.platform.os + "\" cannot be used on this platform");
+  if (!config.platform.architecture.empty() && config.platform.architecture != platform.architecture)
+    report_message(progress, "warning: the image is for " + config.platform.to_string() + ", not for " + platform.to_string());
+  return {};
+}
+
+struct LayerJob {
+  const image::Descriptor* descriptor = nullptr;
+  const DiffId* diff_id = nullptr;
+  int id = 0;
+};
+
+/// Fetches all layers in `threads` threads. The first error stops the others.
+Result<void> fetch_layers(Session& session, HttpClient first_client, store::Store& store, const std::vector<LayerJob>& jobs,
+                          int threads, ProgressSink& progress, Stop& stop) {
+  std::atomic<std::size_t> next{0};
+  std::mutex mutex;
+  std::optional<Error> first_error;
+  const auto give_up = [&](Error error) {
+    const std::lock_guard lock(mutex);
+    if (!first_error) first_error = std::move(error);
+    stop.abandon();
+  };
+  const auto work = [&](HttpClient client) {
+    for (std::size_t i = next++; i < jobs.size() && !stop.requested(); i = next++) {
+      StepProgress step(progress, jobs[i].id, jobs[i].descriptor->digest.short_hex());
+      auto fetched = fetch_layer(session, client, store, *jobs[i].descriptor, *jobs[i].diff_id, step);
+      if (!fetched) return give_up(std::move(fetched).error());
+    }
+  };
+  std::vector<std::thread> workers;
+  const std::size_t count = std::min<std::size_t>(static_cast<std::size_t>(std::max(1, threads)), jobs.size());
+  for (std::size_t i = 1; i < count; ++i) {
+    auto client = HttpClient::create();
+    if (!client) break;  // fewer threads do as well
+    workers.emplace_back(work, *std::move(client));
+  }
+  work(std::move(first_client));
+  for (std::thread& worker : workers) worker.join();
+  if (first_error) return Failure(*std::move(first_error));
+  if (stop.requested()) return Failure(Stop::error());
+  return {};
+}
+
+bool is_complete(store::Store& store, const image::Manifest& manifest, const image::ImageConfig& config) {
+  for (std::size_t i = 0; i < manifest.layers.size(); ++i)
+    if (!store.content().contains(manifest.layers[i].digest) || !store.snapshots().contains(config.diff_ids[i])) return false;
+  return true;
+}
+
+Result<void> store_manifest(store::Store& store, const Document& document) {
+  if (store.content().contains(document.digest)) return {};
+  store::BlobWriter writer = TRY(store.content().begin_write());
+  TRY(writer.write(std::as_bytes(std::span(document.bytes))));
+  return writer.commit(document.digest, document.bytes.size());
+}
+
+}  // namespace
+
+Result<PullResult> pull(store::Store& store, const Reference& reference, const image::Platform& platform,
+                        const Options& options, ProgressSink& progress, const CancelToken& cancel) {
+  Stop stop(cancel);
+  const auto lease = TRY(store.lease());
+  HttpClient client = TRY(HttpClient::create());
+  auto session = TRY(Session::connect(client, reference, Purpose::pull_manifest, options, progress, stop));
+  Document top = TRY(fetch_document(*session, client, reference.tag_or_digest(), nullptr));
+  PullResult result;
+  result.digest = top.digest;
+  const Document document = TRY(resolve_platform(*session, client, std::move(top), platform, 0));
+  report_message(progress, reference.tag_or_digest() + ": Pulling from " +
+                               (reference.domain() == "docker.io" ? reference.repository() : reference.familiar_name()));
+
+  const image::Manifest manifest = TRY_CTX(image::parse_manifest(document.bytes), "manifest " + document.digest.to_string());
+  TRY_CTX(check_manifest(manifest), reference.familiar());
+  const std::string config_bytes = TRY(fetch_small_blob(*session, client, store, manifest.config));
+  const image::ImageConfig config =
+      TRY_CTX(image::parse_config(config_bytes), "image config " + manifest.config.digest.to_string());
+  TRY_CTX(check_config(config, manifest, platform, progress), reference.familiar());
+
+  store::ImageRecord& record = result.image;
+  record.reference = reference.canonical();
+  record.manifest = document.digest;
+  record.media_type = !document.media_type.empty() ? document.media_type : manifest.media_type;
+  record.image_id = manifest.config.digest;
+  record.created_at = format_time_now();
+  const std::string repo_digest = reference.domain() + "/" + reference.repository() + "@" + result.digest.to_string();
+  record.repo_digests = {repo_digest};
+
+  const auto known = TRY(store.find_image(reference));
+  if (known && known->manifest == record.manifest) {
+    for (const std::string& old : known->repo_digests)
+      if (old != repo_digest) record.repo_digests.push_back(old);
+    record.created_at = known->created_at;
+    result.up_to_date = record.repo_digests.size() == known->repo_digests.size() && store.content().contains(document.digest) &&
+                        is_complete(store, manifest, config);
+    if (result.up_to_date) return result;
+  }
+
+  std::vector<LayerJob> jobs;
+  std::set<std::pair<Digest, DiffId>> seen;  // an image may hold the same layer twice
+  for (std::size_t i = 0; i < manifest.layers.size(); ++i)
+    if (seen.emplace(manifest.layers[i].digest, config.diff_ids[i]).second)
+      jobs.push_back({&manifest.layers[i], &config.diff_ids[i], static_cast<int>(jobs.size()) + 1});
+  TRY(fetch_layers(*session, std::move(client), store, jobs, options.parallel_transfers, progress, stop));
+  TRY(store_manifest(store, document));
+  TRY_CTX(store.put_image(record), "recording " + reference.familiar());
+  return result;
+}
+
+}  // namespace dray::registry

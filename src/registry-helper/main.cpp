@@ -1,1 +1,105 @@
-int main() { return 0; }
+// SPDX-License-Identifier: Apache-2.0
+// dray-registry: the registry client as a program of its own, so that `dray` need not load libcurl. It is started by dray's
+// engine (src/engine/registry_process.cpp), writes the lines of helper_protocol.hpp to its standard output, and stops on
+// SIGTERM, SIGINT, the death of its parent, or a reader that has gone away.
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <mutex>
+
+#include <dray/core/fd.hpp>
+#include <dray/registry/client.hpp>
+#include <dray/registry/helper_protocol.hpp>
+#include <dray/store/store.hpp>
+
+namespace {
+
+using namespace dray;
+
+CancelToken cancel_token;
+
+void on_signal(int number) {
+  if (cancel_token.cancelled()) _exit(128 + number);  // the second one means it
+  cancel_token.cancel();
+}
+
+class LineSink : public ProgressSink {
+ public:
+  void report(const ProgressEvent& event) override { write(registry::encode_event(event)); }
+  void write(std::string line) {
+    line += '\n';
+    const std::lock_guard lock(mutex_);
+    if (!write_all(FdRef(STDOUT_FILENO), line)) cancel_token.cancel();  // nobody is there to want the result
+  }
+
+ private:
+  std::mutex mutex_;
+};
+
+struct Arguments {
+  std::string command, root, platform, reference, docker_config;
+  registry::Options options;
+};
+
+Result<Arguments> parse_arguments(int argc, char** argv) {
+  Arguments arguments;
+  std::vector<std::string> words(argv + 1, argv + argc);
+  if (words.empty()) return fail(ErrorCode::invalid_argument, "usage: dray-registry pull|push --root DIR [--platform P] REFERENCE");
+  arguments.command = words[0];
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    if (!words[i].starts_with("--")) {
+      arguments.reference = words[i];
+      continue;
+    }
+    if (i + 1 == words.size()) return fail(ErrorCode::invalid_argument, "missing value of " + words[i]);
+    const std::string& value = words[i + 1];
+    if (words[i] == "--root") {
+      arguments.root = value;
+    } else if (words[i] == "--platform") {
+      arguments.platform = value;
+    } else if (words[i] == "--insecure-registry") {
+      arguments.options.insecure_registries.push_back(value);
+    } else {
+      return fail(ErrorCode::invalid_argument, "unknown flag: " + words[i]);
+    }
+    ++i;
+  }
+  if (arguments.command != "pull" && arguments.command != "push")
+    return fail(ErrorCode::invalid_argument, "unknown command: " + arguments.command);
+  if (arguments.root.empty()) return fail(ErrorCode::invalid_argument, "missing --root");
+  return arguments;
+}
+
+Result<std::string> run(int argc, char** argv, LineSink& sink) {
+  const Arguments arguments = TRY(parse_arguments(argc, argv));
+  const Reference reference = TRY(Reference::parse(arguments.reference));
+  const auto store = TRY(store::Store::open(arguments.root));
+  if (arguments.command == "push") {
+    const image::Descriptor pushed = TRY(registry::push(*store, reference, arguments.options, sink, cancel_token));
+    return registry::encode_result(pushed);
+  }
+  const image::Platform platform =
+      arguments.platform.empty() ? image::Platform::host() : TRY(image::Platform::parse(arguments.platform));
+  const registry::PullResult pulled =
+      TRY(registry::pull(*store, reference, platform, arguments.options, sink, cancel_token));
+  return registry::encode_result(reference, pulled);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  struct sigaction action{};
+  action.sa_handler = on_signal;
+  ::sigaction(SIGTERM, &action, nullptr);
+  ::sigaction(SIGINT, &action, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+
+  LineSink sink;
+  auto result = run(argc, argv, sink);
+  sink.write(result ? *result : registry::encode_error(result.error()));
+  return result ? 0 : 1;
+}

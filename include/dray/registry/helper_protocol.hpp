@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include <dray/core/progress.hpp>
+#include <dray/core/result.hpp>
+#include <dray/image/image.hpp>
+#include <dray/registry/client.hpp>
+
+// What dray-registry writes to its standard output, one JSON object a line: any number of progress events, then exactly one
+// {"result": {…}} or {"error": {"code": N, "message": …, "hint": …}}. No line has its newline; N is ErrorCode's number.
+
+namespace dray::registry {
+
+std::string encode_event(const ProgressEvent& event);
+std::string encode_result(const Reference& reference, const PullResult& result);
+std::string encode_result(const image::Descriptor& pushed);
+std::string encode_error(const Error& error);
+
+}  // namespace dray::registry

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <dray/image/image.hpp>
+#include <dray/store/store.hpp>
+
+#include "session.hpp"
+#include "step_progress.hpp"
+
+namespace dray::registry {
+
+/// A manifest or index: bytes verified against `reference`'s digest or `wanted`, and its media type.
+struct Document {
+  std::string bytes, media_type;
+  Digest digest;
+};
+/// `name` is a tag or digest. `expected` (with its size) or the reference's own digest must match.
+Result<Document> fetch_document(Session& session, HttpClient& client, const std::string& name,
+                                const image::Descriptor* expected);
+
+/// Makes sure that the blob is in the content store, and returns its bytes (a config: at most kMaxManifestSize).
+Result<std::string> fetch_small_blob(Session& session, HttpClient& client, store::Store& store,
+                                     const image::Descriptor& descriptor);
+
+/// Makes sure that the layer's blob is in the content store and unpacked as `diff_id`: downloads and unpacks side by side.
+Result<void> fetch_layer(Session& session, HttpClient& client, store::Store& store, const image::Descriptor& descriptor,
+                         const DiffId& diff_id, StepProgress& progress);
+
+}  // namespace dray::registry

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+// The JSON around images: error bodies, tokens, Docker's configuration, credential helpers' answers, and the lines that
+// dray-registry writes. Everything read here comes from a registry or a user's file: each access checks the type first, no
+// parse throws, and text that reaches a terminal is stripped of control characters.
+#include "registry_json.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <dray/image/image.hpp>
+#include <dray/registry/helper_protocol.hpp>
+
+namespace dray::registry {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kMaxMessage = 500;
+
+json parse_object(std::string_view bytes) {
+  json document = json::parse(bytes.begin(), bytes.end(), nullptr, false);
+  return document.is_object() ? document : json();
+}
+
+std::string text(const json& object, const char* key) {
+  if (!object.is_object()) return {};
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::string printable(std::string text) {
+  if (text.size() > kMaxMessage) text.resize(kMaxMessage);
+  std::erase_if(text, [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; });
+  return text;
+}
+
+std::string dump(const json& document) { return document.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+const char* kind_name(ProgressEvent::Kind kind) {
+  switch (kind) {
+    case ProgressEvent::Kind::started: return "started";
+    case ProgressEvent::Kind::output: return "output";
+    case ProgressEvent::Kind::status: return "status";
+    case ProgressEvent::Kind::completed: return "completed";
+    case ProgressEvent::Kind::cached: return "cached";
+    case ProgressEvent::Kind::failed: return "failed";
+    case ProgressEvent::Kind::message: return "message";
+  }
+  return "message";
+}
+
+int base64_value(char c) {
+  if (c >= 'A' && c <= 'Z') return c - 'A';
+  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+  if (c >= '0' && c <= '9') return c - '0' + 52;
+  if (c == '+' || c == '-') return 62;
+  if (c == '/' || c == '_') return 63;
+  return -1;
+}
+
+}  // namespace
+
+std::vector<RegistryError> parse_registry_errors(std::string_view body) {
+  std::vector<RegistryError> errors;
+  const json document = parse_object(body);
+  if (!document.is_object()) return errors;
+  if (const auto list = document.find("errors"); list != document.end() && list->is_array()) {
+    for (const json& entry : *list) {
+      if (errors.size() == 8) break;
+      errors.push_back({printable(text(entry, "code")), printable(text(entry, "message"))});
+      if (errors.back().code.empty() && errors.back().message.empty()) errors.pop_back();
+    }
+    return errors;
+  }
+  const std::string code = text(document, "code");
+  std::string message = text(document, "message");
+  for (const char* key : {"details", "error_description", "error"})
+    if (message.empty()) message = text(document, key);
+  if (!code.empty() || !message.empty()) errors.push_back({printable(code), printable(message)});
+  return errors;
+}
+
+Result<Token> parse_token(std::string_view body) {
+  const json document = parse_object(body);
+  Token token;
+  token.value = text(document, "token");
+  if (token.value.empty()) token.value = text(document, "access_token");
+  if (token.value.empty()) return fail(ErrorCode::corrupt, "the token server's answer holds no token");
+  for (const char c : token.value)  // it becomes part of a header line
+    if (static_cast<unsigned char>(c) <= ' ' || c == '\x7f')
+      return fail(ErrorCode::corrupt, "the token server's token holds control characters");
+  if (const auto expires = document.find("expires_in"); expires != document.end() && expires->is_number_integer()) {
+    const auto seconds = expires->get<std::int64_t>();
+    if (seconds > 0) token.expires_in_seconds = static_cast<int>(std::min<std::int64_t>(seconds, 86400));
+  }
+  return token;
+}
+
+bool decode_basic(std::string_view base64, std::string& username, std::string& password) {
+  std::string bytes;
+  std::uint32_t bits = 0;
+  int count = 0;
+  for (const char c : base64) {
+    if (c == '=' || c == '\n' || c == '\r') continue;
+    const int value = base64_value(c);
+    if (value < 0) return false;
+    bits = (bits << 6) | static_cast<std::uint32_t>(value);
+    count += 6;
+    if (count >= 8) {
+      count -= 8;
+      bytes += static_cast<char>((bits >> count) & 0xff);
+    }
+  }
+  const auto colon = bytes.find(':');
+  if (colon == std::string::npos) return false;
+  username = bytes.substr(0, colon);
+  password = bytes.substr(colon + 1);
+  while (!password.empty() && password.back() == '\0') password.pop_back();  // Docker pads with NUL
+  return true;
+}
+
+std::string encode_base64(std::string_view bytes) {
+  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    const std::size_t size = std::min<std::size_t>(3, bytes.size() - i);
+    std::uint32_t bits = 0;
+    for (std::size_t k = 0; k < 3; ++k)
+      bits = (bits << 8) | (k < size ? static_cast<unsigned char>(bytes[i + k]) : 0u);
+    for (std::size_t k = 0; k < 4; ++k) out += k <= size ? kDigits[(bits >> (18 - 6 * k)) & 63] : '=';
+  }
+  return out;
+}
+
+Result<DockerConfig> parse_docker_config(std::string_view bytes) {
+  const json document = parse_object(bytes);
+  if (!document.is_object()) return fail(ErrorCode::invalid_argument, "not a JSON object");
+  DockerConfig config;
+  if (const auto auths = document.find("auths"); auths != document.end() && auths->is_object()) {
+    for (const auto& [server, entry] : auths->items()) {
+      if (!entry.is_object()) continue;
+      DockerConfig::Auth auth;
+      auth.username = text(entry, "username");
+      auth.password = text(entry, "password");
+      if (const std::string both = text(entry, "auth"); !both.empty())
+        if (!decode_basic(both, auth.username, auth.password))
+          return fail(ErrorCode::invalid_argument, "\"auth\" of \"" + printable(server) + "\" is not base64 of user:password");
+      auth.identity_token = text(entry, "identitytoken");
+      auth.registry_token = text(entry, "registrytoken");
+      config.auths.emplace(server, std::move(auth));
+    }
+  }
+  if (const auto helpers = document.find("credHelpers"); helpers != document.end() && helpers->is_object())
+    for (const auto& [server, helper] : helpers->items())
+      if (helper.is_string()) config.helpers.emplace(server, helper.get<std::string>());
+  config.default_helper = text(document, "credsStore");
+  return config;
+}
+
+Result<HelperAnswer> parse_helper_answer(std::string_view bytes) {
+  const json document = parse_object(bytes);
+  if (!document.is_object()) return fail(ErrorCode::corrupt, "its answer is not JSON");
+  return HelperAnswer{text(document, "Username"), text(document, "Secret")};
+}
+
+Result<std::string> check_document(std::string_view bytes, std::string_view content_type) {
+  const json document = parse_object(bytes);
+  if (!document.is_object()) return fail(ErrorCode::corrupt, "the registry's manifest is not a JSON object");
+  if (const auto version = document.find("schemaVersion");
+      version != document.end() && version->is_number_integer() && version->get<std::int64_t>() == 1)
+    return fail(ErrorCode::unsupported, "the image has a schema 1 manifest, a format that was withdrawn; push it again with a "
+                                        "current tool");
+  if (document.contains("manifests") && (document.contains("layers") || document.contains("config")))
+    return fail(ErrorCode::corrupt, "the manifest is an index and an image manifest at once");
+  std::string media_type = text(document, "mediaType");
+  content_type = content_type.substr(0, content_type.find_first_of("; "));
+  const std::string_view known[] = {image::kOciManifest, image::kOciIndex, image::kDockerManifest, image::kDockerIndex};
+  const bool telling = std::ranges::find(known, content_type) != std::end(known);
+  if (media_type.empty()) return telling ? std::string(content_type) : std::string();
+  if (telling && media_type != content_type)
+    return fail(ErrorCode::corrupt, "the manifest calls itself \"" + printable(media_type) + "\", the registry calls it \"" +
+                                        std::string(content_type) + "\"");
+  return media_type;
+}
+
+std::string encode_event(const ProgressEvent& event) {
+  json line = {{"kind", kind_name(event.kind)}, {"id", event.id}, {"name", event.name}, {"text", event.text},
+               {"current", event.current}, {"total", event.total}};
+  if (event.is_stderr) line["stderr"] = true;
+  return dump(line);
+}
+
+std::string encode_result(const Reference& reference, const PullResult& result) {
+  return dump({{"result",
+                {{"reference", reference.canonical()},
+                 {"digest", result.digest.to_string()},
+                 {"image_id", result.image.image_id.to_string()},
+                 {"up_to_date", result.up_to_date}}}});
+}
+
+std::string encode_result(const image::Descriptor& pushed) {
+  return dump({{"result",
+                {{"media_type", pushed.media_type}, {"digest", pushed.digest.to_string()}, {"size", pushed.size}}}});
+}
+
+std::string encode_error(const Error& error) {
+  return dump({{"error",
+                {{"code", static_cast<int>(error.code())}, {"message", error.message()}, {"hint", error.hint()}}}});
+}
+
+}  // namespace dray::registry

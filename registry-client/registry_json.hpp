@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dray/core/result.hpp>
+
+// All JSON of this part that is not an image document: registry_json.cpp is the only file that sees the JSON library.
+
+namespace dray::registry {
+
+/// One entry of a registry's {"errors": […]} (distribution-spec §error-codes).
+struct RegistryError {
+  std::string code;     ///< "MANIFEST_UNKNOWN"
+  std::string message;  ///< at most 500 characters, printable
+};
+/// Also understands {"code":…,"message":…}, {"error":"…"} and {"details":"…"} of token servers. Empty for anything else.
+std::vector<RegistryError> parse_registry_errors(std::string_view body);
+
+struct Token {
+  std::string value;
+  int expires_in_seconds = 60;
+};
+Result<Token> parse_token(std::string_view body);
+
+/// What ~/.docker/config.json says about credentials.
+struct DockerConfig {
+  struct Auth {
+    std::string username, password, identity_token, registry_token;
+  };
+  std::map<std::string, Auth> auths;
+  std::map<std::string, std::string> helpers;  ///< credHelpers: registry -> helper's suffix
+  std::string default_helper;                  ///< credsStore
+};
+Result<DockerConfig> parse_docker_config(std::string_view bytes);
+/// base64("user:password"), as "auth" holds it; false if it is not that.
+bool decode_basic(std::string_view base64, std::string& username, std::string& password);
+std::string encode_base64(std::string_view bytes);
+
+struct HelperAnswer {
+  std::string username, secret;
+};
+Result<HelperAnswer> parse_helper_answer(std::string_view bytes);
+
+/// A manifest or index as the registry sent it: refuses what is both at once, schema 1, and a mediaType that contradicts the
+/// Content-Type (CVE-2021-41190). Returns the media type, "" where neither names one.
+Result<std::string> check_document(std::string_view bytes, std::string_view content_type);
+
+}  // namespace dray::registry

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include <dray/core/reference.hpp>
+#include <dray/core/result.hpp>
+
+#include "http.hpp"
+
+namespace dray::registry {
+
+/// What a request was for: it decides the sentence for the user.
+enum class Purpose { pull_manifest, pull_blob, push };
+
+/// The Error for an answer that was not the wanted one, in Docker's words ("pull access denied for x, …").
+Error remote_error(const Response& response, const Reference& reference, Purpose purpose);
+/// "registry localhost:5000 is not reachable: connection refused".
+Error transfer_error(const Response& response, const std::string& host);
+/// Access refused before anything was asked of the repository ("no basic auth credentials").
+Error denied(const Reference& reference, Purpose purpose, const std::string& reason);
+
+/// Whether the same request may succeed a little later.
+bool is_temporary(const Response& response);
+
+/// Waiting times between tries: doubled each time, with jitter, Retry-After honoured.
+class Backoff {
+ public:
+  /// nullopt when it is time to give up.
+  std::optional<std::chrono::milliseconds> next(const Response& response);
+  void reset() { tries_ = 0; }
+
+ private:
+  int tries_ = 0;
+};
+
+}  // namespace dray::registry

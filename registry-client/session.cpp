@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rules of the road between HttpClient and the registry protocol: which scheme a registry is spoken to with, who may see
+// credentials (the registry's own origin, and the token server it names; never the target of a redirect), which answers are
+// worth a second try.
+#include "session.hpp"
+
+
+namespace dray::registry {
+namespace {
+
+constexpr int kMaxRedirects = 10;
+
+bool is_redirect(int status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Session>> Session::connect(HttpClient& client, const Reference& reference, Purpose purpose,
+                                                  const Options& options, ProgressSink& progress, const Stop& stop) {
+  std::unique_ptr<Session> session(new Session(reference, purpose, options, stop));
+  session->host_ = reference.domain() == "docker.io" ? "registry-1.docker.io" : reference.domain();
+  session->config_directory_ = docker_config_directory(options.docker_config_directory);
+  std::vector<std::string> warnings;
+  Credentials credentials = TRY(find_credentials(session->config_directory_, reference.domain(), stop, warnings));
+  for (const std::string& warning : warnings) {
+    ProgressEvent event;
+    event.text = warning;
+    progress.report(event);
+  }
+  const Response first = TRY(session->probe(client));
+  session->authorizer_ = std::make_unique<Authorizer>(std::move(credentials), session->origin_.scheme == "http");
+  session->authorizer_->add_scope("repository:" + reference.repository() +
+                                  (purpose == Purpose::push ? ":pull,push" : ":pull"));
+  if (first.status == 401) {
+    auto prepared = session->authorizer_->prepare(parse_challenges(first.all("www-authenticate")));
+    if (!prepared) return Failure(denied(reference, purpose, prepared.error().message()));
+  }
+  return session;
+}
+
+bool Session::may_be_insecure(const std::string& host_and_port) const {
+  if (is_loopback(host_and_port)) return true;
+  return std::ranges::any_of(options_.insecure_registries,
+                             [&](const std::string& rule) { return matches_insecure_rule(host_and_port, rule); });
+}
+
+Result<TlsSettings> Session::tls_for(const std::string& url) {
+  const Origin origin = TRY(parse_origin(url));
+  if (origin.scheme != "https") return TlsSettings{};
+  const std::string host = origin.host_and_port();
+  const std::lock_guard lock(tls_mutex_);
+  if (const auto known = tls_.find(host); known != tls_.end()) return known->second;
+  TlsSettings settings = TRY(find_tls_settings(config_directory_, host));
+  if (may_be_insecure(host)) settings.verify = false;
+  return tls_.emplace(host, std::move(settings)).first->second;
+}
+
+// GET /v2/: any answer at all shows that the scheme is right.
+Result<Response> Session::probe(HttpClient& client) {
+  const bool insecure = may_be_insecure(host_);
+  Backoff backoff;
+  for (;;) {
+    Response response;
+    for (const char* scheme : {"https://", "http://"}) {
+      Request request;
+      request.url = scheme + host_ + "/v2/";
+      TRY_CTX(parse_origin(request.url), "registry " + host_);
+      request.tls = TRY(tls_for(request.url));
+      // A plain server may sit there and wait for the rest of what it takes for a request.
+      if (is_loopback(host_)) request.connect_timeout = std::chrono::seconds(5);
+      response = TRY(client.perform(request, stop_));
+      if (response.failure == TransferFailure::none) {
+        base_ = scheme + host_;
+        origin_ = TRY(parse_origin(base_));
+        if (!is_temporary(response)) return response;
+        break;
+      }
+      if (!insecure) break;
+    }
+    const auto wait = backoff.next(response);
+    if (!wait) {
+      if (response.failure != TransferFailure::none) return Failure(transfer_error(response, host_));
+      return response;  // busy: the real request will say with what
+    }
+    if (!stop_.sleep(*wait)) return Failure(Stop::error());
+  }
+}
+
+Result<Response> Session::follow(HttpClient& client, Request request) {
+  for (int hops = 0; hops <= kMaxRedirects; ++hops) {
+    request.tls = TRY(tls_for(request.url));
+    Response response = TRY(client.perform(request, stop_));
+    const bool repeatable = request.method == "GET" || request.method == "HEAD";
+    if (response.failure != TransferFailure::none || !is_redirect(response.status) || !repeatable) return response;
+    const std::string next = TRY(resolve_location(request.url, std::string(response.header("location"))));
+    const Origin from = TRY(parse_origin(request.url));
+    const Origin to = TRY(parse_origin(next));
+    if (from != to) request.authorization.clear();
+    request.url = next;
+  }
+  return fail(ErrorCode::unavailable, "registry " + host_ + ": more than " + std::to_string(kMaxRedirects) + " redirects");
+}
+
+Result<Response> Session::send(HttpClient& client, Request request) {
+  const Origin target = TRY(parse_origin(request.url));
+  if (target != origin_) return follow(client, std::move(request));  // an upload location elsewhere: no credentials
+
+  const Authorizer::Transport transport = [&](Request token_request) -> Result<Response> {
+    Backoff backoff;
+    for (;;) {
+      Response response = TRY(follow(client, token_request));
+      if (!is_temporary(response) && response.failure == TransferFailure::none) return response;
+      const auto wait = backoff.next(response);
+      if (!wait) {
+        if (response.failure == TransferFailure::none) return response;
+        const Origin realm = TRY(parse_origin(token_request.url));
+        return Failure(transfer_error(response, realm.host_and_port()));
+      }
+      if (!stop_.sleep(*wait)) return Failure(Stop::error());
+    }
+  };
+  const auto explain = [&](Error error) {
+    return error.code() == ErrorCode::permission_denied ? denied(reference_, purpose_, error.message()) : std::move(error);
+  };
+
+  for (int tries = 0;; ++tries) {
+    auto header = authorizer_->header(transport);
+    if (!header) return Failure(explain(std::move(header).error()));
+    request.authorization = *header;
+    Response response = TRY(follow(client, request));
+    if (response.failure != TransferFailure::none || response.status != 401 || tries == 1) return response;
+    const auto answered_by = parse_origin(response.url);
+    if (!answered_by || *answered_by != origin_) return response;  // a redirect's target may not ask us for anything
+    auto better = authorizer_->answer(parse_challenges(response.all("www-authenticate")), *header, transport);
+    if (!better) return Failure(explain(std::move(better).error()));
+    if (!*better) return response;
+  }
+}
+
+Result<Response> Session::send_retrying(HttpClient& client, const Request& request) {
+  Backoff backoff;
+  for (;;) {
+    Response response = TRY(send(client, request));
+    if (response.failure == TransferFailure::none && !is_temporary(response)) return response;
+    const auto wait = backoff.next(response);
+    if (!wait) {
+      if (response.failure != TransferFailure::none) return Failure(transfer_error(response, host_));
+      return response;
+    }
+    if (!stop_.sleep(*wait)) return Failure(Stop::error());
+  }
+}
+
+void Session::add_pull_scope(const std::string& repository) {
+  authorizer_->add_scope("repository:" + repository + ":pull");
+}
+
+}  // namespace dray::registry

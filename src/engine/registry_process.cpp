@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// pull and push by way of the helper program dray-registry, so that libcurl and its TLS are loaded only where they are used.
+// Its lines are relayed as they come; a cancel becomes SIGTERM, and SIGKILL if that is not heeded within three seconds.
+#include "registry_process.hpp"
+
+#include <poll.h>
+
+#include <chrono>
+#include <csignal>
+#include <optional>
+
+#include <dray/core/process.hpp>
+#include <dray/engine/images.hpp>
+
+namespace dray::engine {
+namespace {
+
+constexpr std::size_t kMaxLine = 1u << 20;
+constexpr auto kGrace = std::chrono::seconds(3);
+
+struct Outcome {
+  std::optional<HelperResult> result;
+  std::optional<Error> error;
+};
+
+Result<void> take_line(std::string_view line, ProgressSink& progress, Outcome& outcome) {
+  HelperLine parsed = TRY(parse_helper_line(line));
+  if (const auto* event = std::get_if<ProgressEvent>(&parsed)) {
+    progress.report(*event);
+  } else if (auto* result = std::get_if<HelperResult>(&parsed)) {
+    outcome.result = std::move(*result);
+  } else {
+    outcome.error = std::get<Error>(std::move(parsed));
+  }
+  return {};
+}
+
+Result<void> take_lines(std::string& pending, ProgressSink& progress, Outcome& outcome) {
+  std::size_t begin = 0;
+  for (std::size_t end; (end = pending.find('\n', begin)) != std::string::npos; begin = end + 1)
+    TRY(take_line(std::string_view(pending).substr(begin, end - begin), progress, outcome));
+  pending.erase(0, begin);
+  if (pending.size() > kMaxLine) return fail(ErrorCode::internal, "dray-registry wrote a line of more than 1 MiB");
+  return {};
+}
+
+/// Until the helper closes its output. A child that is not waited for is killed by its destructor.
+Result<Outcome> relay(ChildProcess& child, FdRef output, ProgressSink& progress, const CancelToken& cancel) {
+  Outcome outcome;
+  std::string pending;
+  std::array<std::byte, 16384> buffer;
+  std::optional<std::chrono::steady_clock::time_point> kill_at;
+  for (;;) {
+    if (cancel.cancelled() && !kill_at) {
+      child.signal(SIGTERM);
+      kill_at = std::chrono::steady_clock::now() + kGrace;
+    }
+    if (kill_at && std::chrono::steady_clock::now() > *kill_at) return fail(ErrorCode::cancelled, "cancelled");
+    pollfd poller{output.get(), POLLIN, 0};
+    if (::poll(&poller, 1, 50) <= 0) continue;
+    const std::size_t got = TRY(read_some(output, buffer));
+    if (got == 0) return outcome;
+    pending.append(reinterpret_cast<const char*>(buffer.data()), got);
+    TRY(take_lines(pending, progress, outcome));
+  }
+}
+
+Result<HelperResult> run_helper(const Context& context, const std::string& command, const Reference& reference,
+                                const std::string& platform, ProgressSink& progress, const CancelToken& cancel) {
+  SpawnRequest request;
+  const std::string program = TRY(executable_directory()) + "/dray-registry";
+  request.argv = {program, command, "--root", context.configuration.root};
+  if (!platform.empty()) request.argv.insert(request.argv.end(), {"--platform", platform});
+  for (const std::string& insecure : context.configuration.insecure_registries)
+    request.argv.insert(request.argv.end(), {"--insecure-registry", insecure});
+  request.argv.push_back(reference.canonical());
+  Pipe output = TRY(make_pipe());
+  request.stdout_fd = output.write_end;
+  ChildProcess child = TRY(ChildProcess::spawn(request));
+  output.write_end.reset();
+
+  Outcome outcome = TRY(relay(child, output.read_end, progress, cancel));
+  const ExitStatus status = TRY(child.wait());
+  if (outcome.error) return Failure(*std::move(outcome.error));
+  if (outcome.result) return *std::move(outcome.result);
+  if (cancel.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+  return fail(ErrorCode::internal, "the helper \"" + program + "\" ended without a result (status " +
+                                       std::to_string(status.exit_code()) + ")");
+}
+
+}  // namespace
+
+Result<PullSummary> pull_image(Context& context, const std::string& name, const image::Platform& platform,
+                               ProgressSink& progress, const CancelToken& cancel) {
+  const Reference reference = TRY(Reference::parse(name));
+  HelperResult result = TRY(run_helper(context, "pull", reference, platform.to_string(), progress, cancel));
+  PullSummary summary;
+  summary.digest = TRY(Digest::parse(result.digest));
+  summary.image_id = TRY(Digest::parse(result.image_id));
+  summary.reference = std::move(result.reference);
+  summary.up_to_date = result.up_to_date;
+  return summary;
+}
+
+Result<image::Descriptor> push_image(Context& context, const std::string& name, ProgressSink& progress,
+                                     const CancelToken& cancel) {
+  const Reference reference = TRY(Reference::parse(name));
+  HelperResult result = TRY(run_helper(context, "push", reference, "", progress, cancel));
+  image::Descriptor pushed;
+  pushed.digest = TRY(Digest::parse(result.digest));
+  pushed.media_type = std::move(result.media_type);
+  pushed.size = result.size;
+  return pushed;
+}
+
+}  // namespace dray::engine
