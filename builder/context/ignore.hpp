@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <dray/core/result.hpp>
@@ -34,14 +34,27 @@ class IgnorePatterns {
   bool empty() const { return patterns_.empty(); }
 
  private:
+  struct Token {
+    /// name_part: "*", directories: "**/", anything: "**" at the end
+    enum Kind { literal, any, name_part, directories, anything, set } kind = literal;
+    char character = 0;
+    bool negated = false;
+    std::vector<std::pair<unsigned char, unsigned char>> ranges;
+  };
   struct Pattern {
     std::string text;  ///< clean, without "!"
     bool negated = false;
+    bool literal = false;  ///< no wildcards: `tail` is all of it
+    std::string tail;      ///< the literal characters at its end
+    std::vector<Token> tokens;
     int line = 0;
   };
+  static Result<void> add(IgnorePatterns& patterns, std::string_view text, int line);
+  static Result<void> compile(Pattern& pattern);
+  static bool matches(const Pattern& pattern, std::string_view path);
+
   std::vector<Pattern> patterns_;
   bool has_exceptions_ = false;
-  static Result<void> add(IgnorePatterns& patterns, std::string text, int line);
 };
 
 }  // namespace dray::builder

@@ -56,6 +56,7 @@ namespace {
 Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
 Failure unsupported(std::string message) { return fail(ErrorCode::unsupported, std::move(message)); }
 
+constexpr std::size_t kMaxHistory = 4u << 20;  // variables that grow by expansion and wide port ranges would have no end
 constexpr std::string_view kProxies[] = {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"};
 
 void insert_sorted(std::vector<std::string>& list, const std::string& text) {
@@ -78,6 +79,8 @@ class Applier {
     return std::visit([this](const auto& body) { return run(body); }, instruction.body);
   }
 
+  std::size_t history_size() const { return history_size_; }
+
  private:
   Result<std::string> expand(const std::string& text) const { return lex_.word(text, state_.environment.lookup()); }
 
@@ -95,6 +98,7 @@ class Applier {
   image::ContainerConfig& config() { return state_.image.config; }
 
   void history(std::string created_by, bool empty_layer = true) {
+    history_size_ += created_by.size();
     image::History entry;
     entry.created = context_.options.created;
     entry.created_by = std::move(created_by);
@@ -306,7 +310,8 @@ class Applier {
     std::vector<int> inputs = {state_.vertex};
     if (!copy.from.empty()) {
       op.from = CopyOp::From::vertex;
-      inputs.push_back(TRY(context_.builder.copy_source(copy.from, context_.index)));
+      const int source = TRY(context_.builder.copy_source(copy.from, context_.index));
+      inputs.push_back(source);
     }
     std::string shown_title = title(lex_, instruction_->original);
     layer(std::move(op), std::move(inputs), std::move(shown_title), text + " # buildkit");
@@ -409,6 +414,7 @@ class Applier {
   const Instruction* instruction_ = nullptr;
   bool trigger_ = false;
   bool cmd_set_ = false;
+  std::size_t history_size_ = 0;
 };
 
 }  // namespace
@@ -418,6 +424,7 @@ Result<void> apply_instructions(StageContext& context, StageState& state, const 
   Applier applier(context, state);
   const auto apply = [&](const Instruction& instruction, bool trigger) -> Result<void> {
     auto result = applier.apply(instruction, trigger);
+    if (result && applier.history_size() > kMaxHistory) result = invalid("the image's history would be larger than 4 MiB");
     if (result) return {};
     const SourceLocation location{context.dockerfile.file, instruction.line};
     return Failure(std::move(result).error().with_location(location.to_string()));
