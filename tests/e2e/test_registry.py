@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""push and pull against a real docker-registry; what others pushed, what others read; hostile registries."""
+import hashlib
+import http.server
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+from harness import BASE_IMAGE, DrayTestCase, Registry, free_port, main, require
+
+
+class RealRegistry(DrayTestCase):
+    @classmethod
+    def setUpClass(cls):
+        require("docker-registry", "skopeo")
+        super().setUpClass()
+        cls.registry = Registry(cls.scratch)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.registry.stop()
+        super().tearDownClass()
+
+    def skopeo(self, *arguments):
+        return subprocess.run(["skopeo", *map(str, arguments)], check=True, capture_output=True, text=True).stdout
+
+    def test_round_trip(self):
+        self.ok("build", "-t", "app", self.context({"Dockerfile": "FROM debian:bookworm\nRUN echo pushed > /file\nCMD cat /file\n"}))
+        name = f"{self.registry.address}/team/app:1"
+        identifier = self.inspect("app", "Id")
+        self.ok("tag", "app", name)
+        out = self.ok("push", name)
+        digest = out.split("digest: ")[1].split()[0]
+        raw = self.skopeo("inspect", "--tls-verify=false", "--raw", f"docker://{name}")
+        self.assertEqual(digest, "sha256:" + hashlib.sha256(raw.encode()).hexdigest())
+        self.assertEqual("application/vnd.oci.image.manifest.v1+json", json.loads(raw)["mediaType"])
+        self.ok("rmi", name, "app")
+        pulled = self.ok("pull", name)
+        self.assertIn(f"Digest: {digest}", pulled)
+        self.assertEqual(identifier, self.inspect(name, "Id"))
+        self.assertEqual("pushed\n", self.ok("run", "--rm", "--network", "none", name))
+        self.assertIn("Image is up to date", self.ok("pull", name))
+        self.assertIn(f"@{digest}", self.inspect(name)["RepoDigests"][0])
+        self.ok("rmi", name)
+        self.assertEqual("pushed\n", self.ok("run", "--rm", "--network", "none", f"{self.registry.address}/team/app@{digest}"))
+
+    def test_second_push_sends_nothing(self):
+        name = f"{self.registry.address}/base:1"
+        self.ok("tag", BASE_IMAGE, name)
+        self.ok("push", name)
+        self.assertIn("already exists", self.ok("push", name).lower())
+
+    def test_schema2_and_oci_of_others(self):
+        name = f"{self.registry.address}/other"
+        self.ok("save", "-o", self.scratch / "base.tar", BASE_IMAGE)
+        for form in ("v2s2", "oci"):
+            self.skopeo("copy", "--dest-tls-verify=false", "--format", form, f"docker-archive:{self.scratch}/base.tar", f"docker://{name}:{form}")
+            self.ok("pull", f"{name}:{form}")
+            self.assertEqual(form + "\n", self.ok("run", "--rm", "--network", "none", f"{name}:{form}", "echo", form))
+            # and what was pulled goes back as it came
+            self.ok("tag", f"{name}:{form}", f"{name}:{form}-back")
+            self.ok("push", f"{name}:{form}-back")
+            raw = [self.skopeo("inspect", "--tls-verify=false", "--raw", f"docker://{name}:{tag}") for tag in (form, form + "-back")]
+            self.assertEqual(raw[0], raw[1])
+
+    def test_run_pulls_what_is_missing(self):
+        name = f"{self.registry.address}/base:pulled"
+        self.ok("tag", BASE_IMAGE, name)
+        self.ok("push", name)
+        self.ok("rmi", name)
+        result = self.dray("run", "--rm", "--network", "none", name, "echo", "pulled it")
+        self.assertEqual("pulled it\n", result.out, result)
+        self.assertIn(f"Unable to find image '{name}' locally", result.err)
+        self.ok("rmi", name)
+        self.fails(125, "(?i)no such image", "run", "--rm", "--pull", "never", name, "true")
+
+    def test_build_from_a_registry(self):
+        name = f"{self.registry.address}/base:from"
+        self.ok("tag", BASE_IMAGE, name)
+        self.ok("push", name)
+        self.ok("rmi", name)
+        self.build(f"FROM {name}\nRUN echo built > /b\n")
+        self.assertEqual("built\n", self.ok("run", "--rm", "--network", "none", "test", "cat", "/b"))
+
+    def test_errors(self):
+        self.fails(1, "(?i)not found|manifest unknown|does not exist", "pull", f"{self.registry.address}/nosuch:1")
+        self.fails(1, "(?i)no such image|does not exist", "push", f"{self.registry.address}/never-tagged:1")
+        port = free_port()
+        started = time.monotonic()
+        self.fails(1, f"127.0.0.1:{port}", "pull", f"127.0.0.1:{port}/x:1")
+        self.assertLess(time.monotonic() - started, 15)
+
+    def test_authentication(self):
+        require("htpasswd")
+        passwords = self.scratch / "htpasswd"
+        subprocess.run(["htpasswd", "-Bbc", passwords, "user", "secret"], check=True, capture_output=True)
+        private = Registry(self.scratch, passwords)
+        self.addCleanup(private.stop)
+        name = f"{private.address}/private:1"
+        self.ok("tag", BASE_IMAGE, name)
+        self.fails(1, "(?i)unauthorized|denied|authentication|login", "push", name)
+        config = self.context({"config.json": json.dumps({"auths": {private.address: {"auth": "dXNlcjpzZWNyZXQ="}}})})
+        self.ok("push", name, env={"DOCKER_CONFIG": str(config)})
+        self.ok("rmi", name)
+        self.ok("pull", name, env={"DOCKER_CONFIG": str(config)})
+
+
+class HostileRegistry(DrayTestCase):
+    """Answers of a registry that lies. Each must be a clear error with nothing recorded."""
+
+    def serve(self, blobs, manifest):
+        """blobs: digest -> bytes actually sent (and the length that is announced)."""
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                if self.path == "/v2/":
+                    body, kind = b"{}", "application/json"
+                elif "/manifests/" in self.path:
+                    body, kind = manifest, "application/vnd.oci.image.manifest.v1+json"
+                else:
+                    found = blobs.get(self.path.rsplit("/", 1)[1])
+                    if found is None:
+                        self.send_error(404)
+                        return
+                    body, kind = found[0], "application/octet-stream"
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(found[1]))
+                    self.end_headers()
+                    self.wfile.write(body)
+                    self.close_connection = True
+                    return
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_HEAD = do_GET
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        return f"127.0.0.1:{server.server_port}"
+
+    def image(self):
+        layer = os.urandom(200000)
+        config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}}).encode()
+        digest = lambda data: "sha256:" + hashlib.sha256(data).hexdigest()
+        manifest = json.dumps({"schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(config), "size": len(config)},
+                               "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest(layer), "size": len(layer)}]}).encode()
+        return layer, digest(layer), config, digest(config), manifest
+
+    def pull_fails(self, pattern, address, name="x:1"):
+        before = self.ok("images", "-a", "--no-trunc")
+        self.fails(1, pattern, "pull", f"{address}/{name}")
+        self.assertEqual(before, self.ok("images", "-a", "--no-trunc"))
+        ingest = self.root / "content" / "ingest"
+        self.assertEqual([], list(ingest.iterdir()) if ingest.exists() else [])
+
+    def test_wrong_digest(self):
+        layer, layer_digest, config, config_digest, manifest = self.image()
+        wrong = bytes([layer[0] ^ 1]) + layer[1:]
+        self.pull_fails("(?i)digest", self.serve({layer_digest: (wrong, len(wrong)), config_digest: (config, len(config))}, manifest))
+
+    def test_truncated_blob(self):
+        layer, layer_digest, config, config_digest, manifest = self.image()
+        self.pull_fails("(?i)truncat|short|ended|closed|size|transfer|bytes", self.serve({layer_digest: (layer[:1000], len(layer)), config_digest: (config, len(config))}, manifest))
+
+    def test_manifest_for_another_digest(self):
+        layer, layer_digest, config, config_digest, manifest = self.image()
+        self.pull_fails("(?i)digest", self.serve({}, manifest), "x@sha256:" + "0" * 64)
+
+    def test_nonsense(self):
+        self.pull_fails("(?i)json|manifest", self.serve({}, b"<html>hello</html>"))
+        self.pull_fails("(?i)manifest|large|limit", self.serve({}, b'{"schemaVersion":2,"x":"' + b"a" * (9 << 20) + b'"}'))
+
+
+if __name__ == "__main__":
+    main()
