@@ -23,6 +23,8 @@ struct VolumeMount {
   std::string destination;
   bool read_only = false;
   std::vector<std::string> options;  ///< propagation, tmpfs size=…, mode=…
+  bool create_source = true;         ///< -v makes a missing host directory; --mount refuses
+  bool no_copy = false;              ///< a new volume is not filled from the image
 };
 /// Docker's grammars. invalid_argument with Docker's wording.
 Result<VolumeMount> parse_volume(const std::string& text);

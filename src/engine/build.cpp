@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+// The builder's two services. The executor runs a RUN step as a container without a life of its own: an overlay mount, a clone,
+// pipes; nothing is written to the state directory but a lock that tells prune which networks are in use. The image source looks
+// into the store and, failing that, asks the registry helper.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <mutex>
+
+#include <dray/core/rooted_path.hpp>
+#include <dray/network/network.hpp>
+#include <dray/runtime/launch.hpp>
+
+#include "container_spec.hpp"
+#include "host_ca.hpp"
+#include "images_private.hpp"
+#include "mount_stubs.hpp"
+
+namespace dray::engine {
+namespace {
+
+class BuildExecutor : public builder::Executor {
+ public:
+  BuildExecutor(Context& context, bool trust_host_ca) : context_(context), trust_host_ca_(trust_host_ca) {}
+  Result<ExitStatus> run(const builder::RunRequest& request,
+                         const std::function<void(std::string_view, bool)>& output, const CancelToken& cancel) override;
+
+ private:
+  struct Step;
+  Result<runtime::Spec> make_step_spec(const builder::RunRequest& request, FdRef rootfs, const std::string& directory,
+                                       const std::string& id);
+  Result<runtime::Launched> start(Step& step, const builder::RunRequest& request);
+  Context& context_;
+  bool trust_host_ca_;
+  std::mutex launch_;  ///< descriptors are O_CLOEXEC, but launch() prefers no other clone at its side
+};
+
+struct BuildExecutor::Step {
+  std::string id;
+  FileLock lock;
+  std::optional<TempDir> directory;
+  FileDescriptor rootfs, out, err;
+  runtime::Spec spec;
+  bool attached = false;
+};
+
+Result<std::string> hosts_for(const std::string& network, const std::string& hostname, const std::string& ip,
+                              const std::string& gateway) {
+  if (network == "host") return read_file("/etc/hosts", 4u << 20);
+  return network::make_hosts_file(hostname, ip, {}, gateway);
+}
+
+runtime::Mount bind_mount(const std::string& source, const std::string& destination) {
+  runtime::Mount mount;
+  mount.type = "bind";
+  mount.source = source;
+  mount.destination = destination;
+  mount.options = {"bind", "rprivate", "ro"};
+  return mount;
+}
+
+Result<runtime::Spec> BuildExecutor::make_step_spec(const builder::RunRequest& request, FdRef rootfs,
+                                                    const std::string& directory, const std::string& id) {
+  runtime::Spec spec = runtime::make_default_spec();
+  runtime::ResolvedUser user = TRY(runtime::resolve_user(rootfs.get(), request.user));
+  runtime::Process& process = spec.process;
+  process.user = user.user;
+  process.args = request.args;
+  process.env = merge_environment({std::string(kDefaultPath)}, request.env);
+  if (!has_variable(process.env, "HOME")) process.env.push_back("HOME=" + user.home);
+  process.cwd = clean_path("/" + request.working_dir);
+  auto capabilities = runtime::default_capabilities();
+  process.capabilities = make_capabilities(capabilities, user.user.uid);
+  spec.seccomp = runtime::default_seccomp(capabilities);
+  spec.cgroups_path = "dray/" + id;
+  spec.hostname = "buildkitsandbox";  // the name scripts see under BuildKit
+  if (request.network == "host") {
+    spec.namespaces.network = false;
+  } else {
+    spec.sysctl["net.ipv4.ip_unprivileged_port_start"] = "0";
+  }
+  std::string resolv = TRY(network::make_resolv_conf({}, request.network == "host"));
+  std::string hosts = TRY(hosts_for(request.network, spec.hostname, "", ""));
+  TRY(write_file_atomically(directory + "/resolv.conf", resolv, 0644, Durability::none));
+  TRY(write_file_atomically(directory + "/hosts", hosts, 0644, Durability::none));
+  spec.mounts.push_back(bind_mount(directory + "/resolv.conf", "/etc/resolv.conf"));
+  spec.mounts.push_back(bind_mount(directory + "/hosts", "/etc/hosts"));
+  if (trust_host_ca_) {
+    HostCa trust = TRY(make_host_ca(context_, rootfs, HostCaPlaces::variables));
+    apply_host_ca(trust, spec);
+  }
+  if (process.cwd != "/") TRY_CTX(make_directories_in_root(rootfs, process.cwd), "creating the working directory");
+  return spec;
+}
+
+Result<runtime::Launched> BuildExecutor::start(Step& step, const builder::RunRequest& request) {
+  runtime::LaunchRequest launch;
+  launch.spec = &step.spec;
+  launch.rootfs = step.rootfs;
+  FileDescriptor in = TRY(open_file("/dev/null", O_RDONLY));
+  Pipe out = TRY(make_pipe());
+  Pipe err = TRY(make_pipe());
+  step.out = std::move(out.read_end);
+  step.err = std::move(err.read_end);
+  launch.stdio = {in, out.write_end, err.write_end};
+  if (request.network == "none") {
+    launch.configure_network = [](FdRef netns) { return network::bring_up_loopback(netns); };
+  } else if (request.network != "host") {
+    launch.configure_network = [&](FdRef netns) -> Result<void> {
+      auto bridge = TRY(network::Bridge::open(context_.store->database(), context_.configuration.state));
+      auto attachment = TRY(bridge->attach(netns, step.id, {}));
+      step.attached = true;
+      const network::Endpoint& endpoint = attachment.endpoint;
+      std::string hosts = TRY(hosts_for(request.network, step.spec.hostname, endpoint.ip_address, endpoint.gateway));
+      FileDescriptor file = TRY(open_file(step.directory->path() + "/hosts", O_WRONLY | O_TRUNC));
+      return write_all(file, hosts);
+    };
+  }
+  std::lock_guard guard(launch_);
+  return runtime::launch(launch);
+}
+
+// Delivers output until the process has ended and its pipes are drained. PID 1's end kills all of its namespace, so
+// nobody keeps the pipes open.
+Result<ExitStatus> relay(runtime::Launched& launched, FdRef out, FdRef err,
+                         const std::function<void(std::string_view, bool)>& output, const CancelToken& cancel) {
+  std::vector<std::byte> buffer(64 * 1024);
+  bool killed = false;
+  struct pollfd items[3] = {{out.get(), POLLIN, 0}, {err.get(), POLLIN, 0}, {launched.pidfd.get(), POLLIN, 0}};
+  while (items[0].fd >= 0 || items[1].fd >= 0 || items[2].fd >= 0) {
+    if (cancel.cancelled() && !killed) {
+      ::kill(launched.pid, SIGKILL);
+      killed = true;
+    }
+    int ready = ::poll(items, 3, 100);
+    if (ready < 0 && errno != EINTR) return fail_errno("waiting for a build step");
+    for (int i = 0; ready > 0 && i < 2; ++i) {
+      if (items[i].fd < 0 || items[i].revents == 0) continue;
+      auto count = read_some(FdRef(items[i].fd), buffer);
+      if (count && *count > 0) {
+        output(std::string_view(reinterpret_cast<const char*>(buffer.data()), *count), i == 1);
+      } else {
+        items[i].fd = -1;
+      }
+    }
+    if (ready > 0 && items[2].fd >= 0 && items[2].revents != 0) items[2].fd = -1;
+  }
+  int status = 0;
+  while (::waitpid(launched.pid, &status, 0) < 0) {
+    if (errno != EINTR) return fail_errno("waiting for a build step");
+  }
+  if (killed) return fail(ErrorCode::cancelled, "interrupted");
+  ExitStatus result;
+  if (WIFSIGNALED(status)) {
+    result.signal = WTERMSIG(status);
+  } else {
+    result.code = WEXITSTATUS(status);
+  }
+  return result;
+}
+
+Result<ExitStatus> BuildExecutor::run(const builder::RunRequest& request,
+                                      const std::function<void(std::string_view, bool)>& output, const CancelToken& cancel) {
+  Step step;
+  step.id = "build-" + random_hex(8);
+  std::string locks = context_.configuration.state + "/builds";
+  TRY(make_directories(locks, 0700));
+  std::string lock_path = locks + "/" + step.id;
+  step.lock = TRY(FileLock::acquire(lock_path, FileLock::Mode::exclusive));
+  auto execute = [&]() -> Result<ExitStatus> {
+    step.directory = TRY(TempDir::create(context_.configuration.state, "step-"));
+    // The container's own tools read these files as any user.
+    if (::chmod(step.directory->path().c_str(), 0755) != 0) return fail_errno("preparing a build step");
+    step.rootfs = TRY(store::open_mount(request.rootfs));
+    step.spec = TRY(make_step_spec(request, step.rootfs, step.directory->path(), step.id));
+    MountStubs stubs(step.rootfs);
+    auto made = stubs.make(step.spec.mounts);
+    auto outcome = [&]() -> Result<ExitStatus> {
+      TRY(std::move(made));
+      runtime::Launched launched = TRY(start(step, request));
+      return relay(launched, step.out, step.err, output, cancel);
+    }();
+    stubs.remove();
+    return outcome;
+  };
+  auto outcome = execute();
+  auto destroyed = runtime::destroy_cgroup("dray/" + step.id);
+  Result<void> detached;
+  if (request.network != "none" && request.network != "host") {
+    auto bridge = network::Bridge::open(context_.store->database(), context_.configuration.state);
+    detached = bridge ? (*bridge)->detach(step.id) : Result<void>(Failure(bridge.error()));
+  }
+  ::unlink(lock_path.c_str());
+  if (!outcome) {
+    Error error = std::move(outcome).error();
+    if (!destroyed) error = std::move(error).with_cleanup_failure(destroyed.error());
+    if (!detached) error = std::move(error).with_cleanup_failure(detached.error());
+    return Failure(std::move(error));
+  }
+  TRY(std::move(destroyed));
+  TRY(std::move(detached));
+  return outcome;
+}
+
+class StoreThenRegistry : public builder::ImageSource {
+ public:
+  explicit StoreThenRegistry(Context& context) : context_(context) {}
+
+  Result<store::LoadedImage> resolve(const Reference& reference, const image::Platform& platform, bool always_pull,
+                                     ProgressSink& progress, const CancelToken& cancel) override {
+    if (!always_pull) {
+      auto found = TRY(context_.store->find_image(reference));
+      if (found) {
+        store::LoadedImage image = TRY(context_.store->load_image(*found));
+        if (image.config.platform.matches(platform)) return image;
+      }
+    }
+    TRY(pull_image(context_, reference.canonical(), platform, progress, cancel));
+    auto pulled = TRY(context_.store->find_image(reference));
+    if (!pulled) return fail(ErrorCode::not_found, "No such image: " + reference.familiar());
+    return context_.store->load_image(*pulled);
+  }
+
+ private:
+  Context& context_;
+};
+
+}  // namespace
+
+Result<builder::BuildResult> build_image(Context& context, const builder::BuildRequest& request, const BuildOptions& options,
+                                         ProgressSink& progress, const CancelToken& cancel) {
+  runtime::warm_up_cgroups();
+  store::Store::Lease lease = TRY(context.store->lease());
+  BuildExecutor executor(context, options.trust_host_ca || context.configuration.trust_host_ca);
+  StoreThenRegistry images(context);
+  return builder::build(*context.store, executor, images, request, progress, cancel);
+}
+
+}  // namespace dray::engine

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// daemon.json: Docker's words for what Dray has, plus "trust-host-ca". A key that does nothing is refused: a setting that is
+// silently ignored is worse than a message.
+#include <nlohmann/json.hpp>
+
+#include <dray/core/fd.hpp>
+#include <dray/engine/engine.hpp>
+
+namespace dray::engine {
+namespace {
+
+using json = nlohmann::json;
+
+Failure wrong_type(const std::string& path, const std::string& key, const char* wanted) {
+  return fail(ErrorCode::invalid_argument, "\"" + path + "\": key \"" + key + "\" must be " + wanted);
+}
+
+Result<void> apply(Configuration& configuration, const std::string& path, const std::string& key, const json& value) {
+  if (key == "data-root" || key == "exec-root") {
+    if (!value.is_string() || !value.get<std::string>().starts_with('/'))
+      return wrong_type(path, key, "an absolute path");
+    (key == "data-root" ? configuration.root : configuration.state) = value.get<std::string>();
+  } else if (key == "insecure-registries") {
+    if (!value.is_array()) return wrong_type(path, key, "an array of strings");
+    for (const auto& item : value) {
+      if (!item.is_string()) return wrong_type(path, key, "an array of strings");
+      configuration.insecure_registries.push_back(item.get<std::string>());
+    }
+  } else if (key == "trust-host-ca") {
+    if (!value.is_boolean()) return wrong_type(path, key, "true or false");
+    configuration.trust_host_ca = value.get<bool>();
+  } else {
+    return Failure(Error(ErrorCode::invalid_argument, "\"" + path + "\": unknown key \"" + key + "\"")
+                       .with_hint("known keys: data-root, exec-root, insecure-registries, trust-host-ca"));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Configuration> load_configuration(const std::string& path) {
+  Configuration configuration;
+  auto text = read_file(path, 1u << 20);
+  if (!text) {
+    if (text.error().code() == ErrorCode::not_found) return configuration;
+    return Failure(std::move(text).error());
+  }
+  json value = json::parse(*text, nullptr, false);
+  if (!value.is_object()) return fail(ErrorCode::invalid_argument, "\"" + path + "\" is not a JSON object");
+  for (const auto& [key, item] : value.items()) TRY(apply(configuration, path, key, item));
+  return configuration;
+}
+
+}  // namespace dray::engine

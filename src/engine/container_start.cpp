@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// `start`. The caller checks, locks, mounts and thinks; then it forks a process that launches the container and execs the
+// monitor, so that the container's first process is the monitor's child from birth. The lock passes to the child by the fork
+// (one open file description) and is held until the monitor ends. Whatever needs the database — the network — stays
+// with the caller, which the child asks over a socket. All or nothing: a failed start leaves a 'created' container.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <climits>
+
+#include <dray/core/process.hpp>
+#include <dray/runtime/launch.hpp>
+#include <dray/runtime/monitor.hpp>
+
+#include "container_spec.hpp"
+#include "container_state.hpp"
+#include "start_channel.hpp"
+
+namespace dray::engine {
+namespace {
+
+struct Plan {
+  const ContainerRecord& record;
+  runtime::Spec spec;
+  FileDescriptor rootfs, lock, first_client;
+  std::string state_directory, log_path, exit_path;
+  std::vector<std::string> cleanup_argv;
+};
+
+Result<std::vector<std::string>> make_cleanup_argv(const Context& context, const std::string& id) {
+  char path[PATH_MAX];
+  ssize_t length = ::readlink("/proc/self/exe", path, sizeof path);
+  if (length <= 0) return fail_errno("reading /proc/self/exe");
+  std::vector<std::string> argv = {std::string(path, static_cast<std::size_t>(length)), "--root", context.configuration.root,
+                                   "--state", context.configuration.state, "container", "cleanup", id};
+  return argv;
+}
+
+// ---- in the forked process -----------------------------------------------------------------------------------------
+
+Result<void> ask_for_network(FdRef channel, FdRef netns, std::vector<FileDescriptor>& reservations) {
+  TRY(send_message(channel, StartMessage::Kind::network, "", {netns.get()}));
+  StartMessage reply = TRY(receive_message(channel));
+  if (reply.kind != StartMessage::Kind::ready) return Failure(parse_error(reply.text));
+  reservations = std::move(reply.fds);
+  return {};
+}
+
+Result<runtime::MonitorRequest> launch_container(Plan& plan, FdRef channel) {
+  const ContainerOptions& options = plan.record.options;
+  runtime::MonitorRequest request;
+  runtime::LaunchRequest launch;
+  launch.spec = &plan.spec;
+  launch.rootfs = plan.rootfs;
+  launch.use_init = options.use_init;
+  FileDescriptor in, out, err;
+  if (!options.terminal) {
+    if (options.open_stdin) {
+      Pipe input = TRY(make_pipe());
+      in = std::move(input.read_end);
+      request.stdin_write = std::move(input.write_end);
+    } else {
+      in = TRY(open_file("/dev/null", O_RDONLY));
+    }
+    Pipe output = TRY(make_pipe());
+    Pipe errors = TRY(make_pipe());
+    out = std::move(output.write_end);
+    err = std::move(errors.write_end);
+    request.stdout_read = std::move(output.read_end);
+    request.stderr_read = std::move(errors.read_end);
+    launch.stdio = {in, out, err};
+  }
+  if (options.network == "bridge") {
+    launch.configure_network = [&](FdRef netns) { return ask_for_network(channel, netns, request.keep_open); };
+  } else if (options.network == "none") {
+    launch.configure_network = [](FdRef netns) { return network::bring_up_loopback(netns); };
+  }
+  request.launched = TRY(runtime::launch(launch));
+  request.terminal = options.terminal;
+  request.open_stdin = options.open_stdin;
+  request.lock = std::move(plan.lock);
+  request.first_client = std::move(plan.first_client);
+  request.state_directory = plan.state_directory;
+  request.log_path = plan.log_path;
+  request.exit_path = plan.exit_path;
+  request.cgroups_path = plan.spec.cgroups_path;
+  request.cleanup_argv = plan.cleanup_argv;
+  return request;
+}
+
+[[noreturn]] void run_child(Plan& plan, FdRef channel) {
+  // Own session: a ^C in the caller's terminal is for the client, not for the monitor. Nor does the monitor keep the caller's
+  // terminal or pipes open.
+  ::setsid();
+  auto request = launch_container(plan, channel);
+  if (!request) {
+    (void)send_message(channel, StartMessage::Kind::failed, serialize_error(request.error()), {});
+    ::_exit(1);
+  }
+  pid_t pid = request->launched.pid;
+  RunningState state{pid, process_start_ticks(pid), format_time_now()};
+  auto written = write_file_atomically(plan.state_directory + "/running.json", serialize(state), 0600, Durability::none);
+  if (!written) {
+    ::kill(pid, SIGKILL);
+    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    (void)runtime::destroy_cgroup(plan.spec.cgroups_path);
+    (void)send_message(channel, StartMessage::Kind::failed, serialize_error(written.error()), {});
+    ::_exit(1);
+  }
+  (void)send_message(channel, StartMessage::Kind::started, state.started_at, {});
+  if (int null = ::open("/dev/null", O_RDWR | O_CLOEXEC); null >= 0) {
+    for (int fd : {0, 1, 2}) ::dup2(null, fd);
+  }
+  Error error = runtime::become_monitor(std::move(*request));
+  // The container runs, but nobody can watch it: end it. The next command finds a stale container and cleans up.
+  ::kill(pid, SIGKILL);
+  while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  LastStart failure{state.started_at, error.to_string(), 125};
+  (void)write_file_atomically(plan.log_path.substr(0, plan.log_path.rfind('/')) + "/last_start.json", serialize(failure), 0600,
+                              Durability::none);
+  ::_exit(1);
+}
+
+// ---- in the caller -------------------------------------------------------------------------------------------------
+
+// The namespace exists: attach it, note the endpoint, complete the hosts file in place.
+Result<std::vector<FileDescriptor>> attach_network(Context& context, const ContainerRecord& record, FdRef netns) {
+  auto bridge = TRY(network::Bridge::open(context.store->database(), context.configuration.state));
+  auto attachment = TRY(bridge->attach(netns, record.id, record.options.ports));
+  auto finish = [&]() -> Result<void> {
+    const network::Endpoint& endpoint = attachment.endpoint;
+    TRY(write_file_atomically(container_state_directory(context, record.id) + "/endpoint.json", serialize(endpoint), 0600,
+                              Durability::none));
+    std::string hosts = TRY(network::make_hosts_file(record.hostname, endpoint.ip_address, record.options.add_hosts,
+                                                     endpoint.gateway));
+    FileDescriptor file = TRY(open_file(container_directory(context, record.id) + "/hosts", O_WRONLY | O_TRUNC));
+    return write_all(file, hosts);
+  };
+  auto finished = finish();
+  if (finished) return std::move(attachment.port_reservations);
+  (void)bridge->detach(record.id);
+  return Failure(std::move(finished).error());
+}
+
+// Answers the child until it reports success or failure.
+Result<std::string> converse(Context& context, const ContainerRecord& record, FdRef channel) {
+  for (;;) {
+    StartMessage message = TRY(receive_message(channel));
+    if (message.kind == StartMessage::Kind::started) return message.text;
+    if (message.kind == StartMessage::Kind::failed) return Failure(parse_error(message.text));
+    if (message.kind != StartMessage::Kind::network || message.fds.empty())
+      return fail(ErrorCode::internal, "the starting process sent an unknown message");
+    auto reservations = attach_network(context, record, message.fds.front());
+    if (!reservations) {
+      TRY(send_message(channel, StartMessage::Kind::failed, serialize_error(reservations.error()), {}));
+      continue;  // it undoes the launch and reports this error back
+    }
+    std::vector<int> fds;
+    for (const auto& fd : *reservations) fds.push_back(fd.get());
+    TRY(send_message(channel, StartMessage::Kind::ready, "", fds));
+  }
+}
+
+int exit_code_of(const Error& error) {
+  if (error.code() == ErrorCode::command_not_found) return 127;
+  if (error.code() == ErrorCode::not_executable) return 126;
+  return 128;
+}
+
+Result<Plan> make_plan(Context& context, const ContainerRecord& record, FileLock lock) {
+  Plan plan{.record = record};
+  plan.lock = lock.take_fd();
+  plan.state_directory = container_state_directory(context, record.id);
+  plan.log_path = log_path(context, record.id);
+  plan.exit_path = exit_path(context, record);
+  plan.cleanup_argv = TRY(make_cleanup_argv(context, record.id));
+  store::MountRecipe recipe = TRY(context.store->snapshots().mount_recipe(record.snapshot));
+  plan.rootfs = TRY(store::open_mount(recipe));
+  plan.spec = TRY(make_spec(context, record, plan.rootfs));
+  return plan;
+}
+
+// Everything undone, the reason kept for `ps` and `inspect`; a --rm container goes.
+Error give_up(Context& context, const ContainerRecord& record, Error error) {
+  auto cleaned = clean_up_running(context, record);
+  if (!cleaned) error = std::move(error).with_cleanup_failure(cleaned.error());
+  if (record.options.auto_remove) {
+    auto removed = delete_container(context, record, true);
+    if (!removed) error = std::move(error).with_cleanup_failure(removed.error());
+    return error;
+  }
+  LastStart failure{"", error.message(), exit_code_of(error)};
+  (void)write_file_atomically(container_directory(context, record.id) + "/last_start.json", serialize(failure), 0600,
+                              Durability::none);
+  return error;
+}
+
+Result<Started> launch_locked(Context& context, const ContainerRecord& record, FileLock lock, const StartOptions& options) {
+  Started started;
+  Plan plan = TRY(make_plan(context, record, std::move(lock)));
+  if (options.attach) {
+    int pair[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return fail_errno("creating the attach socket");
+    started.connection = FileDescriptor(pair[0]);
+    plan.first_client = FileDescriptor(pair[1]);
+  }
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return fail_errno("creating a socket");
+  FileDescriptor ours(pair[0]), theirs(pair[1]);
+  pid_t child = ::fork();
+  if (child < 0) return fail_errno("starting the monitor process");
+  if (child == 0) {
+    ours.reset();
+    started.connection.reset();
+    run_child(plan, theirs);
+  }
+  theirs.reset();
+  plan.first_client.reset();
+  plan.lock.reset();
+  plan.rootfs.reset();
+  auto outcome = converse(context, record, ours);
+  if (!outcome) {
+    ours.reset();
+    while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    return Failure(std::move(outcome).error());
+  }
+  if (!record.options.auto_remove) {
+    LastStart success{*outcome, "", 0};
+    TRY(write_file_atomically(container_directory(context, record.id) + "/last_start.json", serialize(success), 0600,
+                              Durability::none));
+  }
+  return started;
+}
+
+}  // namespace
+
+Result<Started> start_container(Context& context, const std::string& name, const StartOptions& options) {
+  runtime::warm_up_cgroups();
+  store::Store::Lease lease = TRY(context.store->lease());
+  ContainerRecord record = TRY(find_record(context, name));
+  if (find_running(context, record.id)) return Started{};
+  auto lock = lock_container(context, record.id, 5000);
+  if (!lock) {
+    if (lock.error().code() == ErrorCode::in_use && find_running(context, record.id)) return Started{};
+    return Failure(std::move(lock).error().with_context("starting container " + record.name));
+  }
+  TRY(find_name(context, record.id));  // removed while we waited for the lock?
+  std::string state_directory = container_state_directory(context, record.id);
+  if (::access((state_directory + "/running.json").c_str(), F_OK) == 0) TRY(clean_up_running(context, record));
+  ::unlink(exit_path(context, record).c_str());
+  // A second descriptor of the lock: should the start fail, undoing it is still covered.
+  FileDescriptor held(::fcntl(lock->fd().get(), F_DUPFD_CLOEXEC, 3));
+  auto started = launch_locked(context, record, std::move(*lock), options);
+  if (started) return started;
+  return Failure(give_up(context, record, std::move(started).error()));
+}
+
+Result<FileDescriptor> attach_container(Context& context, const std::string& name) {
+  ContainerRecord record = TRY(find_record(context, name));
+  if (!find_running(context, record.id))
+    return fail(ErrorCode::invalid_argument, "You cannot attach to a stopped container, start it first");
+  return runtime::connect_monitor(container_state_directory(context, record.id));
+}
+
+}  // namespace dray::engine

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "container_record.hpp"
+
+namespace dray::engine {
+
+std::string container_directory(const Context& context, const std::string& id);
+std::string container_state_directory(const Context& context, const std::string& id);
+std::string log_path(const Context& context, const std::string& id);
+std::string exit_path(const Context& context, const ContainerRecord& record);
+std::string cgroups_path(const std::string& id);
+
+Result<void> create_tables(Context& context);
+
+struct ContainerName {
+  std::string id, name;
+};
+/// ID, name or unambiguous prefix to the row.
+Result<ContainerName> find_name(Context& context, std::string_view name);
+Result<std::vector<ContainerName>> all_names(Context& context);
+Result<ContainerRecord> read_record(Context& context, const ContainerName& name);
+Result<ContainerRecord> find_record(Context& context, std::string_view name);
+
+/// The container's lock, waited for up to `timeout_ms`; in_use when it stays held. Creates the state directory.
+Result<FileLock> lock_container(const Context& context, const std::string& id, int timeout_ms);
+/// Does somebody hold this file's exclusive lock?
+bool lock_held(const std::string& path);
+/// The running container (running.json exists and the lock is held), or nullopt.
+std::optional<RunningState> find_running(const Context& context, const std::string& id);
+/// True when running.json is there but nobody holds the lock: the monitor was killed, or the clean-up was.
+bool is_stale(const Context& context, const std::string& id);
+
+std::optional<ExitState> read_exit(const Context& context, const ContainerRecord& record);
+std::optional<LastStart> read_last_start(const Context& context, const std::string& id);
+std::optional<network::Endpoint> read_endpoint(const Context& context, const std::string& id);
+
+/// Detaches network, removes the cgroup and the running state. Caller holds the lock, or is the monitor's child.
+Result<void> clean_up_running(Context& context, const ContainerRecord& record);
+/// Row, snapshot, directories, anonymous volumes if asked. Caller holds the lock.
+Result<void> delete_container(Context& context, const ContainerRecord& record, bool volumes);
+/// Cleans a stale container up if there is one (best effort, never waits).
+void clean_up_if_stale(Context& context, const ContainerRecord& record);
+
+/// pidfd of the running container's first process; not_found if it is gone (or its number was reused).
+Result<FileDescriptor> open_process(const RunningState& state);
+std::uint64_t process_start_ticks(pid_t pid);
+/// "SIGTERM", "TERM", "15" to the number.
+Result<int> parse_signal(std::string_view text);
+
+std::string make_container_name();
+
+}  // namespace dray::engine

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copies a tree from an image into a new volume. Both sides are walked by descriptors, one component at a time with
+// O_NOFOLLOW, so nothing in the image can redirect a read or a write.
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <climits>
+
+#include "volumes.hpp"
+
+namespace dray::engine {
+namespace {
+
+constexpr int kMaxDepth = 2048;
+
+using Inode = std::pair<dev_t, ino_t>;
+
+class TreeCopy {
+ public:
+  TreeCopy(FdRef target_root) : target_root_(target_root) {}
+  Result<void> directory(FdRef source, FdRef target, const std::string& path, int depth);
+
+ private:
+  Result<void> entry(FdRef source, FdRef target, const std::string& name, const std::string& path, int depth);
+  Result<void> regular(FdRef source, FdRef target, const std::string& name, const struct stat& status);
+  FdRef target_root_;
+  std::map<Inode, std::string> links_;  ///< first place of a file with several names
+};
+
+Result<void> copy_xattrs(FdRef source, FdRef target) {
+  char names[65536];
+  ssize_t length = ::flistxattr(source.get(), names, sizeof names);
+  if (length <= 0) return {};
+  std::vector<char> value(65536);
+  for (const char* name = names; name < names + length; name += std::strlen(name) + 1) {
+    if (std::string_view(name).starts_with("trusted.overlay.")) continue;
+    ssize_t size = ::fgetxattr(source.get(), name, value.data(), value.size());
+    if (size < 0) continue;
+    if (::fsetxattr(target.get(), name, value.data(), static_cast<std::size_t>(size), 0) != 0 && errno != EOPNOTSUPP)
+      return fail_errno(std::string("copying attribute ") + name);
+  }
+  return {};
+}
+
+Result<void> copy_metadata(FdRef source, FdRef target, const struct stat& status) {
+  if (::fchown(target.get(), status.st_uid, status.st_gid) != 0) return fail_errno("changing the owner");
+  if (::fchmod(target.get(), status.st_mode & 07777) != 0) return fail_errno("changing the mode");
+  TRY(copy_xattrs(source, target));  // after chown, which drops file capabilities
+  struct timespec times[2] = {status.st_atim, status.st_mtim};
+  if (::futimens(target.get(), times) != 0) return fail_errno("setting the times");
+  return {};
+}
+
+Result<void> copy_bytes(FdRef source, FdRef target) {
+  for (;;) {
+    ssize_t count = ::copy_file_range(source.get(), nullptr, target.get(), nullptr, 1u << 30, 0);
+    if (count == 0) break;
+    if (count > 0) continue;
+    if (errno == EINTR) continue;
+    if (errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS) return fail_errno("copying");
+    std::vector<std::byte> buffer(256 * 1024);
+    for (;;) {
+      std::size_t length = TRY(read_some(source, buffer));
+      if (length == 0) return {};
+      TRY(write_all(target, std::string_view(reinterpret_cast<const char*>(buffer.data()), length)));
+    }
+  }
+  return {};
+}
+
+Result<void> TreeCopy::regular(FdRef source, FdRef target, const std::string& name, const struct stat& status) {
+  FileDescriptor in = TRY(open_file_at(source, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+  FileDescriptor out = TRY(open_file_at(target, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  TRY(copy_bytes(in, out));
+  TRY(copy_metadata(in, out, status));
+  return out.close_checked();
+}
+
+Result<void> TreeCopy::entry(FdRef source, FdRef target, const std::string& name, const std::string& path, int depth) {
+  struct stat status;
+  if (::fstatat(source.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("reading status");
+  if (!S_ISDIR(status.st_mode) && status.st_nlink > 1) {
+    auto [it, fresh] = links_.try_emplace(Inode{status.st_dev, status.st_ino}, path);
+    if (!fresh) {
+      if (::linkat(target_root_.get(), it->second.c_str(), target.get(), name.c_str(), 0) != 0) return fail_errno("linking");
+      return {};
+    }
+  }
+  if (S_ISREG(status.st_mode)) return regular(source, target, name, status);
+  if (S_ISDIR(status.st_mode)) {
+    FileDescriptor in = TRY(open_file_at(source, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    if (::mkdirat(target.get(), name.c_str(), 0700) != 0) return fail_errno("creating a directory");
+    FileDescriptor out = TRY(open_file_at(target, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    return directory(in, out, path, depth + 1);
+  }
+  if (S_ISLNK(status.st_mode)) {
+    char link[PATH_MAX];
+    ssize_t length = ::readlinkat(source.get(), name.c_str(), link, sizeof link);
+    if (length < 0 || static_cast<std::size_t>(length) >= sizeof link) return fail_errno("reading a symlink");
+    link[length] = '\0';
+    if (::symlinkat(link, target.get(), name.c_str()) != 0) return fail_errno("creating a symlink");
+  } else if (::mknodat(target.get(), name.c_str(), status.st_mode, status.st_rdev) != 0) {
+    return fail_errno("creating a special file");
+  }
+  if (::fchownat(target.get(), name.c_str(), status.st_uid, status.st_gid, AT_SYMLINK_NOFOLLOW) != 0)
+    return fail_errno("changing the owner");
+  if (!S_ISLNK(status.st_mode) && ::fchmodat(target.get(), name.c_str(), status.st_mode & 07777, 0) != 0)
+    return fail_errno("changing the mode");
+  struct timespec times[2] = {status.st_atim, status.st_mtim};
+  ::utimensat(target.get(), name.c_str(), times, AT_SYMLINK_NOFOLLOW);
+  return {};
+}
+
+Result<void> TreeCopy::directory(FdRef source, FdRef target, const std::string& path, int depth) {
+  if (depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "directories nested too deeply");
+  struct stat status;
+  if (::fstat(source.get(), &status) != 0) return fail_errno("reading status");
+  FileDescriptor listed = TRY(open_file_at(source, ".", O_RDONLY | O_DIRECTORY));
+  std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(listed.get()), ::closedir);
+  if (!listing) return fail_errno("listing a directory");
+  (void)listed.release();
+  while (dirent* item = ::readdir(listing.get())) {
+    std::string name = item->d_name;
+    if (name == "." || name == "..") continue;
+    TRY_CTX(entry(source, target, name, path.empty() ? name : path + "/" + name, depth), name);
+  }
+  return copy_metadata(source, target, status);
+}
+
+}  // namespace
+
+Result<void> copy_directory(FdRef source, FdRef target) { return TreeCopy(target).directory(source, target, "", 0); }
+
+}  // namespace dray::engine

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// `image inspect` in the shape of Docker's Engine API. Key order is Docker's, for the eyes; programs do not care.
+#include <nlohmann/json.hpp>
+
+#include <dray/engine/images.hpp>
+
+namespace dray::engine {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+json list_or_null(const std::vector<std::string>& values) { return values.empty() ? json(nullptr) : json(values); }
+
+json object_of_keys(const std::vector<std::string>& keys) {
+  json object = json::object();
+  for (const auto& key : keys) object[key] = json::object();
+  return object;
+}
+
+json health_json(const image::Healthcheck& check) {
+  json value = {{"Test", check.test}};
+  if (check.interval_ns != 0) value["Interval"] = check.interval_ns;
+  if (check.timeout_ns != 0) value["Timeout"] = check.timeout_ns;
+  if (check.start_period_ns != 0) value["StartPeriod"] = check.start_period_ns;
+  if (check.start_interval_ns != 0) value["StartInterval"] = check.start_interval_ns;
+  if (check.retries != 0) value["Retries"] = check.retries;
+  return value;
+}
+
+json config_json(const image::ContainerConfig& config) {
+  json value = {{"Hostname", ""}, {"Domainname", ""}, {"User", config.user}, {"AttachStdin", false}, {"AttachStdout", false},
+                {"AttachStderr", false}};
+  if (!config.exposed_ports.empty()) value["ExposedPorts"] = object_of_keys(config.exposed_ports);
+  value["Tty"] = false;
+  value["OpenStdin"] = false;
+  value["StdinOnce"] = false;
+  value["Env"] = list_or_null(config.env);
+  value["Cmd"] = list_or_null(config.cmd);
+  if (config.healthcheck) value["Healthcheck"] = health_json(*config.healthcheck);
+  if (config.args_escaped) value["ArgsEscaped"] = true;
+  value["Image"] = "";
+  value["Volumes"] = config.volumes.empty() ? json(nullptr) : object_of_keys(config.volumes);
+  value["WorkingDir"] = config.working_dir;
+  value["Entrypoint"] = list_or_null(config.entrypoint);
+  value["OnBuild"] = list_or_null(config.on_build);
+  value["Labels"] = config.labels.empty() ? json(nullptr) : json(config.labels);
+  if (!config.stop_signal.empty()) value["StopSignal"] = config.stop_signal;
+  if (!config.shell.empty()) value["Shell"] = config.shell;
+  return value;
+}
+
+std::string familiar(const std::string& name) {
+  auto reference = Reference::parse(name);
+  return reference ? reference->familiar() : name;
+}
+
+}  // namespace
+
+Result<std::string> inspect_image(Context& context, const std::string& name) {
+  auto found = context.store->resolve_image(name);
+  if (!found) {
+    if (found.error().code() != ErrorCode::not_found) return Failure(std::move(found).error());
+    return fail(ErrorCode::not_found, "No such image: " + name);
+  }
+  store::LoadedImage image = TRY(context.store->load_image(*found));
+  json tags = json::array(), digests = json::array(), layers = json::array();
+  std::string tagged_at;
+  for (const auto& record : TRY(context.store->list_images())) {
+    if (record.image_id != found->image_id) continue;
+    if (!record.reference.empty()) {
+      tags.push_back(familiar(record.reference));
+      tagged_at = std::max(tagged_at, record.created_at);
+    }
+    for (const auto& digest : record.repo_digests) digests.push_back(familiar(digest));
+  }
+  for (const auto& layer : image.config.diff_ids) layers.push_back(layer.digest.to_string());
+  const image::Platform& platform = image.config.platform;
+  json value = {{"Id", found->image_id.to_string()}, {"RepoTags", tags}, {"RepoDigests", digests}, {"Parent", ""}};
+  value["Comment"] = image.config.history.empty() ? "" : image.config.history.back().comment;
+  value["Created"] = image.config.created;
+  value["DockerVersion"] = "";
+  value["Author"] = image.config.author;
+  value["Config"] = config_json(image.config.config);
+  value["Architecture"] = platform.architecture;
+  if (!platform.variant.empty()) value["Variant"] = platform.variant;
+  value["Os"] = platform.os;
+  value["Size"] = image.size;
+  value["GraphDriver"] = {{"Data", nullptr}, {"Name", "overlay"}};
+  value["RootFS"] = {{"Type", "layers"}, {"Layers", layers}};
+  value["Metadata"] = {{"LastTagTime", tagged_at.empty() ? "0001-01-01T00:00:00Z" : tagged_at}};
+  value["Descriptor"] = {{"mediaType", found->media_type}, {"digest", found->manifest.to_string()}};
+  return value.dump(4, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace dray::engine

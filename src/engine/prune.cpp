@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// `system prune`, and with it the collection of what killed processes left behind. What has no owner is told from what is being
+// made right now by the store's lock: makers hold a lease, collect_garbage gets through only when there is none. A directory or
+// snapshot that was seen before that moment and has no owner after it is a leftover.
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <dray/runtime/launch.hpp>
+
+#include "container_state.hpp"
+#include "images_private.hpp"
+
+namespace dray::engine {
+namespace {
+
+std::vector<std::string> directory_names(const std::string& path) {
+  std::vector<std::string> names;
+  std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(path.c_str()), ::closedir);
+  while (dirent* entry = listing ? ::readdir(listing.get()) : nullptr) {
+    std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  return names;
+}
+
+Result<void> remove_unowned(const std::string& parent, const std::vector<std::string>& seen, const std::set<std::string>& owned) {
+  auto directory = open_file(parent, O_PATH | O_DIRECTORY);
+  if (!directory) return {};
+  for (const auto& name : seen) {
+    if (!owned.contains(name)) TRY(remove_tree(*directory, name));
+  }
+  return {};
+}
+
+Result<void> prune_containers(Context& context, PruneReport& report) {
+  for (const auto& container : TRY(list_containers(context, true))) {
+    if (container.status == Status::running) continue;
+    auto removed = remove_container(context, container.id, false, false);
+    if (removed) {
+      report.containers.push_back(container.id);
+    } else if (removed.error().code() != ErrorCode::in_use && removed.error().code() != ErrorCode::not_found) {
+      return removed;
+    }
+  }
+  return {};
+}
+
+Result<void> prune_images(Context& context, PruneImages which, PruneReport& report) {
+  std::set<Digest> used;
+  for (const auto& name : TRY(all_names(context))) {
+    auto record = read_record(context, name);
+    if (record) used.insert(record->image_id);
+  }
+  for (const auto& record : TRY(context.store->list_images())) {
+    bool dangling = record.reference.empty();
+    if (used.contains(record.image_id) || (which == PruneImages::dangling && !dangling)) continue;
+    TRY(context.store->remove_image(record));
+    auto reference = Reference::parse(record.reference);
+    report.images.push_back(dangling ? "deleted: " + record.image_id.to_string()
+                                     : "untagged: " + (reference ? reference->familiar() : record.reference));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<PruneReport> prune(Context& context, PruneImages which) {
+  PruneReport report;
+  TRY(prune_containers(context, report));
+  TRY(prune_images(context, which, report));
+  TRY(context.store->clear_build_cache());
+
+  const std::string& root = context.configuration.root;
+  auto directories = directory_names(root + "/containers");
+  auto states = directory_names(context.configuration.state + "/containers");
+  auto volumes = directory_names(root + "/volumes");
+  auto snapshots = TRY(context.store->snapshots().list_active());
+  auto layers = TRY(layers_in_use(context));
+  store::Store::GarbageReport garbage = TRY(context.store->collect_garbage(layers));
+
+  std::set<std::string> ids, used_snapshots, named_volumes;
+  std::vector<std::string> alive;
+  bool all_read = true;
+  for (const auto& name : TRY(all_names(context))) {
+    ids.insert(name.id);
+    auto record = read_record(context, name);
+    if (record) used_snapshots.insert(record->snapshot);
+    all_read = all_read && record.has_value();
+    // Starting counts as alive: the lock is held from before the network is attached.
+    if (lock_held(container_state_directory(context, name.id) + "/lock")) alive.push_back(name.id);
+  }
+  for (const auto& volume : TRY(list_volumes(context))) named_volumes.insert(volume.name);
+  TRY(remove_unowned(root + "/containers", directories, ids));
+  TRY(remove_unowned(context.configuration.state + "/containers", states, ids));
+  TRY(remove_unowned(root + "/volumes", volumes, named_volumes));
+  // A container whose record cannot be read may own any of them.
+  for (const auto& snapshot : snapshots) {
+    if (all_read && !used_snapshots.contains(snapshot)) TRY(context.store->snapshots().remove(snapshot));
+  }
+  const std::string builds = context.configuration.state + "/builds";
+  for (const auto& build : directory_names(builds)) {
+    if (lock_held(builds + "/" + build)) {
+      alive.push_back(build);
+    } else {
+      TRY(runtime::destroy_cgroup("dray/" + build));
+      ::unlink((builds + "/" + build).c_str());
+    }
+  }
+  auto bridge = TRY(network::Bridge::open(context.store->database(), context.configuration.state));
+  TRY(bridge->recover(alive));
+  report.bytes = garbage.bytes;
+  return report;
+}
+
+}  // namespace dray::engine
