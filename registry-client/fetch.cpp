@@ -42,7 +42,7 @@ class BlobTransfer {
       : session_(session), client_(client), blob_(blob), take_(std::move(take)) {}
 
   Result<void> run() {
-    Backoff backoff;
+    Backoff backoff(Backoff::Patience::patient);
     int short_answers = 0;
     for (int tries = 0; tries < kMaxResumes; ++tries) {
       const std::uint64_t before = received_;
@@ -267,6 +267,7 @@ Result<void> fetch_layer(Session& session, HttpClient& client, store::Store& sto
     if (!fetched && fetched.error().code() == ErrorCode::corrupt && !store.content().contains(layer.digest))
       fetched = download_layer(session, client, store, layer, diff_id, progress);
     if (!fetched) {
+      if (fetched.error().code() == ErrorCode::cancelled) return fetched;  // stopped by another's failure: not its own
       progress.end(ProgressEvent::Kind::failed, fetched.error().message());
       return fetched;
     }

@@ -45,7 +45,8 @@ class Pusher {
   Result<void> push_blob(HttpClient& client, const image::Descriptor& blob, StepProgress& progress) {
     progress.started();
     auto pushed = push_blob_inner(client, blob, progress);
-    if (!pushed) progress.end(ProgressEvent::Kind::failed, pushed.error().message());
+    if (!pushed && pushed.error().code() != ErrorCode::cancelled)
+      progress.end(ProgressEvent::Kind::failed, pushed.error().message());
     return pushed;
   }
 
@@ -72,7 +73,7 @@ class Pusher {
     }
     const FileDescriptor file = TRY_CTX(store_.content().open_blob(blob.digest), "blob " + blob.digest.short_hex());
     const std::uint64_t size = TRY(store_.content().size(blob.digest));
-    Backoff backoff;
+    Backoff backoff(Backoff::Patience::patient);
     for (bool mount = true;; mount = false) {
       bool mounted = false;
       const Response response = TRY(upload(client, blob, file, size, mount, mounted, progress));

@@ -113,7 +113,8 @@ bool is_temporary(const Response& response) {
 std::optional<std::chrono::milliseconds> Backoff::next(const Response& response) {
   if (!is_temporary(response)) return std::nullopt;
   const bool quick =
-      response.failure == TransferFailure::unreachable || response.failure == TransferFailure::handshake;
+      patience_ == Patience::quick &&
+      (response.failure == TransferFailure::unreachable || response.failure == TransferFailure::handshake);
   if (tries_ >= (quick ? kMaxUnreachableRetries : kMaxBusyRetries)) return std::nullopt;
   std::int64_t wait = (quick ? 150 : 500) << tries_;
   ++tries_;

@@ -139,7 +139,7 @@ Result<Response> Session::send(HttpClient& client, Request request) {
 }
 
 Result<Response> Session::send_retrying(HttpClient& client, const Request& request) {
-  Backoff backoff;
+  Backoff backoff(Backoff::Patience::patient);
   for (;;) {
     Response response = TRY(send(client, request));
     if (response.failure == TransferFailure::none && !is_temporary(response)) return response;
