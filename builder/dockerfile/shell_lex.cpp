@@ -16,9 +16,11 @@ constexpr int kMaxDepth = 64;
 
 Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
 
-/// Collects words: spaces end a word, quoted text never does.
+/// Collects words: spaces end a word, quoted text never does. As in BuildKit the buffer is shared with nested ${…}, which
+/// drop what the outer word had gathered ("a${x:-b}" gives the word "b"); only EXPOSE shows it.
 class Words {
  public:
+  explicit Words(std::string& buffer) : buffer_(buffer) { buffer_.clear(); }
   void add(char c) {
     if (!is_space(c)) return add_raw(c);
     if (!in_word_ || buffer_.empty()) return;
@@ -42,7 +44,7 @@ class Words {
   }
 
  private:
-  std::string buffer_;
+  std::string& buffer_;
   std::vector<std::string> words_;
   bool in_word_ = false;
 };
@@ -56,7 +58,7 @@ class Scanner {
     if (++depth_ > kMaxDepth) return invalid("substitutions are nested too deeply");
     const bool outer_raw = std::exchange(raw_escapes_, raw_escapes);
     std::string result;
-    Words words;
+    Words words(word_buffer_);
     while (!at_end()) {
       const char c = peek();
       if (stop && c == *stop) {
@@ -236,6 +238,7 @@ class Scanner {
     const std::size_t begin = at_++;
     if (at_end() || peek() != '<') return "<";
     ++at_;
+    if (!at_end() && peek() == '-') ++at_;
     while (!at_end() && (peek() == ' ' || peek() == '\t' || peek() == '\r')) ++at_;
     return std::string(text_.substr(begin, at_ - begin));
   }
@@ -246,6 +249,7 @@ class Scanner {
   const Lookup& lookup_;
   std::size_t at_ = 0;
   int depth_ = 0;
+  std::string word_buffer_;
   bool raw_escapes_ = false;
 };
 

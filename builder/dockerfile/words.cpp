@@ -151,7 +151,7 @@ Result<Node> parse_instruction_line(std::string_view line, char escape, int dept
       node.args.push_back(node.sub[0].name);
       node.args.insert(node.args.end(), node.sub[0].args.begin(), node.sub[0].args.end());
       break;
-    case Grammar::none: break;
+    case Grammar::none: node.args.emplace_back(); break;
   }
   return node;
 }

@@ -267,7 +267,9 @@ class Planner : public PlanBuilder {
       state.environment.set(std::string_view(variable).substr(0, equals),
                             std::string_view(variable).substr(std::min(equals + 1, variable.size())));
     }
-    if (!state.image.config.working_dir.empty()) state.image.config.working_dir = join_path("/", state.image.config.working_dir);
+    // Only a relative directory of the base is put right.
+    std::string& directory = state.image.config.working_dir;
+    if (!directory.empty() && !directory.starts_with('/')) directory = join_path("/", directory);
     TRY(apply_instructions(context, state, triggers, stage.instructions));
     return state;
   }

@@ -14,11 +14,7 @@
 namespace dray::builder {
 
 void Environment::set(std::string_view key, std::string_view value) {
-  for (auto& [name, current] : variables_) {
-    if (name != key) continue;
-    current = value;
-    return;
-  }
+  std::erase_if(variables_, [key](const auto& variable) { return variable.first == key; });
   variables_.emplace_back(key, value);
 }
 
@@ -147,7 +143,8 @@ class Applier {
         pair.value = *global;
         pair.has_value = true;
       }
-      if (pair.has_value) state_.environment.set(pair.key, pair.value);
+      const bool for_scanners = pair.key == "BUILDKIT_SBOM_SCAN_STAGE" || pair.key == "BUILDKIT_SBOM_SCAN_CONTEXT";
+      if (pair.has_value && !for_scanners) state_.environment.set(pair.key, pair.value);
       written.push_back(pair.has_value ? pair.key + "=" + pair.value : pair.key);
       state_.build_args.push_back(std::move(pair));
     }
@@ -320,13 +317,15 @@ class Applier {
 
   Result<void> run(const WorkdirInstruction& workdir) {
     const std::string path = TRY(expand(workdir.path));
-    config().working_dir = join_path(working_directory(), path);
+    // An absolute path stays in the config as it was written.
+    config().working_dir = path.starts_with('/') ? path : join_path(working_directory(), path);
     const std::string text = "WORKDIR " + config().working_dir;
-    if (config().working_dir == "/") {
+    const std::string directory = working_directory();
+    if (directory == "/") {
       history(text);
       return {};
     }
-    layer(WorkdirOp{config().working_dir, config().user}, {state_.vertex}, title(lex_, instruction_->original), text);
+    layer(WorkdirOp{directory, config().user}, {state_.vertex}, title(lex_, instruction_->original), text);
     return {};
   }
 

@@ -14,7 +14,7 @@
 
 namespace dray::builder {
 
-/// Variables in order of their first setting.
+/// Variables in order of their last setting, as in BuildKit.
 class Environment {
  public:
   void set(std::string_view key, std::string_view value);
