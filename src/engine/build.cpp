@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The builder's two services. The executor runs a RUN step as a container without a life of its own: an overlay mount, a clone,
-// pipes; nothing is written to the state directory but a lock that tells prune which networks are in use. The image source looks
+// pipes; state/builds/<id> holds its hosts file and tells prune what to take away after a kill. The image source looks
 // into the store and, failing that, asks the registry helper.
 #include <fcntl.h>
 #include <poll.h>
@@ -39,9 +39,7 @@ class BuildExecutor : public builder::Executor {
 };
 
 struct BuildExecutor::Step {
-  std::string id;
-  FileLock lock;
-  std::optional<TempDir> directory;
+  std::string id, directory;
   FileDescriptor rootfs, out, err;
   runtime::Spec spec;
   bool attached = false;
@@ -115,7 +113,7 @@ Result<runtime::Launched> BuildExecutor::start(Step& step, const builder::RunReq
       step.attached = true;
       const network::Endpoint& endpoint = attachment.endpoint;
       std::string hosts = TRY(hosts_for(request.network, step.spec.hostname, endpoint.ip_address, endpoint.gateway));
-      FileDescriptor file = TRY(open_file(step.directory->path() + "/hosts", O_WRONLY | O_TRUNC));
+      FileDescriptor file = TRY(open_file(step.directory + "/hosts", O_WRONLY | O_TRUNC));
       return write_all(file, hosts);
     };
   }
@@ -166,16 +164,12 @@ Result<ExitStatus> BuildExecutor::run(const builder::RunRequest& request,
                                       const std::function<void(std::string_view, bool)>& output, const CancelToken& cancel) {
   Step step;
   step.id = "build-" + random_hex(8);
-  std::string locks = context_.configuration.state + "/builds";
-  TRY(make_directories(locks, 0700));
-  std::string lock_path = locks + "/" + step.id;
-  step.lock = TRY(FileLock::acquire(lock_path, FileLock::Mode::exclusive));
+  std::string builds = context_.configuration.state + "/builds";
+  step.directory = builds + "/" + step.id;
+  TRY(make_directories(step.directory, 0700));
   auto execute = [&]() -> Result<ExitStatus> {
-    step.directory = TRY(TempDir::create(context_.configuration.state, "step-"));
-    // The container's own tools read these files as any user.
-    if (::chmod(step.directory->path().c_str(), 0755) != 0) return fail_errno("preparing a build step");
     step.rootfs = TRY(store::open_mount(request.rootfs));
-    step.spec = TRY(make_step_spec(request, step.rootfs, step.directory->path(), step.id));
+    step.spec = TRY(make_step_spec(request, step.rootfs, step.directory, step.id));
     MountStubs stubs(step.rootfs);
     auto made = stubs.make(step.spec.mounts);
     auto outcome = [&]() -> Result<ExitStatus> {
@@ -193,7 +187,8 @@ Result<ExitStatus> BuildExecutor::run(const builder::RunRequest& request,
     auto bridge = network::Bridge::open(context_.store->database(), context_.configuration.state);
     detached = bridge ? (*bridge)->detach(step.id) : Result<void>(Failure(bridge.error()));
   }
-  ::unlink(lock_path.c_str());
+  auto parent = open_file(builds, O_PATH | O_DIRECTORY);
+  if (parent) (void)remove_tree(*parent, step.id);
   if (!outcome) {
     Error error = std::move(outcome).error();
     if (!destroyed) error = std::move(error).with_cleanup_failure(destroyed.error());

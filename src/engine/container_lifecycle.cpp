@@ -58,8 +58,8 @@ Result<void> end_container(Context& context, const ContainerRecord& record, int 
         return fail(ErrorCode::unavailable, "tried to kill container, but did not receive an exit event");
     }
   }
-  auto lock = lock_container(context, record.id, kCleanUpTimeoutMs);
-  if (!lock) return Failure(std::move(lock).error().with_context("waiting for the monitor of container " + record.name));
+  TRY(await_monitor(context, record.id, kCleanUpTimeoutMs));
+  clean_up_if_stale(context, record);  // the clean-up itself may have been killed
   return {};
 }
 
@@ -160,7 +160,7 @@ Result<int> wait_container(Context& context, const std::string& name, const Canc
       auto exit = parse_exit(*text);
       if (!exit) return Failure(std::move(exit).error());
       waiters.reset();
-      if (running) (void)lock_container(context, record.id, record.options.auto_remove ? 0 : kCleanUpTimeoutMs);
+      if (running) TRY(await_monitor(context, record.id, kCleanUpTimeoutMs));
       return exit->exit_code;
     }
     if (!find_running(context, record.id)) break;

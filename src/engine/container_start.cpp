@@ -95,6 +95,10 @@ Result<runtime::MonitorRequest> launch_container(Plan& plan, FdRef channel) {
   // Own session: a ^C in the caller's terminal is for the client, not for the monitor. Nor does the monitor keep the caller's
   // terminal or pipes open.
   ::setsid();
+  // Nor is the caller's signal mask (an attached client blocks what it forwards) the container's.
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
   auto request = launch_container(plan, channel);
   if (!request) {
     (void)send_message(channel, StartMessage::Kind::failed, serialize_error(request.error()), {});
@@ -244,7 +248,9 @@ Result<Started> start_container(Context& context, const std::string& name, const
   runtime::warm_up_cgroups();
   store::Store::Lease lease = TRY(context.store->lease());
   ContainerRecord record = TRY(find_record(context, name));
-  if (find_running(context, record.id)) return Started{};
+  // A process that has just ended may still be marked as running: then its monitor's clean-up is waited for.
+  auto running = find_running(context, record.id);
+  if (running && open_process(*running)) return Started{};
   auto lock = lock_container(context, record.id, 5000);
   if (!lock) {
     if (lock.error().code() == ErrorCode::in_use && find_running(context, record.id)) return Started{};

@@ -122,6 +122,17 @@ Result<FileLock> lock_container(const Context& context, const std::string& id, i
   }
 }
 
+Result<void> await_monitor(const Context& context, const std::string& id, int timeout_ms) {
+  std::string path = container_state_directory(context, id) + "/lock";
+  for (int waited = 0; lock_held(path);) {
+    if (waited >= timeout_ms) return fail(ErrorCode::in_use, "the monitor of container " + id + " does not end");
+    int step = waited < 20 ? 1 : 10;
+    sleep_ms(step);
+    waited += step;
+  }
+  return {};
+}
+
 std::optional<RunningState> find_running(const Context& context, const std::string& id) {
   std::string directory = container_state_directory(context, id);
   auto text = read_file(directory + "/running.json", kMaxStateFile);

@@ -13,6 +13,8 @@
 namespace dray::engine {
 namespace {
 
+constexpr int kMaxDepth = 256;  // parents that are symlinks could lead on for ever
+
 bool is_below(const std::string& path, std::string_view parent) {
   return path.starts_with(parent) && path.size() > parent.size() && path[parent.size()] == '/';
 }
@@ -52,13 +54,14 @@ bool equal(const struct timespec& a, const struct timespec& b) { return a.tv_sec
 
 }  // namespace
 
-Result<void> MountStubs::make_one(const std::string& path, bool is_directory) {
+Result<void> MountStubs::make_one(const std::string& path, bool is_directory, int depth) {
+  if (depth > kMaxDepth) return fail(ErrorCode::permission_denied, "mount point \"" + path + "\" lies too deep");
   auto [parent_path, name] = split_path(path);
   if (name.empty()) return {};
   auto parent = open_in_root(rootfs_, parent_path, O_PATH | O_DIRECTORY);
   if (!parent) {
     if (parent.error().error_number() != ENOENT) return Failure(std::move(parent).error());
-    TRY(make_one(parent_path, true));
+    TRY(make_one(follow_links(rootfs_, parent_path), true, depth + 1));
     parent = open_in_root(rootfs_, parent_path, O_PATH | O_DIRECTORY);
     if (!parent) return Failure(std::move(parent).error());
   }
@@ -86,7 +89,7 @@ Result<void> MountStubs::make(const std::vector<runtime::Mount>& mounts) {
     if (covered || stat_in_root(rootfs_, path, FollowLast::yes)) continue;
     path = follow_links(rootfs_, path);
     if (stat_in_root(rootfs_, path, FollowLast::no)) continue;
-    TRY(make_one(path, source_is_directory(mount)));
+    TRY(make_one(path, source_is_directory(mount), 0));
   }
   return {};
 }
@@ -98,7 +101,7 @@ Result<void> MountStubs::make_dangling_targets(const std::vector<runtime::Mount>
     auto status = stat_in_root(rootfs_, path, FollowLast::no);
     if (!status || !S_ISLNK(status->st_mode) || stat_in_root(rootfs_, path, FollowLast::yes)) continue;
     path = follow_links(rootfs_, path);
-    if (!stat_in_root(rootfs_, path, FollowLast::no)) TRY(make_one(path, source_is_directory(mount)));
+    if (!stat_in_root(rootfs_, path, FollowLast::no)) TRY(make_one(path, source_is_directory(mount), 0));
   }
   return {};
 }

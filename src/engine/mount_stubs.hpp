@@ -26,7 +26,7 @@ class MountStubs {
     bool is_directory = false;
     struct timespec parent_before{}, parent_after{};
   };
-  Result<void> make_one(const std::string& path, bool is_directory);
+  Result<void> make_one(const std::string& path, bool is_directory, int depth);
   FdRef rootfs_;
   std::vector<Stub> stubs_;
 };

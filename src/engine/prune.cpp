@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include <dray/runtime/launch.hpp>
 
 #include "container_state.hpp"
@@ -74,6 +76,8 @@ Result<PruneReport> prune(Context& context, PruneImages which) {
   const std::string& root = context.configuration.root;
   auto directories = directory_names(root + "/containers");
   auto states = directory_names(context.configuration.state + "/containers");
+  const std::string builds = context.configuration.state + "/builds";
+  auto dead_builds = directory_names(builds);
   auto volumes = directory_names(root + "/volumes");
   auto snapshots = TRY(context.store->snapshots().list_active());
   auto layers = TRY(layers_in_use(context));
@@ -98,14 +102,15 @@ Result<PruneReport> prune(Context& context, PruneImages which) {
   for (const auto& snapshot : snapshots) {
     if (all_read && !used_snapshots.contains(snapshot)) TRY(context.store->snapshots().remove(snapshot));
   }
-  const std::string builds = context.configuration.state + "/builds";
+  // Build steps seen before the moment when nobody worked are dead; those that are there now and were not then are at work.
+  auto builds_directory = open_file(builds, O_PATH | O_DIRECTORY);
   for (const auto& build : directory_names(builds)) {
-    if (lock_held(builds + "/" + build)) {
+    if (std::find(dead_builds.begin(), dead_builds.end(), build) == dead_builds.end()) {
       alive.push_back(build);
-    } else {
-      TRY(runtime::destroy_cgroup("dray/" + build));
-      ::unlink((builds + "/" + build).c_str());
+      continue;
     }
+    TRY(runtime::destroy_cgroup("dray/" + build));
+    if (builds_directory) TRY(remove_tree(*builds_directory, build));
   }
   auto bridge = TRY(network::Bridge::open(context.store->database(), context.configuration.state));
   TRY(bridge->recover(alive));

@@ -40,6 +40,7 @@ TEST_CASE("mount points of a build step leave no trace", "[engine]") {
                          mount("/etc/resolv.conf", "bind", "/etc/passwd"), mount("/etc/hosts", "bind", "/etc/passwd"),
                          mount("/dangling", "bind", "/etc/passwd"), mount("/usr", "bind", "/usr"),
                          mount("/out/dray-unit-stub-never", "bind", "/etc/passwd")}));
+  CHECK(exists(root + "/tmp/dray-unit-stub-never"));
   CHECK(exists(root + "/proc"));
   CHECK_FALSE(exists(root + "/proc/sys"));
   CHECK(exists(root + "/etc/hosts"));
