@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Authentication as registries do it: a 401 names Basic, or Bearer with a realm that hands out tokens for scopes
-// (distribution's token specification). The registry is not trusted with the choice of scope: a challenge could ask for a
-// token for another repository, so the scopes are ours. The realm must be https unless the registry itself is plain.
+// Authentication as registries do it: a 401 names Basic, or Bearer with a realm that hands out tokens for
+// scopes (distribution's token specification). The registry is not trusted with the choice of scope: a
+// challenge could ask for a token for another repository, so the scopes are ours. The realm must be https
+// unless the registry itself is plain.
 #include "authorizer.hpp"
 
 #include "registry_json.hpp"
@@ -56,7 +57,9 @@ Result<bool> Authorizer::answer(const std::vector<Challenge>& challenges, const 
 Result<void> Authorizer::set_realm(const Challenge& bearer) {
   const std::string realm = parameter(bearer, "realm");
   auto origin = parse_origin(realm);
-  if (!origin) return fail(ErrorCode::corrupt, "the registry names an invalid token server: " + origin.error().message());
+  if (!origin)
+    return fail(ErrorCode::corrupt,
+                "the registry names an invalid token server: " + origin.error().message());
   if (origin->scheme != "https" && !plain_)
     return fail(ErrorCode::permission_denied, "the registry names a token server without TLS");
   bearer_ = true;
@@ -113,7 +116,8 @@ Result<void> Authorizer::fetch_token(const Transport& transport) {
     return fail(ErrorCode::permission_denied, "unauthorized: " + reason);
   }
   if (!response.ok())
-    return fail(ErrorCode::unavailable, "the token server answered with HTTP status " + std::to_string(response.status));
+    return fail(ErrorCode::unavailable,
+                "the token server answered with HTTP status " + std::to_string(response.status));
   const Token token = TRY(parse_token(response.body));
   header_ = "Bearer " + token.value;
   scopes_changed_ = false;

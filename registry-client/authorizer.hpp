@@ -16,23 +16,27 @@
 
 namespace dray::registry {
 
-/// The Authorization header for one registry (Basic, or Bearer with tokens of the realm's server). Thread-safe: while one
-/// thread fetches a token, the others wait for it.
+/// The Authorization header for one registry (Basic, or Bearer with tokens of the realm's server).
+/// Thread-safe: while one thread fetches a token, the others wait for it.
 class Authorizer {
  public:
   /// Sends a request to the token server: with trust and redirects, without authorization of its own.
   using Transport = std::function<Result<Response>(Request request)>;
 
-  Authorizer(Credentials credentials, bool registry_is_plain) : credentials_(std::move(credentials)), plain_(registry_is_plain) {}
+  Authorizer(Credentials credentials, bool registry_is_plain)
+      : credentials_(std::move(credentials)), plain_(registry_is_plain) {}
 
   void add_scope(const std::string& scope);
-  /// What the registry said when it was first asked: with Bearer, the first real request already brings a token.
+  /// What the registry said when it was first asked: with Bearer, the first real request already brings a
+  /// token.
   Result<void> prepare(const std::vector<Challenge>& challenges);
-  /// The header's value, or "" if none is needed or known yet. Fetches a new token when the last one is about to expire.
+  /// The header's value, or "" if none is needed or known yet. Fetches a new token when the last one is about
+  /// to expire.
   Result<std::string> header(const Transport& transport);
-  /// The registry answered 401 to a request sent with `used`. True if the next try has something better to show;
-  /// permission_denied (the reason only) if there is nothing.
-  Result<bool> answer(const std::vector<Challenge>& challenges, const std::string& used, const Transport& transport);
+  /// The registry answered 401 to a request sent with `used`. True if the next try has something better to
+  /// show; permission_denied (the reason only) if there is nothing.
+  Result<bool> answer(const std::vector<Challenge>& challenges, const std::string& used,
+                      const Transport& transport);
 
  private:
   Result<void> set_realm(const Challenge& bearer);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bytes from the network to the unpacker. Waiting is in steps of 50 ms because a stop is polled, not signalled.
+// Bytes from the network to the unpacker. Waiting is in steps of 50 ms because a stop is polled, not
+// signalled.
 #include "blob_pipe.hpp"
 
 namespace dray::registry {

@@ -13,8 +13,9 @@
 
 namespace dray::registry {
 
-/// Bounded queue of bytes between the thread that downloads a layer and the one that unpacks it. The reader sees the end only
-/// after finish(), which the writer calls once the blob is verified; so no layer is named before its blob is.
+/// Bounded queue of bytes between the thread that downloads a layer and the one that unpacks it. The reader
+/// sees the end only after finish(), which the writer calls once the blob is verified; so no layer is named
+/// before its blob is.
 class BlobPipe : public ByteSource {
  public:
   explicit BlobPipe(const Stop& stop) : stop_(stop) {}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// WWW-Authenticate is a comma-separated list of challenges, each itself a comma-separated list of parameters; where one ends
-// and the next begins shows only by whether a token is followed by "=". The parser is a single bounded pass over hostile text.
+// WWW-Authenticate is a comma-separated list of challenges, each itself a comma-separated list of parameters;
+// where one ends and the next begins shows only by whether a token is followed by "=". The parser is a single
+// bounded pass over hostile text.
 #include "challenge.hpp"
 
 namespace dray::registry {
@@ -29,7 +30,8 @@ struct Cursor {
     text.remove_prefix(size);
     return result;
   }
-  /// After "=": a quoted string or a token (some registries leave the quotes out, so up to the comma). False if unterminated.
+  /// After "=": a quoted string or a token (some registries leave the quotes out, so up to the comma). False
+  /// if unterminated.
   bool value(std::string& out) {
     if (!text.starts_with('"')) {
       std::size_t size = 0;
@@ -72,7 +74,9 @@ void parse_value(std::string_view value, std::vector<Challenge>& challenges) {
       continue;
     }
     if (challenges.size() == kMaxChallenges) return;
-    if (!after.text.empty() && after.text.front() != ' ' && after.text.front() != '\t' && after.text.front() != ',') return;
+    if (!after.text.empty() && after.text.front() != ' ' && after.text.front() != '\t' &&
+        after.text.front() != ',')
+      return;
     challenges.push_back({word, {}});
     current = &challenges.back();
   }

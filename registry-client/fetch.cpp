@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Getting one document or blob. A layer goes three ways at once: the bytes that libcurl hands over are hashed and written by
-// the BlobWriter and, through a BlobPipe, decompressed and unpacked by a second thread. When the connection breaks, the same
-// writer and pipe continue from a Range request at the first missing byte; when the whole blob does not match its digest, it
-// is fetched anew once (a broken cache between us and the registry is the usual reason), then given up with both digests named.
+// Getting one document or blob. A layer goes three ways at once: the bytes that libcurl hands over are hashed
+// and written by the BlobWriter and, through a BlobPipe, decompressed and unpacked by a second thread. When
+// the connection breaks, the same writer and pipe continue from a Range request at the first missing byte;
+// when the whole blob does not match its digest, it is fetched anew once (a broken cache between us and the
+// registry is the usual reason), then given up with both digests named.
 #include "fetch.hpp"
 
 #include <thread>
@@ -18,7 +19,8 @@ constexpr int kMaxResumes = 2000;  // a hostile registry that sends a byte a con
 
 std::string accept_all() {
   std::string header = "Accept: ";
-  for (const std::string_view type : {image::kOciIndex, image::kDockerIndex, image::kOciManifest, image::kDockerManifest})
+  for (const std::string_view type :
+       {image::kOciIndex, image::kDockerIndex, image::kOciManifest, image::kDockerManifest})
     header += std::string(type) + ", ";
   return header + "*/*;q=0.1";
 }
@@ -69,7 +71,8 @@ class BlobTransfer {
       }
       if (!session_.stop().sleep(*wait)) return Failure(Stop::error());
     }
-    return fail(ErrorCode::unavailable, name() + ": the connection broke " + std::to_string(kMaxResumes) + " times");
+    return fail(ErrorCode::unavailable,
+                name() + ": the connection broke " + std::to_string(kMaxResumes) + " times");
   }
 
  private:
@@ -94,7 +97,8 @@ class BlobTransfer {
       if (position + bytes.size() > blob_.size)
         return fail(ErrorCode::corrupt, name() + " is larger than the " + std::to_string(blob_.size) +
                                             " bytes its descriptor states");
-      const std::uint64_t known = std::min<std::uint64_t>(received_ - position, bytes.size());  // sent from 0 again
+      const std::uint64_t known =
+          std::min<std::uint64_t>(received_ - position, bytes.size());  // sent from 0 again
       position += bytes.size();
       bytes = bytes.subspan(known);
       received_ += bytes.size();
@@ -138,7 +142,8 @@ Error layer_error(Error error, const image::Descriptor& layer) {
   return std::move(error).with_context("unpacking layer " + layer.digest.short_hex());
 }
 
-Result<void> unpack_stored(Session& session, store::Store& store, const image::Descriptor& layer, const DiffId& diff_id) {
+Result<void> unpack_stored(Session& session, store::Store& store, const image::Descriptor& layer,
+                           const DiffId& diff_id) {
   auto blob = make_fd_source(TRY(store.content().open_blob(layer.digest)));
   StoppableSource source(*blob, session.stop());
   auto unpacked = store.snapshots().unpack(source, diff_id);
@@ -147,8 +152,8 @@ Result<void> unpack_stored(Session& session, store::Store& store, const image::D
 }
 
 /// One download of a layer's blob, unpacked on the way unless that layer exists.
-Result<void> download_layer(Session& session, HttpClient& client, store::Store& store, const image::Descriptor& layer,
-                            const DiffId& diff_id, StepProgress& progress) {
+Result<void> download_layer(Session& session, HttpClient& client, store::Store& store,
+                            const image::Descriptor& layer, const DiffId& diff_id, StepProgress& progress) {
   store::BlobWriter writer = TRY(store.content().begin_write());
   BlobPipe pipe(session.stop());
   std::optional<Error> unpack_error;
@@ -168,8 +173,10 @@ Result<void> download_layer(Session& session, HttpClient& client, store::Store& 
 
   std::uint64_t done = 0;
   BlobTransfer transfer(session, client, layer, [&](std::span<const std::byte> bytes) -> Result<void> {
-    // A layer that does not unpack is downloaded to its end all the same: if its digest is wrong, that is what to report.
-    if (unpack_failed && unpack_error->code() != ErrorCode::corrupt) return Failure(layer_error(*unpack_error, layer));
+    // A layer that does not unpack is downloaded to its end all the same: if its digest is wrong, that is
+    // what to report.
+    if (unpack_failed && unpack_error->code() != ErrorCode::corrupt)
+      return Failure(layer_error(*unpack_error, layer));
     TRY(writer.write(bytes));
     if (unpacking) TRY(pipe.write(bytes));
     done += bytes.size();
@@ -180,7 +187,8 @@ Result<void> download_layer(Session& session, HttpClient& client, store::Store& 
   if (received) {
     auto committed = writer.commit(layer.digest, layer.size);
     if (!committed)
-      received = Failure(std::move(committed).error().with_context("verifying blob " + layer.digest.short_hex()));
+      received =
+          Failure(std::move(committed).error().with_context("verifying blob " + layer.digest.short_hex()));
   }
   if (received) {
     pipe.finish();
@@ -211,17 +219,18 @@ Result<Document> fetch_document(Session& session, HttpClient& client, const std:
   document.digest = Digest::of(document.bytes);
 
   const auto must_be = [&](const Digest& digest, const std::string& said_by) -> Result<void> {
-    const Digest actual = digest.algorithm() == "sha256" ? document.digest : hash(document.bytes, digest.algorithm());
+    const Digest actual =
+        digest.algorithm() == "sha256" ? document.digest : hash(document.bytes, digest.algorithm());
     if (actual == digest) return {};
-    return fail(ErrorCode::corrupt, "manifest verification failed: " + said_by + " " + digest.to_string() + ", received " +
-                                        actual.to_string());
+    return fail(ErrorCode::corrupt, "manifest verification failed: " + said_by + " " + digest.to_string() +
+                                        ", received " + actual.to_string());
   };
   if (expected != nullptr) {
     TRY(must_be(expected->digest, "the index states"));
     if (expected->size != document.bytes.size())
       return fail(ErrorCode::corrupt, "manifest " + expected->digest.to_string() + " has " +
-                                          std::to_string(document.bytes.size()) + " bytes, the index states " +
-                                          std::to_string(expected->size));
+                                          std::to_string(document.bytes.size()) +
+                                          " bytes, the index states " + std::to_string(expected->size));
     document.digest = expected->digest;
   } else if (session.reference().digest()) {
     TRY(must_be(*session.reference().digest(), "asked for"));
@@ -236,7 +245,8 @@ Result<Document> fetch_document(Session& session, HttpClient& client, const std:
 Result<std::string> fetch_small_blob(Session& session, HttpClient& client, store::Store& store,
                                      const image::Descriptor& descriptor) {
   if (descriptor.size > image::kMaxManifestSize)
-    return fail(ErrorCode::corrupt, "blob " + descriptor.digest.to_string() + " is too large for an image config");
+    return fail(ErrorCode::corrupt,
+                "blob " + descriptor.digest.to_string() + " is too large for an image config");
   if (!store.content().contains(descriptor.digest)) {
     std::string bytes;
     BlobTransfer transfer(session, client, descriptor, [&](std::span<const std::byte> more) -> Result<void> {
@@ -246,13 +256,14 @@ Result<std::string> fetch_small_blob(Session& session, HttpClient& client, store
     TRY(transfer.run());
     store::BlobWriter writer = TRY(store.content().begin_write());
     TRY(writer.write(std::as_bytes(std::span(bytes))));
-    TRY_CTX(writer.commit(descriptor.digest, descriptor.size), "verifying blob " + descriptor.digest.short_hex());
+    TRY_CTX(writer.commit(descriptor.digest, descriptor.size),
+            "verifying blob " + descriptor.digest.short_hex());
   }
   return store.content().read_blob(descriptor.digest);
 }
 
-Result<void> fetch_layer(Session& session, HttpClient& client, store::Store& store, const image::Descriptor& layer,
-                         const DiffId& diff_id, StepProgress& progress) {
+Result<void> fetch_layer(Session& session, HttpClient& client, store::Store& store,
+                         const image::Descriptor& layer, const DiffId& diff_id, StepProgress& progress) {
   progress.started();
   if (store.content().contains(layer.digest)) {
     if (store.snapshots().contains(diff_id)) {
@@ -267,7 +278,8 @@ Result<void> fetch_layer(Session& session, HttpClient& client, store::Store& sto
     if (!fetched && fetched.error().code() == ErrorCode::corrupt && !store.content().contains(layer.digest))
       fetched = download_layer(session, client, store, layer, diff_id, progress);
     if (!fetched) {
-      if (fetched.error().code() == ErrorCode::cancelled) return fetched;  // stopped by another's failure: not its own
+      if (fetched.error().code() == ErrorCode::cancelled)
+        return fetched;  // stopped by another's failure: not its own
       progress.end(ProgressEvent::Kind::failed, fetched.error().message());
       return fetched;
     }

@@ -18,12 +18,14 @@ struct Document {
 Result<Document> fetch_document(Session& session, HttpClient& client, const std::string& name,
                                 const image::Descriptor* expected);
 
-/// Makes sure that the blob is in the content store, and returns its bytes (a config: at most kMaxManifestSize).
+/// Makes sure that the blob is in the content store, and returns its bytes (a config: at most
+/// kMaxManifestSize).
 Result<std::string> fetch_small_blob(Session& session, HttpClient& client, store::Store& store,
                                      const image::Descriptor& descriptor);
 
-/// Makes sure that the layer's blob is in the content store and unpacked as `diff_id`: downloads and unpacks side by side.
-Result<void> fetch_layer(Session& session, HttpClient& client, store::Store& store, const image::Descriptor& descriptor,
-                         const DiffId& diff_id, StepProgress& progress);
+/// Makes sure that the layer's blob is in the content store and unpacked as `diff_id`: downloads and unpacks
+/// side by side.
+Result<void> fetch_layer(Session& session, HttpClient& client, store::Store& store,
+                         const image::Descriptor& descriptor, const DiffId& diff_id, StepProgress& progress);
 
 }  // namespace dray::registry

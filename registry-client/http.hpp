@@ -35,7 +35,7 @@ class Stop {
 /// What a connection to one host:port trusts and shows.
 struct TlsSettings {
   bool verify = true;
-  std::string ca_pem;  ///< "" = the system's
+  std::string ca_pem;                          ///< "" = the system's
   std::string client_certificate, client_key;  ///< paths, or empty
 };
 
@@ -51,8 +51,8 @@ enum class TransferFailure {
 
 struct Response {
   int status = 0;
-  std::string url;  ///< that answered, after redirects
-  std::string body;  ///< unless it went to Request::on_body
+  std::string url;                                           ///< that answered, after redirects
+  std::string body;                                          ///< unless it went to Request::on_body
   std::vector<std::pair<std::string, std::string>> headers;  ///< names in lower case
   TransferFailure failure = TransferFailure::none;
   std::string failure_text;
@@ -77,21 +77,25 @@ struct Request {
   std::string authorization;  ///< value of the header, or ""
   std::string body;           ///< for POST and PUT
   std::optional<FileUpload> upload;
-  std::size_t body_limit = 64u << 10;  ///< of a 2xx answer kept in memory; more is corrupt. Other answers are cut at 64 KiB.
-  /// Takes the body of a 2xx answer as it comes; `head` has status and headers. An error aborts the transfer and is returned.
+  std::size_t body_limit =
+      64u << 10;  ///< of a 2xx answer kept in memory; more is corrupt. Other answers are cut at 64 KiB.
+  /// Takes the body of a 2xx answer as it comes; `head` has status and headers. An error aborts the transfer
+  /// and is returned.
   std::function<Result<void>(const Response& head, std::span<const std::byte> bytes)> on_body;
   TlsSettings tls;
   std::chrono::milliseconds connect_timeout{15000};
 };
 
-/// HTTP/1.1 and HTTP/2 over kept-alive connections. One thread each; follows no redirect, adds no credentials of its own.
+/// HTTP/1.1 and HTTP/2 over kept-alive connections. One thread each; follows no redirect, adds no credentials
+/// of its own.
 class HttpClient {
  public:
   static Result<HttpClient> create();
   HttpClient(HttpClient&&) noexcept;
   HttpClient& operator=(HttpClient&&) noexcept;
   ~HttpClient();
-  /// An Error is ours (cancelled, on_body's); what the network did is in Response::failure. Returns within 100 ms of a stop.
+  /// An Error is ours (cancelled, on_body's); what the network did is in Response::failure. Returns within
+  /// 100 ms of a stop.
   Result<Response> perform(const Request& request, const Stop& stop);
 
  private:

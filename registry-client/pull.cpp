@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A pull: reference -> (index ->) manifest -> config -> layers -> record. Everything below the manifest is named by digest in
-// something verified before, so after the first answer the registry can only withhold, not forge. The manifest is stored
-// last, just before the record: what an interrupted pull leaves are whole blobs and layers, which the next one finds and skips.
+// A pull: reference -> (index ->) manifest -> config -> layers -> record. Everything below the manifest is
+// named by digest in something verified before, so after the first answer the registry can only withhold, not
+// forge. The manifest is stored last, just before the record: what an interrupted pull leaves are whole blobs
+// and layers, which the next one finds and skips.
 #include <thread>
 
 #include <dray/core/process.hpp>
@@ -16,10 +17,11 @@ constexpr std::size_t kMaxLayers = 1024;
 constexpr int kMaxIndexDepth = 3;
 
 /// Index entries that are indexes themselves are followed when no entry is for the platform.
-Result<Document> resolve_platform(Session& session, HttpClient& client, Document document, const image::Platform& platform,
-                                  int depth) {
+Result<Document> resolve_platform(Session& session, HttpClient& client, Document document,
+                                  const image::Platform& platform, int depth) {
   if (!image::is_index(document.bytes, document.media_type)) return document;
-  const image::Index index = TRY_CTX(image::parse_index(document.bytes), "index " + document.digest.to_string());
+  const image::Index index =
+      TRY_CTX(image::parse_index(document.bytes), "index " + document.digest.to_string());
   auto chosen = image::select_platform(index, platform);
   if (chosen) {
     const image::Descriptor descriptor = *std::move(chosen);
@@ -28,7 +30,8 @@ Result<Document> resolve_platform(Session& session, HttpClient& client, Document
     return resolve_platform(session, client, std::move(next), platform, depth + 1);
   }
   for (const image::Descriptor& entry : index.manifests) {
-    if (entry.platform || (entry.media_type != image::kOciIndex && entry.media_type != image::kDockerIndex)) continue;
+    if (entry.platform || (entry.media_type != image::kOciIndex && entry.media_type != image::kDockerIndex))
+      continue;
     if (depth + 1 > kMaxIndexDepth) return fail(ErrorCode::corrupt, "indexes are nested too deeply");
     Document next = TRY(fetch_document(session, client, entry.digest.to_string(), &entry));
     auto found = resolve_platform(session, client, std::move(next), platform, depth + 1);
@@ -38,7 +41,8 @@ Result<Document> resolve_platform(Session& session, HttpClient& client, Document
 }
 
 bool is_layer_type(std::string_view type) {
-  for (const std::string_view prefix : {"application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."})
+  for (const std::string_view prefix :
+       {"application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."})
     if (type.starts_with(prefix) && !type.ends_with("+encrypted")) return true;
   return false;
 }
@@ -46,24 +50,28 @@ bool is_layer_type(std::string_view type) {
 Result<void> check_manifest(const image::Manifest& manifest) {
   for (const image::Descriptor& layer : manifest.layers)
     if (!is_layer_type(layer.media_type))
-      return fail(ErrorCode::unsupported, "not a container image: it has a layer of type \"" + layer.media_type + "\"");
+      return fail(ErrorCode::unsupported,
+                  "not a container image: it has a layer of type \"" + layer.media_type + "\"");
   if (manifest.layers.size() > kMaxLayers)
-    return fail(ErrorCode::unsupported, "the image has " + std::to_string(manifest.layers.size()) + " layers; the limit is " +
-                                            std::to_string(kMaxLayers));
+    return fail(ErrorCode::unsupported, "the image has " + std::to_string(manifest.layers.size()) +
+                                            " layers; the limit is " + std::to_string(kMaxLayers));
   if (manifest.config.media_type != image::kOciConfig && manifest.config.media_type != image::kDockerConfig)
-    return fail(ErrorCode::unsupported, "not a container image: its config is of type \"" + manifest.config.media_type + "\"");
+    return fail(ErrorCode::unsupported,
+                "not a container image: its config is of type \"" + manifest.config.media_type + "\"");
   return {};
 }
 
-Result<void> check_config(const image::ImageConfig& config, const image::Manifest& manifest, const image::Platform& platform,
-                          ProgressSink& progress) {
+Result<void> check_config(const image::ImageConfig& config, const image::Manifest& manifest,
+                          const image::Platform& platform, ProgressSink& progress) {
   if (config.diff_ids.size() != manifest.layers.size())
-    return fail(ErrorCode::corrupt, "the image config names " + std::to_string(config.diff_ids.size()) + " layers, the manifest " +
-                                        std::to_string(manifest.layers.size()));
+    return fail(ErrorCode::corrupt, "the image config names " + std::to_string(config.diff_ids.size()) +
+                                        " layers, the manifest " + std::to_string(manifest.layers.size()));
   if (!config.platform.os.empty() && config.platform.os != "linux")
-    return fail(ErrorCode::unsupported, "image operating system \"" + config.platform.os + "\" cannot be used on this platform");
+    return fail(ErrorCode::unsupported,
+                "image operating system \"" + config.platform.os + "\" cannot be used on this platform");
   if (!config.platform.architecture.empty() && config.platform.architecture != platform.architecture)
-    report_message(progress, "warning: the image is for " + config.platform.to_string() + ", not for " + platform.to_string());
+    report_message(progress, "warning: the image is for " + config.platform.to_string() + ", not for " +
+                                 platform.to_string());
   return {};
 }
 
@@ -74,8 +82,9 @@ struct LayerJob {
 };
 
 /// Fetches all layers in `threads` threads. The first error stops the others.
-Result<void> fetch_layers(Session& session, HttpClient first_client, store::Store& store, const std::vector<LayerJob>& jobs,
-                          int threads, ProgressSink& progress, Stop& stop) {
+Result<void> fetch_layers(Session& session, HttpClient first_client, store::Store& store,
+                          const std::vector<LayerJob>& jobs, int threads, ProgressSink& progress,
+                          Stop& stop) {
   std::atomic<std::size_t> next{0};
   std::mutex mutex;
   std::optional<Error> first_error;
@@ -92,7 +101,8 @@ Result<void> fetch_layers(Session& session, HttpClient first_client, store::Stor
     }
   };
   std::vector<std::thread> workers;
-  const std::size_t count = std::min<std::size_t>(static_cast<std::size_t>(std::max(1, threads)), jobs.size());
+  const std::size_t count =
+      std::min<std::size_t>(static_cast<std::size_t>(std::max(1, threads)), jobs.size());
   for (std::size_t i = 1; i < count; ++i) {
     auto client = HttpClient::create();
     if (!client) break;  // fewer threads do as well
@@ -107,7 +117,9 @@ Result<void> fetch_layers(Session& session, HttpClient first_client, store::Stor
 
 bool is_complete(store::Store& store, const image::Manifest& manifest, const image::ImageConfig& config) {
   for (std::size_t i = 0; i < manifest.layers.size(); ++i)
-    if (!store.content().contains(manifest.layers[i].digest) || !store.snapshots().contains(config.diff_ids[i])) return false;
+    if (!store.content().contains(manifest.layers[i].digest) ||
+        !store.snapshots().contains(config.diff_ids[i]))
+      return false;
   return true;
 }
 
@@ -130,10 +142,12 @@ Result<PullResult> pull(store::Store& store, const Reference& reference, const i
   PullResult result;
   result.digest = top.digest;
   const Document document = TRY(resolve_platform(*session, client, std::move(top), platform, 0));
-  report_message(progress, reference.tag_or_digest() + ": Pulling from " +
-                               (reference.domain() == "docker.io" ? reference.repository() : reference.familiar_name()));
+  report_message(
+      progress, reference.tag_or_digest() + ": Pulling from " +
+                    (reference.domain() == "docker.io" ? reference.repository() : reference.familiar_name()));
 
-  const image::Manifest manifest = TRY_CTX(image::parse_manifest(document.bytes), "manifest " + document.digest.to_string());
+  const image::Manifest manifest =
+      TRY_CTX(image::parse_manifest(document.bytes), "manifest " + document.digest.to_string());
   TRY_CTX(check_manifest(manifest), reference.familiar());
   const std::string config_bytes = TRY(fetch_small_blob(*session, client, store, manifest.config));
   const image::ImageConfig config =
@@ -146,7 +160,8 @@ Result<PullResult> pull(store::Store& store, const Reference& reference, const i
   record.media_type = !document.media_type.empty() ? document.media_type : manifest.media_type;
   record.image_id = manifest.config.digest;
   record.created_at = format_time_now();
-  const std::string repo_digest = reference.domain() + "/" + reference.repository() + "@" + result.digest.to_string();
+  const std::string repo_digest =
+      reference.domain() + "/" + reference.repository() + "@" + result.digest.to_string();
   record.repo_digests = {repo_digest};
 
   const auto known = TRY(store.find_image(reference));
@@ -154,8 +169,8 @@ Result<PullResult> pull(store::Store& store, const Reference& reference, const i
     for (const std::string& old : known->repo_digests)
       if (old != repo_digest) record.repo_digests.push_back(old);
     record.created_at = known->created_at;
-    result.up_to_date = record.repo_digests.size() == known->repo_digests.size() && store.content().contains(document.digest) &&
-                        is_complete(store, manifest, config);
+    result.up_to_date = record.repo_digests.size() == known->repo_digests.size() &&
+                        store.content().contains(document.digest) && is_complete(store, manifest, config);
     if (result.up_to_date) return result;
   }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A push: layers, config, manifest, in that order, since a registry refuses a manifest whose blobs it lacks. Each blob: HEAD;
-// else a mount from a sibling repository that is known to hold it; else POST for an upload location and one PUT of the whole
-// file. A broken upload starts over: registries differ too much in what they keep of a partial one. The manifest is sent byte
-// by byte as stored, with its own media type, so its digest stays what it was.
+// A push: layers, config, manifest, in that order, since a registry refuses a manifest whose blobs it lacks.
+// Each blob: HEAD; else a mount from a sibling repository that is known to hold it; else POST for an upload
+// location and one PUT of the whole file. A broken upload starts over: registries differ too much in what
+// they keep of a partial one. The manifest is sent byte by byte as stored, with its own media type, so its
+// digest stays what it was.
 #include <thread>
 
 #include <dray/registry/client.hpp>
@@ -22,12 +23,14 @@ std::map<Digest, std::string> find_mount_sources(store::Store& store, const Refe
   for (const store::ImageRecord& record : *records) {
     for (const std::string& name : record.repo_digests) {
       const auto known = Reference::parse(name);
-      if (!known || known->domain() != target.domain() || known->repository() == target.repository()) continue;
+      if (!known || known->domain() != target.domain() || known->repository() == target.repository())
+        continue;
       const auto bytes = store.content().read_blob(record.manifest);
       if (!bytes) continue;
       const auto manifest = image::parse_manifest(*bytes);
       if (!manifest) continue;
-      for (const image::Descriptor& layer : manifest->layers) sources.emplace(layer.digest, known->repository());
+      for (const image::Descriptor& layer : manifest->layers)
+        sources.emplace(layer.digest, known->repository());
     }
   }
   return sources;
@@ -50,7 +53,8 @@ class Pusher {
     return pushed;
   }
 
-  Result<void> push_manifest(HttpClient& client, const std::string& bytes, const std::string& media_type, const Digest& digest) {
+  Result<void> push_manifest(HttpClient& client, const std::string& bytes, const std::string& media_type,
+                             const Digest& digest) {
     Request request;
     request.method = "PUT";
     request.url = session_.url("manifests/" + session_.reference().tag_or_digest());
@@ -60,8 +64,8 @@ class Pusher {
     if (!response.ok()) return Failure(remote_error(response, session_.reference(), Purpose::push));
     const auto stored = Digest::parse(response.header("docker-content-digest"));
     if (stored && stored->algorithm() == digest.algorithm() && *stored != digest)
-      return fail(ErrorCode::corrupt, "the registry stored the manifest as " + stored->to_string() + ", sent was " +
-                                          digest.to_string());
+      return fail(ErrorCode::corrupt, "the registry stored the manifest as " + stored->to_string() +
+                                          ", sent was " + digest.to_string());
     return {};
   }
 
@@ -71,7 +75,8 @@ class Pusher {
       progress.end(ProgressEvent::Kind::cached, "Layer already exists");
       return {};
     }
-    const FileDescriptor file = TRY_CTX(store_.content().open_blob(blob.digest), "blob " + blob.digest.short_hex());
+    const FileDescriptor file =
+        TRY_CTX(store_.content().open_blob(blob.digest), "blob " + blob.digest.short_hex());
     const std::uint64_t size = TRY(store_.content().size(blob.digest));
     Backoff backoff(Backoff::Patience::patient);
     for (bool mount = true;; mount = false) {
@@ -87,7 +92,8 @@ class Pusher {
         return {};
       }
       // An upload that the registry has forgotten (it restarted) is begun anew as well.
-      const bool forgotten = response.failure == TransferFailure::none && response.status == 404 && response.url != begin_url();
+      const bool forgotten =
+          response.failure == TransferFailure::none && response.status == 404 && response.url != begin_url();
       std::optional<std::chrono::milliseconds> wait;
       if (forgotten && !forgotten_before_) {
         forgotten_before_ = true;
@@ -114,13 +120,14 @@ class Pusher {
     const Response response = TRY(session_.send_retrying(client, request));
     if (response.ok()) return true;
     if (response.status == 404) return false;
-    // HEAD has no body to explain itself, and some registries refuse it for what does not exist: the upload will tell.
+    // HEAD has no body to explain itself, and some registries refuse it for what does not exist: the upload
+    // will tell.
     return false;
   }
 
   /// One try. The answer that failed, or the last one; `mounted` when no upload was needed.
-  Result<Response> upload(HttpClient& client, const image::Descriptor& blob, const FileDescriptor& file, std::uint64_t size,
-                          bool mount, bool& mounted, StepProgress& progress) {
+  Result<Response> upload(HttpClient& client, const image::Descriptor& blob, const FileDescriptor& file,
+                          std::uint64_t size, bool mount, bool& mounted, StepProgress& progress) {
     Request begin;
     begin.method = "POST";
     begin.url = begin_url();
@@ -149,8 +156,9 @@ class Pusher {
   std::atomic<bool> forgotten_before_{false};
 };
 
-Result<void> push_layers(Pusher& pusher, HttpClient& first_client, const std::vector<image::Descriptor>& layers, int threads,
-                         ProgressSink& progress, Stop& stop) {
+Result<void> push_layers(Pusher& pusher, HttpClient& first_client,
+                         const std::vector<image::Descriptor>& layers, int threads, ProgressSink& progress,
+                         Stop& stop) {
   std::atomic<std::size_t> next{0};
   std::mutex mutex;
   std::optional<Error> first_error;
@@ -166,7 +174,8 @@ Result<void> push_layers(Pusher& pusher, HttpClient& first_client, const std::ve
     }
   };
   std::vector<std::thread> workers;
-  const std::size_t count = std::min<std::size_t>(static_cast<std::size_t>(std::max(1, threads)), layers.size());
+  const std::size_t count =
+      std::min<std::size_t>(static_cast<std::size_t>(std::max(1, threads)), layers.size());
   for (std::size_t i = 1; i < count; ++i) {
     auto client = HttpClient::create();
     if (!client) break;
@@ -188,7 +197,8 @@ Result<image::Descriptor> push(store::Store& store, const Reference& reference, 
   const auto lease = TRY(store.lease());
   auto found = TRY(store.find_image(reference));
   if (!found)
-    return fail(ErrorCode::not_found, "an image does not exist locally with the tag: " + reference.familiar_name());
+    return fail(ErrorCode::not_found,
+                "an image does not exist locally with the tag: " + reference.familiar_name());
   store::ImageRecord record = *std::move(found);
   const std::string manifest_bytes = TRY(store.content().read_blob(record.manifest));
   const image::Manifest manifest = TRY(image::parse_manifest(manifest_bytes));
@@ -196,7 +206,8 @@ Result<image::Descriptor> push(store::Store& store, const Reference& reference, 
 
   HttpClient client = TRY(HttpClient::create());
   auto session = TRY(Session::connect(client, reference, Purpose::push, options, progress, stop));
-  report_message(progress, "The push refers to repository [" + reference.domain() + "/" + reference.repository() + "]");
+  report_message(progress,
+                 "The push refers to repository [" + reference.domain() + "/" + reference.repository() + "]");
 
   std::map<Digest, std::string> all_sources = find_mount_sources(store, reference);
   std::map<Digest, std::string> sources;
@@ -205,7 +216,8 @@ Result<image::Descriptor> push(store::Store& store, const Reference& reference, 
   for (const image::Descriptor& layer : manifest.layers) {
     if (!seen.insert(layer.digest).second) continue;
     layers.push_back(layer);
-    if (const auto source = all_sources.find(layer.digest); source != all_sources.end()) sources.insert(*source);
+    if (const auto source = all_sources.find(layer.digest); source != all_sources.end())
+      sources.insert(*source);
   }
   for (const auto& [digest, repository] : sources) session->add_pull_scope(repository);
 
@@ -216,7 +228,8 @@ Result<image::Descriptor> push(store::Store& store, const Reference& reference, 
   TRY(pusher.push_blob(client, manifest.config, step));
   TRY_CTX(pusher.push_manifest(client, manifest_bytes, media_type, record.manifest), "pushing the manifest");
 
-  const std::string repo_digest = reference.domain() + "/" + reference.repository() + "@" + record.manifest.to_string();
+  const std::string repo_digest =
+      reference.domain() + "/" + reference.repository() + "@" + record.manifest.to_string();
   if (std::ranges::find(record.repo_digests, repo_digest) == record.repo_digests.end()) {
     record.repo_digests.push_back(repo_digest);
     TRY_CTX(store.put_image(record), "recording the pushed digest of " + reference.familiar());

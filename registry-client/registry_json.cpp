@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The JSON around images: error bodies, tokens, Docker's configuration, credential helpers' answers, and the lines that
-// dray-registry writes. Everything read here comes from a registry or a user's file: each access checks the type first, no
-// parse throws, and text that reaches a terminal is stripped of control characters.
+// The JSON around images: error bodies, tokens, Docker's configuration, credential helpers' answers, and the
+// lines that dray-registry writes. Everything read here comes from a registry or a user's file: each access
+// checks the type first, no parse throws, and text that reaches a terminal is stripped of control characters.
 #include "registry_json.hpp"
 
 #include <nlohmann/json.hpp>
@@ -33,17 +33,26 @@ std::string printable(std::string text) {
   return text;
 }
 
-std::string dump(const json& document) { return document.dump(-1, ' ', false, json::error_handler_t::replace); }
+std::string dump(const json& document) {
+  return document.dump(-1, ' ', false, json::error_handler_t::replace);
+}
 
 const char* kind_name(ProgressEvent::Kind kind) {
   switch (kind) {
-    case ProgressEvent::Kind::started: return "started";
-    case ProgressEvent::Kind::output: return "output";
-    case ProgressEvent::Kind::status: return "status";
-    case ProgressEvent::Kind::completed: return "completed";
-    case ProgressEvent::Kind::cached: return "cached";
-    case ProgressEvent::Kind::failed: return "failed";
-    case ProgressEvent::Kind::message: return "message";
+    case ProgressEvent::Kind::started:
+      return "started";
+    case ProgressEvent::Kind::output:
+      return "output";
+    case ProgressEvent::Kind::status:
+      return "status";
+    case ProgressEvent::Kind::completed:
+      return "completed";
+    case ProgressEvent::Kind::cached:
+      return "cached";
+    case ProgressEvent::Kind::failed:
+      return "failed";
+    case ProgressEvent::Kind::message:
+      return "message";
   }
   return "message";
 }
@@ -88,7 +97,8 @@ Result<Token> parse_token(std::string_view body) {
   for (const char c : token.value)  // it becomes part of a header line
     if (static_cast<unsigned char>(c) <= ' ' || c == '\x7f')
       return fail(ErrorCode::corrupt, "the token server's token holds control characters");
-  if (const auto expires = document.find("expires_in"); expires != document.end() && expires->is_number_integer()) {
+  if (const auto expires = document.find("expires_in");
+      expires != document.end() && expires->is_number_integer()) {
     const auto seconds = expires->get<std::int64_t>();
     if (seconds > 0) token.expires_in_seconds = static_cast<int>(std::min<std::int64_t>(seconds, 86400));
   }
@@ -143,7 +153,8 @@ Result<DockerConfig> parse_docker_config(std::string_view bytes) {
       auth.password = text(entry, "password");
       if (const std::string both = text(entry, "auth"); !both.empty())
         if (!decode_basic(both, auth.username, auth.password))
-          return fail(ErrorCode::invalid_argument, "\"auth\" of \"" + printable(server) + "\" is not base64 of user:password");
+          return fail(ErrorCode::invalid_argument,
+                      "\"auth\" of \"" + printable(server) + "\" is not base64 of user:password");
       auth.identity_token = text(entry, "identitytoken");
       auth.registry_token = text(entry, "registrytoken");
       config.auths.emplace(server, std::move(auth));
@@ -167,24 +178,27 @@ Result<std::string> check_document(std::string_view bytes, std::string_view cont
   if (!document.is_object()) return fail(ErrorCode::corrupt, "the registry's manifest is not a JSON object");
   if (const auto version = document.find("schemaVersion");
       version != document.end() && version->is_number_integer() && version->get<std::int64_t>() == 1)
-    return fail(ErrorCode::unsupported, "the image has a schema 1 manifest, a format that was withdrawn; push it again with a "
-                                        "current tool");
+    return fail(ErrorCode::unsupported,
+                "the image has a schema 1 manifest, a format that was withdrawn; push it again with a "
+                "current tool");
   if (document.contains("manifests") && (document.contains("layers") || document.contains("config")))
     return fail(ErrorCode::corrupt, "the manifest is an index and an image manifest at once");
   std::string media_type = text(document, "mediaType");
   content_type = content_type.substr(0, content_type.find_first_of("; "));
-  const std::string_view known[] = {image::kOciManifest, image::kOciIndex, image::kDockerManifest, image::kDockerIndex};
+  const std::string_view known[] = {image::kOciManifest, image::kOciIndex, image::kDockerManifest,
+                                    image::kDockerIndex};
   const bool telling = std::ranges::find(known, content_type) != std::end(known);
   if (media_type.empty()) return telling ? std::string(content_type) : std::string();
   if (telling && media_type != content_type)
-    return fail(ErrorCode::corrupt, "the manifest calls itself \"" + printable(media_type) + "\", the registry calls it \"" +
-                                        std::string(content_type) + "\"");
+    return fail(ErrorCode::corrupt, "the manifest calls itself \"" + printable(media_type) +
+                                        "\", the registry calls it \"" + std::string(content_type) + "\"");
   return media_type;
 }
 
 std::string encode_event(const ProgressEvent& event) {
-  json line = {{"kind", kind_name(event.kind)}, {"id", event.id}, {"name", event.name}, {"text", event.text},
-               {"current", event.current}, {"total", event.total}};
+  json line = {
+      {"kind", kind_name(event.kind)}, {"id", event.id},      {"name", event.name}, {"text", event.text},
+      {"current", event.current},      {"total", event.total}};
   if (event.is_stderr) line["stderr"] = true;
   return dump(line);
 }
@@ -198,13 +212,15 @@ std::string encode_result(const Reference& reference, const PullResult& result) 
 }
 
 std::string encode_result(const image::Descriptor& pushed) {
-  return dump({{"result",
-                {{"media_type", pushed.media_type}, {"digest", pushed.digest.to_string()}, {"size", pushed.size}}}});
+  return dump(
+      {{"result",
+        {{"media_type", pushed.media_type}, {"digest", pushed.digest.to_string()}, {"size", pushed.size}}}});
 }
 
 std::string encode_error(const Error& error) {
-  return dump({{"error",
-                {{"code", static_cast<int>(error.code())}, {"message", error.message()}, {"hint", error.hint()}}}});
+  return dump(
+      {{"error",
+        {{"code", static_cast<int>(error.code())}, {"message", error.message()}, {"hint", error.hint()}}}});
 }
 
 }  // namespace dray::registry

@@ -8,7 +8,8 @@
 
 #include <dray/core/result.hpp>
 
-// All JSON of this part that is not an image document: registry_json.cpp is the only file that sees the JSON library.
+// All JSON of this part that is not an image document: registry_json.cpp is the only file that sees the JSON
+// library.
 
 namespace dray::registry {
 
@@ -17,7 +18,8 @@ struct RegistryError {
   std::string code;     ///< "MANIFEST_UNKNOWN"
   std::string message;  ///< at most 500 characters, printable
 };
-/// Also understands {"code":…,"message":…}, {"error":"…"} and {"details":"…"} of token servers. Empty for anything else.
+/// Also understands {"code":…,"message":…}, {"error":"…"} and {"details":"…"} of token servers. Empty for
+/// anything else.
 std::vector<RegistryError> parse_registry_errors(std::string_view body);
 
 struct Token {
@@ -45,8 +47,8 @@ struct HelperAnswer {
 };
 Result<HelperAnswer> parse_helper_answer(std::string_view bytes);
 
-/// A manifest or index as the registry sent it: refuses what is both at once, schema 1, and a mediaType that contradicts the
-/// Content-Type (CVE-2021-41190). Returns the media type, "" where neither names one.
+/// A manifest or index as the registry sent it: refuses what is both at once, schema 1, and a mediaType that
+/// contradicts the Content-Type (CVE-2021-41190). Returns the media type, "" where neither names one.
 Result<std::string> check_document(std::string_view bytes, std::string_view content_type);
 
 }  // namespace dray::registry

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Answers turned into errors, and errors into waiting times. People search the web for Docker's sentences, so these keep
-// them. A registry that is down must be reported within two seconds, hence few and short tries where no connection stood; one
-// that is busy gets four more tries over about eight seconds.
+// Answers turned into errors, and errors into waiting times. People search the web for Docker's sentences, so
+// these keep them. A registry that is down must be reported within two seconds, hence few and short tries
+// where no connection stood; one that is busy gets four more tries over about eight seconds.
 #include "remote_error.hpp"
 
 #include <random>
@@ -48,16 +48,18 @@ std::string status_text(const Response& response) {
 }
 
 std::string wanted(const Reference& reference) {
-  return reference.digest() && reference.tag().empty() ? reference.familiar_name() + "@" + reference.digest()->to_string()
-                                                       : reference.familiar();
+  return reference.digest() && reference.tag().empty()
+             ? reference.familiar_name() + "@" + reference.digest()->to_string()
+             : reference.familiar();
 }
 
 }  // namespace
 
 Error denied(const Reference& reference, Purpose purpose, const std::string& reason) {
   const std::string verb = purpose == Purpose::push ? "push" : "pull";
-  return Error(ErrorCode::permission_denied, verb + " access denied for " + reference.familiar_name() +
-                                                 ", repository does not exist or may require 'docker login': " + reason);
+  return Error(ErrorCode::permission_denied,
+               verb + " access denied for " + reference.familiar_name() +
+                   ", repository does not exist or may require 'docker login': " + reason);
 }
 
 Error remote_error(const Response& response, const Reference& reference, Purpose purpose) {
@@ -83,15 +85,20 @@ Error remote_error(const Response& response, const Reference& reference, Purpose
 Error transfer_error(const Response& response, const std::string& host) {
   switch (response.failure) {
     case TransferFailure::unreachable:
-      return Error(ErrorCode::unavailable, "registry " + host + " is not reachable: " + response.failure_text);
+      return Error(ErrorCode::unavailable,
+                   "registry " + host + " is not reachable: " + response.failure_text);
     case TransferFailure::certificate:
-      return Error(ErrorCode::permission_denied, "registry " + host + ": TLS certificate not trusted: " + response.failure_text)
-          .with_hint("put its CA into /etc/docker/certs.d/" + host + "/ca.crt, or list it in insecure-registries");
+      return Error(ErrorCode::permission_denied,
+                   "registry " + host + ": TLS certificate not trusted: " + response.failure_text)
+          .with_hint("put its CA into /etc/docker/certs.d/" + host +
+                     "/ca.crt, or list it in insecure-registries");
     case TransferFailure::handshake:
-      return Error(ErrorCode::unavailable, "registry " + host + ": TLS handshake failed: " + response.failure_text)
+      return Error(ErrorCode::unavailable,
+                   "registry " + host + ": TLS handshake failed: " + response.failure_text)
           .with_hint("a registry without TLS must be listed in insecure-registries");
     default:
-      return Error(ErrorCode::unavailable, "registry " + host + ": connection failed: " + response.failure_text);
+      return Error(ErrorCode::unavailable,
+                   "registry " + host + ": connection failed: " + response.failure_text);
   }
 }
 
@@ -107,14 +114,14 @@ bool is_temporary(const Response& response) {
     case TransferFailure::none:
       break;
   }
-  return response.status == 408 || response.status == 429 || (response.status >= 500 && response.status != 501);
+  return response.status == 408 || response.status == 429 ||
+         (response.status >= 500 && response.status != 501);
 }
 
 std::optional<std::chrono::milliseconds> Backoff::next(const Response& response) {
   if (!is_temporary(response)) return std::nullopt;
-  const bool quick =
-      patience_ == Patience::quick &&
-      (response.failure == TransferFailure::unreachable || response.failure == TransferFailure::handshake);
+  const bool quick = patience_ == Patience::quick && (response.failure == TransferFailure::unreachable ||
+                                                      response.failure == TransferFailure::handshake);
   if (tries_ >= (quick ? kMaxUnreachableRetries : kMaxBusyRetries)) return std::nullopt;
   std::int64_t wait = (quick ? 150 : 500) << tries_;
   ++tries_;
@@ -128,7 +135,8 @@ std::optional<std::chrono::milliseconds> Backoff::next(const Response& response)
     }
     seconds = seconds * 10 + (c - '0');
   }
-  return std::min(std::max(std::chrono::milliseconds(wait), std::chrono::milliseconds(seconds * 1000)), kMaxRetryAfter);
+  return std::min(std::max(std::chrono::milliseconds(wait), std::chrono::milliseconds(seconds * 1000)),
+                  kMaxRetryAfter);
 }
 
 }  // namespace dray::registry

@@ -23,8 +23,9 @@ Error denied(const Reference& reference, Purpose purpose, const std::string& rea
 /// Whether the same request may succeed a little later.
 bool is_temporary(const Response& response);
 
-/// Waiting times between tries: doubled each time, with jitter, Retry-After honoured. A registry that cannot be reached is
-/// given up within a second (quick), unless it was reached before (patient): then it is treated like a busy one.
+/// Waiting times between tries: doubled each time, with jitter, Retry-After honoured. A registry that cannot
+/// be reached is given up within a second (quick), unless it was reached before (patient): then it is treated
+/// like a busy one.
 class Backoff {
  public:
   enum class Patience { quick, patient };

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rules of the road between HttpClient and the registry protocol: which scheme a registry is spoken to with, who may see
-// credentials (the registry's own origin, and the token server it names; never the target of a redirect), which answers are
-// worth a second try.
+// The rules of the road between HttpClient and the registry protocol: which scheme a registry is spoken to
+// with, who may see credentials (the registry's own origin, and the token server it names; never the target
+// of a redirect), which answers are worth a second try.
 #include "session.hpp"
 
+#include "step_progress.hpp"
 
 namespace dray::registry {
 namespace {
@@ -16,20 +17,19 @@ bool is_redirect(int status) {
 
 }  // namespace
 
-Result<std::unique_ptr<Session>> Session::connect(HttpClient& client, const Reference& reference, Purpose purpose,
-                                                  const Options& options, ProgressSink& progress, const Stop& stop) {
+Result<std::unique_ptr<Session>> Session::connect(HttpClient& client, const Reference& reference,
+                                                  Purpose purpose, const Options& options,
+                                                  ProgressSink& progress, const Stop& stop) {
   std::unique_ptr<Session> session(new Session(reference, purpose, options, stop));
   session->host_ = reference.domain() == "docker.io" ? "registry-1.docker.io" : reference.domain();
   session->config_directory_ = docker_config_directory(options.docker_config_directory);
   std::vector<std::string> warnings;
-  Credentials credentials = TRY(find_credentials(session->config_directory_, reference.domain(), stop, warnings));
-  for (const std::string& warning : warnings) {
-    ProgressEvent event;
-    event.text = warning;
-    progress.report(event);
-  }
+  Credentials credentials =
+      TRY(find_credentials(session->config_directory_, reference.domain(), stop, warnings));
+  for (const std::string& warning : warnings) report_message(progress, warning);
   const Response first = TRY(session->probe(client));
-  session->authorizer_ = std::make_unique<Authorizer>(std::move(credentials), session->origin_.scheme == "http");
+  session->authorizer_ =
+      std::make_unique<Authorizer>(std::move(credentials), session->origin_.scheme == "http");
   session->authorizer_->add_scope("repository:" + reference.repository() +
                                   (purpose == Purpose::push ? ":pull,push" : ":pull"));
   if (first.status == 401) {
@@ -41,8 +41,9 @@ Result<std::unique_ptr<Session>> Session::connect(HttpClient& client, const Refe
 
 bool Session::may_be_insecure(const std::string& host_and_port) const {
   if (is_loopback(host_and_port)) return true;
-  return std::ranges::any_of(options_.insecure_registries,
-                             [&](const std::string& rule) { return matches_insecure_rule(host_and_port, rule); });
+  return std::ranges::any_of(options_.insecure_registries, [&](const std::string& rule) {
+    return matches_insecure_rule(host_and_port, rule);
+  });
 }
 
 Result<TlsSettings> Session::tls_for(const std::string& url) {
@@ -92,19 +93,22 @@ Result<Response> Session::follow(HttpClient& client, Request request) {
     request.tls = TRY(tls_for(request.url));
     Response response = TRY(client.perform(request, stop_));
     const bool repeatable = request.method == "GET" || request.method == "HEAD";
-    if (response.failure != TransferFailure::none || !is_redirect(response.status) || !repeatable) return response;
+    if (response.failure != TransferFailure::none || !is_redirect(response.status) || !repeatable)
+      return response;
     const std::string next = TRY(resolve_location(request.url, std::string(response.header("location"))));
     const Origin from = TRY(parse_origin(request.url));
     const Origin to = TRY(parse_origin(next));
     if (from != to) request.authorization.clear();
     request.url = next;
   }
-  return fail(ErrorCode::unavailable, "registry " + host_ + ": more than " + std::to_string(kMaxRedirects) + " redirects");
+  return fail(ErrorCode::unavailable,
+              "registry " + host_ + ": more than " + std::to_string(kMaxRedirects) + " redirects");
 }
 
 Result<Response> Session::send(HttpClient& client, Request request) {
   const Origin target = TRY(parse_origin(request.url));
-  if (target != origin_) return follow(client, std::move(request));  // an upload location elsewhere: no credentials
+  if (target != origin_)
+    return follow(client, std::move(request));  // an upload location elsewhere: no credentials
 
   const Authorizer::Transport transport = [&](Request token_request) -> Result<Response> {
     Backoff backoff;
@@ -121,7 +125,8 @@ Result<Response> Session::send(HttpClient& client, Request request) {
     }
   };
   const auto explain = [&](Error error) {
-    return error.code() == ErrorCode::permission_denied ? denied(reference_, purpose_, error.message()) : std::move(error);
+    return error.code() == ErrorCode::permission_denied ? denied(reference_, purpose_, error.message())
+                                                        : std::move(error);
   };
 
   for (int tries = 0;; ++tries) {
@@ -131,7 +136,8 @@ Result<Response> Session::send(HttpClient& client, Request request) {
     Response response = TRY(follow(client, request));
     if (response.failure != TransferFailure::none || response.status != 401 || tries == 1) return response;
     const auto answered_by = parse_origin(response.url);
-    if (!answered_by || *answered_by != origin_) return response;  // a redirect's target may not ask us for anything
+    if (!answered_by || *answered_by != origin_)
+      return response;  // a redirect's target may not ask us for anything
     auto better = authorizer_->answer(parse_challenges(response.all("www-authenticate")), *header, transport);
     if (!better) return Failure(explain(std::move(better).error()));
     if (!*better) return response;

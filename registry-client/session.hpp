@@ -18,23 +18,28 @@
 
 namespace dray::registry {
 
-/// One repository of one registry while a pull or push lasts: its base URL, trust and authorization. Thread-safe; each thread
-/// brings its own HttpClient.
+/// One repository of one registry while a pull or push lasts: its base URL, trust and authorization.
+/// Thread-safe; each thread brings its own HttpClient.
 class Session {
  public:
-  /// Finds out how the registry is spoken to (https, or http where allowed) and what it wants to know from us.
-  static Result<std::unique_ptr<Session>> connect(HttpClient& client, const Reference& reference, Purpose purpose,
-                                                  const Options& options, ProgressSink& progress, const Stop& stop);
+  /// Finds out how the registry is spoken to (https, or http where allowed) and what it wants to know from
+  /// us.
+  static Result<std::unique_ptr<Session>> connect(HttpClient& client, const Reference& reference,
+                                                  Purpose purpose, const Options& options,
+                                                  ProgressSink& progress, const Stop& stop);
 
   /// The absolute URL of "/v2/<repository>/<path>".
-  std::string url(const std::string& path) const { return base_ + "/v2/" + reference_.repository() + "/" + path; }
+  std::string url(const std::string& path) const {
+    return base_ + "/v2/" + reference_.repository() + "/" + path;
+  }
   const Reference& reference() const { return reference_; }
   const std::string& host() const { return host_; }
 
-  /// One try: adds authorization (for the registry itself only), answers one 401, follows redirects of GET and HEAD.
+  /// One try: adds authorization (for the registry itself only), answers one 401, follows redirects of GET
+  /// and HEAD.
   Result<Response> send(HttpClient& client, Request request);
-  /// send() until it succeeds or fails for good. For requests whose on_body can start anew (or that have none). A transfer
-  /// that failed becomes an Error; any HTTP status is returned.
+  /// send() until it succeeds or fails for good. For requests whose on_body can start anew (or that have
+  /// none). A transfer that failed becomes an Error; any HTTP status is returned.
   Result<Response> send_retrying(HttpClient& client, const Request& request);
 
   /// Adds the right to read `repository` to the tokens that are asked for (cross-repository mount).

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A registry tells us where to go next (redirects, upload locations, token realms), so each URL it names is parsed by one
-// parser (libcurl's, the same that will make the request: two parsers that disagree are a hole) and checked here.
+// A registry tells us where to go next (redirects, upload locations, token realms), so each URL it names is
+// parsed by one parser (libcurl's, the same that will make the request: two parsers that disagree are a hole)
+// and checked here.
 #include "url.hpp"
 
 #include <arpa/inet.h>
@@ -25,7 +26,9 @@ std::string part(CURLU* url, CURLUPart which, unsigned flags = 0) {
 }
 
 /// An unfriendly URL is quoted only in part: it may be long and hold signatures.
-std::string quoted(const std::string& url) { return "\"" + url.substr(0, url.find_first_of("?#")).substr(0, 200) + "\""; }
+std::string quoted(const std::string& url) {
+  return "\"" + url.substr(0, url.find_first_of("?#")).substr(0, 200) + "\"";
+}
 
 Result<UrlHandle> parse(const std::string& text) {
   UrlHandle url(curl_url());
@@ -39,7 +42,8 @@ Result<void> check(CURLU* url, const std::string& text) {
   const std::string scheme = part(url, CURLUPART_SCHEME);
   if (scheme != "http" && scheme != "https")
     return fail(ErrorCode::invalid_argument, "only http and https URLs are allowed, not " + quoted(text));
-  if (part(url, CURLUPART_HOST).empty()) return fail(ErrorCode::invalid_argument, "URL without host: " + quoted(text));
+  if (part(url, CURLUPART_HOST).empty())
+    return fail(ErrorCode::invalid_argument, "URL without host: " + quoted(text));
   return {};
 }
 
@@ -95,8 +99,8 @@ std::string percent_encode(std::string_view text) {
   static constexpr char kHex[] = "0123456789ABCDEF";
   std::string out;
   for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-                       c == '.' || c == '~';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '_' || c == '.' || c == '~';
     if (plain) {
       out += c;
     } else {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The lines of dray-registry as values. The helper is ours, but its strings come from registries: types are checked here too.
+// The lines of dray-registry as values. The helper is ours, but its strings come from registries: types are
+// checked here too.
 #include "registry_process.hpp"
 
 #include <nlohmann/json.hpp>
@@ -44,7 +45,8 @@ Result<HelperLine> parse_helper_line(std::string_view line) {
     const std::uint64_t code = number(*error, "code");
     const auto last = static_cast<std::uint64_t>(ErrorCode::command_not_found);
     Error parsed(code <= last ? static_cast<ErrorCode>(code) : ErrorCode::internal, text(*error, "message"));
-    if (std::string hint = text(*error, "hint"); !hint.empty()) parsed = std::move(parsed).with_hint(std::move(hint));
+    if (std::string hint = text(*error, "hint"); !hint.empty())
+      parsed = std::move(parsed).with_hint(std::move(hint));
     return HelperLine(std::move(parsed));
   }
   if (const auto result = object.find("result"); result != object.end() && result->is_object()) {

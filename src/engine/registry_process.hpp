@@ -17,7 +17,8 @@ struct HelperResult {
   bool up_to_date = false;
 };
 
-/// One line of dray-registry's standard output (include/dray/registry/helper_protocol.hpp): an event, the result, or its error.
+/// One line of dray-registry's standard output (include/dray/registry/helper_protocol.hpp): an event, the
+/// result, or its error.
 using HelperLine = std::variant<ProgressEvent, HelperResult, Error>;
 Result<HelperLine> parse_helper_line(std::string_view line);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// dray-registry: the registry client as a program of its own, so that `dray` need not load libcurl. It is started by dray's
-// engine (src/engine/registry_process.cpp), writes the lines of helper_protocol.hpp to its standard output, and stops on
-// SIGTERM, SIGINT, the death of its parent, or a reader that has gone away.
+// dray-registry: the registry client as a program of its own, so that `dray` need not load libcurl. It is
+// started by dray's engine (src/engine/registry_process.cpp), writes the lines of helper_protocol.hpp to its
+// standard output, and stops on SIGTERM, SIGINT, the death of its parent, or a reader that has gone away.
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -47,7 +47,9 @@ struct Arguments {
 Result<Arguments> parse_arguments(int argc, char** argv) {
   Arguments arguments;
   std::vector<std::string> words(argv + 1, argv + argc);
-  if (words.empty()) return fail(ErrorCode::invalid_argument, "usage: dray-registry pull|push --root DIR [--platform P] REFERENCE");
+  if (words.empty())
+    return fail(ErrorCode::invalid_argument,
+                "usage: dray-registry pull|push --root DIR [--platform P] REFERENCE");
   arguments.command = words[0];
   for (std::size_t i = 1; i < words.size(); ++i) {
     if (!words[i].starts_with("--")) {
@@ -78,7 +80,8 @@ Result<std::string> run(int argc, char** argv, LineSink& sink) {
   const Reference reference = TRY(Reference::parse(arguments.reference));
   const auto store = TRY(store::Store::open(arguments.root));
   if (arguments.command == "push") {
-    const image::Descriptor pushed = TRY(registry::push(*store, reference, arguments.options, sink, cancel_token));
+    const image::Descriptor pushed =
+        TRY(registry::push(*store, reference, arguments.options, sink, cancel_token));
     return registry::encode_result(pushed);
   }
   const image::Platform platform =

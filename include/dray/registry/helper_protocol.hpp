@@ -8,8 +8,10 @@
 #include <dray/image/image.hpp>
 #include <dray/registry/client.hpp>
 
-// What dray-registry writes to its standard output, one JSON object a line: any number of progress events, then exactly one
-// {"result": {…}} or {"error": {"code": N, "message": …, "hint": …}}. No line has its newline; N is ErrorCode's number.
+// What dray-registry writes to its standard output, one JSON object a line: any number of progress events,
+// then exactly one
+// {"result": {…}} or {"error": {"code": N, "message": …, "hint": …}}. No line has its newline; N is
+// ErrorCode's number.
 
 namespace dray::registry {
 

@@ -14,10 +14,12 @@
 #include <thread>
 #include <vector>
 
-/// A registry on 127.0.0.1 that says whatever a test wants: one thread, one connection at a time, closed after each answer.
+/// A registry on 127.0.0.1 that says whatever a test wants: one thread, one connection at a time, closed
+/// after each answer.
 class FakeServer {
  public:
-  /// `request` is the head ("GET /v2/ HTTP/1.1\r\n…"); the result is sent as is, then the connection is closed.
+  /// `request` is the head ("GET /v2/ HTTP/1.1\r\n…"); the result is sent as is, then the connection is
+  /// closed.
   using Handler = std::function<std::string(const std::string& request)>;
 
   explicit FakeServer(Handler handler) : handler_(std::move(handler)) {
@@ -26,7 +28,8 @@ class FakeServer {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof address;
-    ready_ = ::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) == 0 && ::listen(listener_, 16) == 0 &&
+    ready_ = ::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
+             ::listen(listener_, 16) == 0 &&
              ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) == 0;
     port_ = ntohs(address.sin_port);
     thread_ = std::thread([this] { serve(); });
@@ -47,7 +50,8 @@ class FakeServer {
     return requests_;
   }
 
-  static std::string answer(const std::string& status, const std::string& body, const std::string& headers = "") {
+  static std::string answer(const std::string& status, const std::string& body,
+                            const std::string& headers = "") {
     return "HTTP/1.1 " + status + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + headers +
            "Connection: close\r\n\r\n" + body;
   }

@@ -17,8 +17,9 @@ using namespace dray;
 using namespace dray::registry;
 
 TEST_CASE("challenges: one header, several schemes, quotes", "[registry]") {
-  const auto found = parse_challenges(
-      {"Bearer realm=\"https://auth.example/token\",service=\"a \\\"b\\\"\",scope=\"repository:x:pull,push\", Basic realm=x"});
+  const auto found =
+      parse_challenges({"Bearer realm=\"https://auth.example/token\",service=\"a "
+                        "\\\"b\\\"\",scope=\"repository:x:pull,push\", Basic realm=x"});
   REQUIRE(found.size() == 2);
   CHECK(found[0].scheme == "bearer");
   CHECK(found[0].parameters.at("realm") == "https://auth.example/token");
@@ -41,13 +42,16 @@ TEST_CASE("challenges: hostile text ends quietly", "[registry]") {
 
 TEST_CASE("locations: relative, absolute, refused", "[registry]") {
   const std::string base = "https://r.example/v2/x/blobs/uploads/";
-  CHECK(resolve_location(base, "/v2/x/blobs/uploads/1?s=2").value() == "https://r.example/v2/x/blobs/uploads/1?s=2");
+  CHECK(resolve_location(base, "/v2/x/blobs/uploads/1?s=2").value() ==
+        "https://r.example/v2/x/blobs/uploads/1?s=2");
   CHECK(resolve_location(base, "abc").value() == "https://r.example/v2/x/blobs/uploads/abc");
   CHECK(resolve_location(base, "https://cdn.example/y?z").value() == "https://cdn.example/y?z");
-  CHECK(resolve_location("http://localhost:5000/v2/", "http://localhost:5000/q").value() == "http://localhost:5000/q");
+  CHECK(resolve_location("http://localhost:5000/v2/", "http://localhost:5000/q").value() ==
+        "http://localhost:5000/q");
   CHECK(resolve_location(base, "https://u:p@cdn.example/y").value() == "https://cdn.example/y");
   CHECK(resolve_location(base, "http://cdn.example/y").error().code() == ErrorCode::permission_denied);
-  for (const char* bad : {"file:///etc/passwd", "gopher://x/", "", "https://a b/", "https://x/\r\nX: y", "https://"})
+  for (const char* bad :
+       {"file:///etc/passwd", "gopher://x/", "", "https://a b/", "https://x/\r\nX: y", "https://"})
     CHECK_FALSE(resolve_location(base, bad));
   CHECK(with_query("https://x/u?a=b", "digest", "sha256:1") == "https://x/u?a=b&digest=sha256%3A1");
 }
@@ -60,7 +64,8 @@ TEST_CASE("origins and insecure rules", "[registry]") {
   CHECK_FALSE(parse_origin("file:///x"));
   for (const char* loopback : {"localhost", "localhost:5000", "127.0.0.1:1", "127.9.9.9", "[::1]:5000"})
     CHECK(is_loopback(loopback));
-  for (const char* other : {"localhost.example", "127.0.0.1.example", "128.0.0.1", "example:127"}) CHECK_FALSE(is_loopback(other));
+  for (const char* other : {"localhost.example", "127.0.0.1.example", "128.0.0.1", "example:127"})
+    CHECK_FALSE(is_loopback(other));
   CHECK(matches_insecure_rule("r.example:5000", "r.example:5000"));
   CHECK(matches_insecure_rule("10.1.2.3:5000", "10.0.0.0/8"));
   CHECK_FALSE(matches_insecure_rule("11.1.2.3:5000", "10.0.0.0/8"));
@@ -97,8 +102,8 @@ TEST_CASE("credentials: file, missing file, hostile helper name", "[registry]") 
   REQUIRE_OK(none);
   CHECK(none->empty());
   REQUIRE_OK(write_file_atomically(directory->path() + "/config.json",
-                                   R"({"auths":{"r.example":{"auth":"dTpw"}},"credsStore":"../../bin/sh"})", 0600,
-                                   Durability::none));
+                                   R"({"auths":{"r.example":{"auth":"dTpw"}},"credsStore":"../../bin/sh"})",
+                                   0600, Durability::none));
   auto found = find_credentials(directory->path(), "r.example", stop, warnings);
   REQUIRE_OK(found);
   CHECK(found->username == "u");
@@ -110,15 +115,17 @@ TEST_CASE("errors in docker's words", "[registry]") {
   Response response;
   response.url = "http://localhost:5000/v2/x/manifests/y";
   response.status = 404;
-  response.body = R"({"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"y"}}]})";
+  response.body =
+      R"({"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"y"}}]})";
   CHECK(remote_error(response, reference, Purpose::pull_manifest).message() ==
         "manifest for localhost:5000/x:y not found: manifest unknown");
   response.status = 401;
   response.body = R"({"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]})";
   const Error denied = remote_error(response, reference, Purpose::pull_manifest);
   CHECK(denied.code() == ErrorCode::permission_denied);
-  CHECK(denied.message() == "pull access denied for localhost:5000/x, repository does not exist or may require 'docker login': "
-                            "unauthorized: authentication required");
+  CHECK(denied.message() ==
+        "pull access denied for localhost:5000/x, repository does not exist or may require 'docker login': "
+        "unauthorized: authentication required");
   response.status = 503;
   response.body = "<html>" + std::string(100, '\x1b');
   CHECK(remote_error(response, reference, Purpose::push).code() == ErrorCode::unavailable);
@@ -134,8 +141,8 @@ TEST_CASE("documents that are two things at once are refused", "[registry]") {
   CHECK(check_document(body, image::kOciManifest).value() == image::kOciManifest);
   CHECK(check_document(body, "text/plain").value() == image::kOciManifest);
   CHECK(check_document(body, image::kOciIndex).error().code() == ErrorCode::corrupt);
-  CHECK(check_document(R"({"schemaVersion":2})", std::string(image::kDockerManifest) + "; charset=utf-8").value() ==
-        image::kDockerManifest);
+  CHECK(check_document(R"({"schemaVersion":2})", std::string(image::kDockerManifest) + "; charset=utf-8")
+            .value() == image::kDockerManifest);
 }
 
 TEST_CASE("tokens", "[registry]") {

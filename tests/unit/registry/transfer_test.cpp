@@ -7,6 +7,7 @@
 #include <dray/registry/client.hpp>
 #include <dray/store/store.hpp>
 
+#include "blob_pipe.hpp"
 #include "fake_server.hpp"
 #include "fetch.hpp"
 #include "session.hpp"
@@ -21,7 +22,9 @@ struct Silent : ProgressSink {
 };
 
 std::string line_of(const std::string& request) { return request.substr(0, request.find("\r\n")); }
-bool asks(const std::string& request, const std::string& path) { return line_of(request).find(" " + path + " ") != std::string::npos; }
+bool asks(const std::string& request, const std::string& path) {
+  return line_of(request).find(" " + path + " ") != std::string::npos;
+}
 
 struct World {
   TempDir directory = TempDir::create("/tmp", "dray-registry-test-").value();
@@ -35,10 +38,12 @@ struct World {
   World() { options.docker_config_directory = directory.path(); }
   void log_in(const FakeServer& server) {
     REQUIRE_OK(write_file_atomically(directory.path() + "/config.json",
-                                     "{\"auths\":{\"" + server.host() + "\":{\"auth\":\"dTpw\"}}}", 0600, Durability::none));
+                                     "{\"auths\":{\"" + server.host() + "\":{\"auth\":\"dTpw\"}}}", 0600,
+                                     Durability::none));
   }
   Result<std::unique_ptr<Session>> connect(const FakeServer& server, const std::string& rest = "/x:y") {
-    return Session::connect(client, *Reference::parse(server.host() + rest), Purpose::pull_manifest, options, progress, stop);
+    return Session::connect(client, *Reference::parse(server.host() + rest), Purpose::pull_manifest, options,
+                            progress, stop);
   }
 };
 
@@ -59,9 +64,9 @@ TEST_CASE("blob: connection lost again and again is resumed by Range", "[registr
     const auto range = request.find("Range: bytes=");
     const std::size_t offset = range == std::string::npos ? 0 : std::stoul(request.substr(range + 13));
     const std::string head = offset == 0 ? "200 OK" : "206 Partial Content";
-    return "HTTP/1.1 " + head + "\r\nContent-Length: " + std::to_string(blob.size() - offset) + "\r\nContent-Range: bytes " +
-           std::to_string(offset) + "-" + std::to_string(blob.size() - 1) + "/" + std::to_string(blob.size()) + "\r\n\r\n" +
-           blob.substr(offset, 40000);
+    return "HTTP/1.1 " + head + "\r\nContent-Length: " + std::to_string(blob.size() - offset) +
+           "\r\nContent-Range: bytes " + std::to_string(offset) + "-" + std::to_string(blob.size() - 1) +
+           "/" + std::to_string(blob.size()) + "\r\n\r\n" + blob.substr(offset, 40000);
   });
   World world;
   auto session = world.connect(server);
@@ -94,7 +99,8 @@ TEST_CASE("blob: wrong bytes, too short, too long", "[registry]") {
   const std::string sent = GENERATE(std::string(5000, 'e'), std::string(4000, 'd'), std::string(6000, 'd'));
   FakeServer server([&](const std::string& request) -> std::string {
     if (request.find("/blobs/") == std::string::npos) return FakeServer::answer("200 OK", "{}");
-    if (request.find("Range:") != std::string::npos) return FakeServer::answer("416 Range Not Satisfiable", "");
+    if (request.find("Range:") != std::string::npos)
+      return FakeServer::answer("416 Range Not Satisfiable", "");
     return FakeServer::answer("200 OK", sent);
   });
   World world;
@@ -113,7 +119,8 @@ TEST_CASE("manifest: endless body and wrong digest", "[registry]") {
   FakeServer server([&](const std::string& request) -> std::string {
     if (asks(request, "/v2/")) return FakeServer::answer("200 OK", "{}");
     if (!endless)
-      return FakeServer::answer("200 OK", "{}", "Docker-Content-Digest: " + Digest::of("other").to_string() + "\r\n");
+      return FakeServer::answer("200 OK", "{}",
+                                "Docker-Content-Digest: " + Digest::of("other").to_string() + "\r\n");
     return "HTTP/1.1 200 OK\r\n\r\n" + std::string(image::kMaxManifestSize + 10000, ' ');
   });
   World world;
@@ -128,8 +135,10 @@ TEST_CASE("redirects: no credentials for another origin, loops end", "[registry]
   FakeServer other([](const std::string&) { return FakeServer::answer("200 OK", "{\"schemaVersion\":2}"); });
   FakeServer server([&](const std::string& request) -> std::string {
     if (asks(request, "/v2/")) return FakeServer::answer("200 OK", "{}");
-    if (request.find("loop") != std::string::npos) return FakeServer::answer("307 X", "", "Location: ?again\r\n");
-    if (request.find("file") != std::string::npos) return FakeServer::answer("302 X", "", "Location: file:///etc/passwd\r\n");
+    if (request.find("loop") != std::string::npos)
+      return FakeServer::answer("307 X", "", "Location: ?again\r\n");
+    if (request.find("file") != std::string::npos)
+      return FakeServer::answer("302 X", "", "Location: file:///etc/passwd\r\n");
     if (request.find("Authorization: Basic dTpw") == std::string::npos)
       return FakeServer::answer("401 X", "", "WWW-Authenticate: Basic realm=\"x\"\r\n");
     return FakeServer::answer("307 X", "", "Location: " + other.base() + "/stolen\r\n");
@@ -141,7 +150,8 @@ TEST_CASE("redirects: no credentials for another origin, loops end", "[registry]
   REQUIRE_OK(fetch_document(**session, world.client, "y", nullptr));
   REQUIRE(other.requests().size() == 1);
   CHECK(other.requests()[0].find("Authorization") == std::string::npos);
-  CHECK(fetch_document(**session, world.client, "loop", nullptr).error().message().find("redirects") != std::string::npos);
+  CHECK(fetch_document(**session, world.client, "loop", nullptr).error().message().find("redirects") !=
+        std::string::npos);
   CHECK_FALSE(fetch_document(**session, world.client, "file", nullptr));
 }
 
@@ -149,13 +159,17 @@ TEST_CASE("bearer: token fetched once, renewed after 401, scope is ours", "[regi
   std::atomic<int> tokens{0};
   FakeServer server([&](const std::string& request) -> std::string {
     const std::string challenge =
-        "WWW-Authenticate: Bearer realm=\"http://" + request.substr(request.find("Host: ") + 6, request.find("\r\n", request.find("Host: ")) - request.find("Host: ") - 6) +
+        "WWW-Authenticate: Bearer realm=\"http://" +
+        request.substr(request.find("Host: ") + 6,
+                       request.find("\r\n", request.find("Host: ")) - request.find("Host: ") - 6) +
         "/token\",service=\"s&t\",scope=\"repository:secret:pull\"\r\n";
     if (line_of(request).starts_with("GET /token"))
       return FakeServer::answer("200 OK", "{\"token\":\"t" + std::to_string(++tokens) + "\"}");
     if (asks(request, "/v2/")) return FakeServer::answer("401 X", "", challenge);
-    const std::string wanted = line_of(request).find("/late") != std::string::npos ? "Bearer t2" : "Bearer t1";
-    if (request.find("Authorization: " + wanted) == std::string::npos) return FakeServer::answer("401 X", "", challenge);
+    const std::string wanted =
+        line_of(request).find("/late") != std::string::npos ? "Bearer t2" : "Bearer t1";
+    if (request.find("Authorization: " + wanted) == std::string::npos)
+      return FakeServer::answer("401 X", "", challenge);
     return FakeServer::answer("200 OK", "{\"schemaVersion\":2}");
   });
   World world;
@@ -195,8 +209,8 @@ TEST_CASE("401 without credentials, 429 and 503 that pass", "[registry]") {
 TEST_CASE("a registry that is down is reported within two seconds", "[registry]") {
   World world;
   const auto begin = std::chrono::steady_clock::now();
-  auto pulled = pull(*world.store, *Reference::parse("127.0.0.1:1/x"), image::Platform::host(), world.options, world.progress,
-                     world.cancel);
+  auto pulled = pull(*world.store, *Reference::parse("127.0.0.1:1/x"), image::Platform::host(), world.options,
+                     world.progress, world.cancel);
   REQUIRE_FALSE(pulled);
   CHECK(pulled.error().code() == ErrorCode::unavailable);
   CHECK(pulled.error().message().starts_with("registry 127.0.0.1:1 is not reachable: "));
@@ -227,4 +241,32 @@ TEST_CASE("cancel ends a stalled transfer within 200 ms", "[registry]") {
   REQUIRE_FALSE(document);
   CHECK(document.error().code() == ErrorCode::cancelled);
   CHECK(end - cancelled < std::chrono::milliseconds(200));
+}
+
+TEST_CASE("blob pipe: bounded, ends only when told, passes errors on", "[registry]") {
+  CancelToken cancel;
+  Stop stop(cancel);
+  const std::string chunk(1u << 20, 'p');
+  const auto bytes = std::as_bytes(std::span(chunk));
+  BlobPipe pipe(stop);
+  std::uint64_t total = 0;
+  std::thread reader([&] { total = drain(pipe).value_or(0); });
+  for (int i = 0; i < 20; ++i) REQUIRE_OK(pipe.write(bytes));  // more than it holds
+  pipe.finish();
+  reader.join();
+  CHECK(total == 20u << 20);
+
+  BlobPipe broken(stop);
+  REQUIRE_OK(broken.write(bytes));
+  broken.fail(Error(ErrorCode::corrupt, "wrong digest"));
+  CHECK(drain(broken).error().code() == ErrorCode::corrupt);
+
+  BlobPipe abandoned(stop);
+  abandoned.leave();
+  for (int i = 0; i < 20; ++i) REQUIRE_OK(abandoned.write(bytes));  // does not wait for a reader that left
+
+  BlobPipe full(stop);
+  for (int i = 0; i < 8; ++i) REQUIRE_OK(full.write(bytes));
+  cancel.cancel();
+  CHECK(full.write(bytes).error().code() == ErrorCode::cancelled);
 }
