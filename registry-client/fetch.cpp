@@ -151,6 +151,17 @@ Result<void> unpack_stored(Session& session, store::Store& store, const image::D
   return {};
 }
 
+/// Whether a stored blob's bytes are no longer those of its name.
+bool is_damaged(store::Store& store, const Digest& digest) {
+  auto file = store.content().open_blob(digest);
+  if (!file) return false;
+  auto source = make_fd_source(*std::move(file));
+  const std::string algorithm = digest.algorithm();
+  HashingSource hashing(*source, algorithm);
+  if (!drain(hashing)) return false;
+  return hashing.finish() != digest;
+}
+
 /// One download of a layer's blob, unpacked on the way unless that layer exists.
 Result<void> download_layer(Session& session, HttpClient& client, store::Store& store,
                             const image::Descriptor& layer, const DiffId& diff_id, StepProgress& progress) {
@@ -247,45 +258,49 @@ Result<std::string> fetch_small_blob(Session& session, HttpClient& client, store
   if (descriptor.size > image::kMaxManifestSize)
     return fail(ErrorCode::corrupt,
                 "blob " + descriptor.digest.to_string() + " is too large for an image config");
-  if (!store.content().contains(descriptor.digest)) {
-    std::string bytes;
-    BlobTransfer transfer(session, client, descriptor, [&](std::span<const std::byte> more) -> Result<void> {
-      bytes.append(reinterpret_cast<const char*>(more.data()), more.size());
-      return {};
-    });
-    TRY(transfer.run());
-    store::BlobWriter writer = TRY(store.content().begin_write());
-    TRY(writer.write(std::as_bytes(std::span(bytes))));
-    TRY_CTX(writer.commit(descriptor.digest, descriptor.size),
-            "verifying blob " + descriptor.digest.short_hex());
+  if (store.content().contains(descriptor.digest)) {
+    auto known = store.content().read_blob(descriptor.digest);
+    if (known || known.error().code() != ErrorCode::corrupt) return known;
+    TRY(store.content().remove(descriptor.digest));  // damaged on disk
   }
-  return store.content().read_blob(descriptor.digest);
+  std::string bytes;
+  BlobTransfer transfer(session, client, descriptor, [&](std::span<const std::byte> more) -> Result<void> {
+    bytes.append(reinterpret_cast<const char*>(more.data()), more.size());
+    return {};
+  });
+  TRY(transfer.run());
+  store::BlobWriter writer = TRY(store.content().begin_write());
+  TRY(writer.write(std::as_bytes(std::span(bytes))));
+  TRY_CTX(writer.commit(descriptor.digest, descriptor.size),
+          "verifying blob " + descriptor.digest.short_hex());
+  return bytes;
 }
 
 Result<void> fetch_layer(Session& session, HttpClient& client, store::Store& store,
                          const image::Descriptor& layer, const DiffId& diff_id, StepProgress& progress) {
   progress.started();
-  if (store.content().contains(layer.digest)) {
-    if (store.snapshots().contains(diff_id)) {
-      progress.end(ProgressEvent::Kind::cached, "Already exists");
-      return {};
-    }
-    progress.status("Extracting");
-    TRY(unpack_stored(session, store, layer, diff_id));
-  } else {
-    auto fetched = download_layer(session, client, store, layer, diff_id, progress);
-    // The blob may be right and the layer bad: then it is there, and fetching it again would not help.
-    if (!fetched && fetched.error().code() == ErrorCode::corrupt && !store.content().contains(layer.digest))
-      fetched = download_layer(session, client, store, layer, diff_id, progress);
-    if (!fetched) {
-      if (fetched.error().code() == ErrorCode::cancelled)
-        return fetched;  // stopped by another's failure: not its own
-      progress.end(ProgressEvent::Kind::failed, fetched.error().message());
-      return fetched;
-    }
+  if (store.content().contains(layer.digest) && store.snapshots().contains(diff_id)) {
+    progress.end(ProgressEvent::Kind::cached, "Already exists");
+    return {};
   }
-  progress.end(ProgressEvent::Kind::completed, "Pull complete");
-  return {};
+  Result<void> fetched;
+  if (store.content().contains(layer.digest)) {
+    progress.status("Extracting");
+    fetched = unpack_stored(session, store, layer, diff_id);
+    if (!fetched && fetched.error().code() == ErrorCode::corrupt && is_damaged(store, layer.digest))
+      TRY(store.content().remove(layer.digest));  // the disk's fault, not the image's: fetched again below
+  }
+  // Twice, since a proxy may hold a broken copy; but not where the blob is right and the layer in it bad.
+  for (int tries = 0; tries < 2 && !store.content().contains(layer.digest); ++tries) {
+    fetched = download_layer(session, client, store, layer, diff_id, progress);
+    if (fetched || fetched.error().code() != ErrorCode::corrupt) break;
+  }
+  if (fetched) {
+    progress.end(ProgressEvent::Kind::completed, "Pull complete");
+  } else if (fetched.error().code() != ErrorCode::cancelled) {
+    progress.end(ProgressEvent::Kind::failed, fetched.error().message());
+  }
+  return fetched;
 }
 
 }  // namespace dray::registry
