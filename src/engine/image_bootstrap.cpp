@@ -28,7 +28,8 @@ Result<std::vector<std::string>> make_argv(const BootstrapRequest& request, cons
   }
   std::string hook = "--customize-hook=";
   hook.append(kCustomize);
-  std::vector<std::string> argv = {"mmdebstrap", "--variant=" + request.variant, "--format=tar", hook};
+  std::vector<std::string> argv = {"mmdebstrap", "--variant=" + request.variant, "--format=tar", hook,
+                                   "--skip=output/dev"};  // containers get a /dev of their own
   std::string include;
   for (const auto& package : request.include) include += (include.empty() ? "" : ",") + package;
   if (!include.empty()) argv.push_back("--include=" + include);
@@ -178,7 +179,8 @@ Result<Digest> bootstrap_image(Context& context, const BootstrapRequest& request
   progress.report(event);
   auto work = [&]() -> Result<Digest> {
     Layer layer = TRY(run_mmdebstrap(context, argv, progress, cancel));
-    auto blob = make_fd_source(TRY(context.store->content().open_blob(layer.blob.digest)));
+    FileDescriptor packed = TRY(context.store->content().open_blob(layer.blob.digest));
+    auto blob = make_fd_source(std::move(packed));
     TRY(context.store->snapshots().unpack(*blob, layer.diff_id));
     store::ImageRecord record = TRY(write_image(context, layer, suite));
     record.reference = reference.canonical();

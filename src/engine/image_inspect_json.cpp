@@ -65,7 +65,8 @@ Result<std::string> inspect_image(Context& context, const std::string& name) {
   store::LoadedImage image = TRY(context.store->load_image(*found));
   json tags = json::array(), digests = json::array(), layers = json::array();
   std::string tagged_at;
-  for (const auto& record : TRY(context.store->list_images())) {
+  auto records = TRY(context.store->list_images());
+  for (const auto& record : records) {
     if (record.image_id != found->image_id) continue;
     if (!record.reference.empty()) {
       tags.push_back(familiar(record.reference));

@@ -42,7 +42,8 @@ struct Use {
 
 Result<std::optional<Use>> find_use(Context& context, const Digest& image_id) {
   std::optional<Use> use;
-  for (const auto& name : TRY(all_names(context))) {
+  auto names = TRY(all_names(context));
+  for (const auto& name : names) {
     auto record = read_record(context, name);
     if (!record || record->image_id != image_id) continue;
     bool running = find_running(context, record->id).has_value();
@@ -67,7 +68,8 @@ Result<void> check_use(Context& context, const Digest& image_id, const std::stri
 
 Result<std::vector<DiffId>> layers_in_use(Context& context) {
   std::vector<DiffId> layers;
-  for (const auto& name : TRY(all_names(context))) {
+  auto names = TRY(all_names(context));
+  for (const auto& name : names) {
     auto record = read_record(context, name);
     if (record) layers.insert(layers.end(), record->layers.begin(), record->layers.end());
   }
@@ -76,7 +78,8 @@ Result<std::vector<DiffId>> layers_in_use(Context& context) {
 
 Result<std::vector<ImageSummary>> list_images(Context& context) {
   std::vector<ImageSummary> summaries;
-  for (const auto& record : TRY(context.store->list_images())) summaries.push_back(summarise(context, record));
+  auto records = TRY(context.store->list_images());
+  for (const auto& record : records) summaries.push_back(summarise(context, record));
   std::stable_sort(summaries.begin(), summaries.end(), [](const ImageSummary& a, const ImageSummary& b) {
     return parse_time(a.created_at).value_or(0) > parse_time(b.created_at).value_or(0);
   });
@@ -123,7 +126,8 @@ Result<std::vector<std::string>> remove_image(Context& context, const std::strin
   auto found = context.store->resolve_image(name);
   if (!found) return Failure(no_such_image(std::move(found).error(), name));
   std::vector<store::ImageRecord> same;
-  for (auto& record : TRY(context.store->list_images())) {
+  auto records = TRY(context.store->list_images());
+  for (auto& record : records) {
     if (record.image_id == found->image_id) same.push_back(std::move(record));
   }
   auto reference = Reference::parse(name);

@@ -36,7 +36,8 @@ Result<void> remove_unowned(const std::string& parent, const std::vector<std::st
 }
 
 Result<void> prune_containers(Context& context, PruneReport& report) {
-  for (const auto& container : TRY(list_containers(context, true))) {
+  auto containers = TRY(list_containers(context, true));
+  for (const auto& container : containers) {
     if (container.status == Status::running) continue;
     auto removed = remove_container(context, container.id, false, false);
     if (removed) {
@@ -50,11 +51,13 @@ Result<void> prune_containers(Context& context, PruneReport& report) {
 
 Result<void> prune_images(Context& context, PruneImages which, PruneReport& report) {
   std::set<Digest> used;
-  for (const auto& name : TRY(all_names(context))) {
+  auto names = TRY(all_names(context));
+  for (const auto& name : names) {
     auto record = read_record(context, name);
     if (record) used.insert(record->image_id);
   }
-  for (const auto& record : TRY(context.store->list_images())) {
+  auto records = TRY(context.store->list_images());
+  for (const auto& record : records) {
     bool dangling = record.reference.empty();
     if (used.contains(record.image_id) || (which == PruneImages::dangling && !dangling)) continue;
     TRY(context.store->remove_image(record));
@@ -86,7 +89,8 @@ Result<PruneReport> prune(Context& context, PruneImages which) {
   std::set<std::string> ids, used_snapshots, named_volumes;
   std::vector<std::string> alive;
   bool all_read = true;
-  for (const auto& name : TRY(all_names(context))) {
+  auto names = TRY(all_names(context));
+  for (const auto& name : names) {
     ids.insert(name.id);
     auto record = read_record(context, name);
     if (record) used_snapshots.insert(record->snapshot);
@@ -94,7 +98,8 @@ Result<PruneReport> prune(Context& context, PruneImages which) {
     // Starting counts as alive: the lock is held from before the network is attached.
     if (lock_held(container_state_directory(context, name.id) + "/lock")) alive.push_back(name.id);
   }
-  for (const auto& volume : TRY(list_volumes(context))) named_volumes.insert(volume.name);
+  auto known_volumes = TRY(list_volumes(context));
+  for (const auto& volume : known_volumes) named_volumes.insert(volume.name);
   TRY(remove_unowned(root + "/containers", directories, ids));
   TRY(remove_unowned(context.configuration.state + "/containers", states, ids));
   TRY(remove_unowned(root + "/volumes", volumes, named_volumes));

@@ -80,7 +80,8 @@ Result<void> remove_volume(Context& context, const std::string& name) {
   auto rows = TRY(database->query("SELECT name FROM volumes WHERE name = ?", {name}));
   if (rows.empty()) return fail(ErrorCode::not_found, "get " + name + ": no such volume");
   std::string users;
-  for (const auto& container : TRY(all_names(context))) {
+  auto names = TRY(all_names(context));
+  for (const auto& container : names) {
     auto record = read_record(context, container);
     if (!record) continue;
     for (const auto& point : record->mounts) {
