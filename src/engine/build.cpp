@@ -134,7 +134,10 @@ Result<ExitStatus> relay(runtime::Launched& launched, FdRef out, FdRef err,
       killed = true;
     }
     int ready = ::poll(items, 3, 100);
-    if (ready < 0 && errno != EINTR) return fail_errno("waiting for a build step");
+    if (ready < 0 && errno != EINTR) {
+      ::kill(launched.pid, SIGKILL);
+      break;
+    }
     for (int i = 0; ready > 0 && i < 2; ++i) {
       if (items[i].fd < 0 || items[i].revents == 0) continue;
       auto count = read_some(FdRef(items[i].fd), buffer);

@@ -28,8 +28,7 @@ Result<std::vector<std::string>> make_argv(const BootstrapRequest& request, cons
   }
   std::string hook = "--customize-hook=";
   hook.append(kCustomize);
-  std::vector<std::string> argv = {"mmdebstrap", "--variant=" + request.variant, "--format=tar", hook,
-                                   "--skip=output/dev"};  // containers get a /dev of their own
+  std::vector<std::string> argv = {"mmdebstrap", "--variant=" + request.variant, "--format=tar", hook};
   std::string include;
   for (const auto& package : request.include) include += (include.empty() ? "" : ",") + package;
   if (!include.empty()) argv.push_back("--include=" + include);
