@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// .dockerignore: each pattern is compiled to a few token kinds; matching keeps the set of places reached in the path, so no pattern
-// can take exponential time. A path is excluded if the last pattern that matches it, or a directory above it, does not begin with "!".
+// .dockerignore: each pattern is compiled to a few token kinds; matching keeps the set of places reached in
+// the path, so no pattern can take exponential time. A path is excluded if the last pattern that matches it,
+// or a directory above it, does not begin with "!".
 #include "context/ignore.hpp"
 
 #include <algorithm>
@@ -44,7 +45,9 @@ std::string clean(std::string_view path) {
 
 Result<void> IgnorePatterns::compile(Pattern& pattern) {
   const std::string_view text = pattern.text;
-  const auto bad = [&](const char* why) { return invalid("bad pattern \"" + std::string(text) + "\": " + why); };
+  const auto bad = [&](const char* why) {
+    return invalid("bad pattern \"" + std::string(text) + "\": " + why);
+  };
   bool wild = false;
   for (std::size_t at = 0; at < text.size(); ++at) {
     Token token;
@@ -58,7 +61,8 @@ Result<void> IgnorePatterns::compile(Pattern& pattern) {
       if (first && !last) {
         // "**x" is any path that ends in x; "**/x" needs a whole name.
         const std::string_view rest = text.substr(at + 1);
-        if (text[at] != '/' && rest.find_first_of("*?[\\") == std::string_view::npos) token.kind = Token::anything;
+        if (text[at] != '/' && rest.find_first_of("*?[\\") == std::string_view::npos)
+          token.kind = Token::anything;
       }
       wild = true;
     } else if (c == '*') {
@@ -101,7 +105,8 @@ Result<void> IgnorePatterns::compile(Pattern& pattern) {
     }
     pattern.tokens.push_back(std::move(token));
   }
-  for (auto token = pattern.tokens.rbegin(); token != pattern.tokens.rend() && token->kind == Token::literal; ++token)
+  for (auto token = pattern.tokens.rbegin(); token != pattern.tokens.rend() && token->kind == Token::literal;
+       ++token)
     pattern.tail.insert(pattern.tail.begin(), token->character);
   pattern.literal = !wild;
   return {};
@@ -146,8 +151,9 @@ bool IgnorePatterns::matches(const Pattern& pattern, std::string_view path) {
             } else if (token.kind == Token::any) {
               here = c != '/';
             } else {
-              here = std::any_of(token.ranges.begin(), token.ranges.end(),
-                                 [c](const auto& range) { return c >= range.first && c <= range.second; }) != token.negated;
+              here = std::any_of(token.ranges.begin(), token.ranges.end(), [c](const auto& range) {
+                       return c >= range.first && c <= range.second;
+                     }) != token.negated;
             }
           }
           reached[at] = here;
@@ -189,7 +195,8 @@ Result<IgnorePatterns> IgnorePatterns::parse(std::string_view text) {
     ++line;
     if (pattern.starts_with('#')) continue;
     auto added = add(patterns, pattern, line);
-    if (!added) return Failure(std::move(added).error().with_location(".dockerignore:" + std::to_string(line)));
+    if (!added)
+      return Failure(std::move(added).error().with_location(".dockerignore:" + std::to_string(line)));
   }
   return patterns;
 }
@@ -206,7 +213,8 @@ IgnorePatterns::Match IgnorePatterns::match(std::string_view path) const {
   for (const Pattern& pattern : patterns_) {
     if (pattern.negated != result.excluded) continue;  // it could not change anything
     bool found = matches(pattern, path);
-    for (std::size_t slash = path.find('/'); !found && slash != std::string_view::npos; slash = path.find('/', slash + 1))
+    for (std::size_t slash = path.find('/'); !found && slash != std::string_view::npos;
+         slash = path.find('/', slash + 1))
       found = slash > 0 && matches(pattern, path.substr(0, slash));
     if (!found) continue;
     result.excluded = !pattern.negated;

@@ -10,8 +10,8 @@
 
 namespace dray::builder {
 
-/// .dockerignore patterns as moby/patternmatcher understands them: filepath.Match plus "**", "!" exceptions, the last match wins,
-/// a pattern matches everything below what it names.
+/// .dockerignore patterns as moby/patternmatcher understands them: filepath.Match plus "**", "!" exceptions,
+/// the last match wins, a pattern matches everything below what it names.
 class IgnorePatterns {
  public:
   struct Match {
@@ -25,8 +25,9 @@ class IgnorePatterns {
   /// Patterns as given (COPY --exclude); line numbers count from 1.
   static Result<IgnorePatterns> from_list(const std::vector<std::string>& patterns);
 
-  /// `path`: relative to the context's root, slashes, clean ("src/a.c"). A directory's exclusion holds for what is below it unless
-  /// an exception names it: ask for the full path of each file, and descend into an excluded directory if may_reinclude.
+  /// `path`: relative to the context's root, slashes, clean ("src/a.c"). A directory's exclusion holds for
+  /// what is below it unless an exception names it: ask for the full path of each file, and descend into an
+  /// excluded directory if may_reinclude.
   bool excluded(std::string_view path) const { return match(path).excluded; }
   Match match(std::string_view path) const;
   /// Something below this (excluded) directory may be taken back by a "!" pattern.

@@ -16,19 +16,22 @@ Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file) {
   Dockerfile dockerfile;
   dockerfile.escape = ast.escape;
   const auto at = [&file](int line) { return file + ":" + std::to_string(line); };
-  for (const Ast::Warning& warning : ast.warnings) dockerfile.warnings.push_back(at(warning.line) + ": " + warning.text);
+  for (const Ast::Warning& warning : ast.warnings)
+    dockerfile.warnings.push_back(at(warning.line) + ": " + warning.text);
   std::string_view syntax = ast.syntax;
   if (syntax.starts_with("docker.io/")) syntax.remove_prefix(10);
   if (!syntax.empty() && syntax != "docker/dockerfile" && !syntax.starts_with("docker/dockerfile:") &&
       !syntax.starts_with("docker/dockerfile-upstream") && !syntax.starts_with("docker/dockerfile@"))
-    dockerfile.warnings.push_back(at(1) + ": the frontend \"" + ast.syntax + "\" is not run: read as an ordinary Dockerfile");
+    dockerfile.warnings.push_back(at(1) + ": the frontend \"" + ast.syntax +
+                                  "\" is not run: read as an ordinary Dockerfile");
 
   for (const Node& node : ast.nodes) {
     auto parsed = parse_instruction(node);
     if (!parsed) return Failure(std::move(parsed).error().with_location(at(node.line)));
     if (auto* from = std::get_if<FromInstruction>(&*parsed)) {
       if (dockerfile.stages.size() == kMaxStages)
-        return Failure(Error(ErrorCode::invalid_argument, "more than 1000 stages").with_location(at(node.line)));
+        return Failure(
+            Error(ErrorCode::invalid_argument, "more than 1000 stages").with_location(at(node.line)));
       dockerfile.stages.push_back({std::move(*from), node.line, {}});
       continue;
     }
@@ -38,13 +41,15 @@ Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file) {
     } else if (std::holds_alternative<ArgInstruction>(instruction.body)) {
       dockerfile.global_args.push_back(std::move(instruction));
     } else {
-      return Failure(Error(ErrorCode::invalid_argument, "no build stage in current context: only ARG may stand before FROM")
+      return Failure(Error(ErrorCode::invalid_argument,
+                           "no build stage in current context: only ARG may stand before FROM")
                          .with_location(at(node.line)));
     }
   }
   dockerfile.file = std::move(file);
   if (dockerfile.stages.empty())
-    return fail(ErrorCode::invalid_argument, "\"" + dockerfile.file + "\" has no FROM: there is nothing to build");
+    return fail(ErrorCode::invalid_argument,
+                "\"" + dockerfile.file + "\" has no FROM: there is nothing to build");
   return dockerfile;
 }
 

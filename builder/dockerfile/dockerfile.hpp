@@ -20,7 +20,7 @@ struct Stage {
 
 /// A Dockerfile as typed instructions.
 struct Dockerfile {
-  std::string file = "Dockerfile";       ///< for locations: "Dockerfile:12"
+  std::string file = "Dockerfile";  ///< for locations: "Dockerfile:12"
   char escape = '\\';
   std::vector<Instruction> global_args;  ///< the ARGs before the first FROM
   std::vector<Stage> stages;             ///< at least one

@@ -102,9 +102,10 @@ struct OnbuildInstruction {
 };
 
 using InstructionBody =
-    std::variant<ArgInstruction, EnvInstruction, LabelInstruction, MaintainerInstruction, RunInstruction, CopyInstruction,
-                 WorkdirInstruction, UserInstruction, ExposeInstruction, CmdInstruction, EntrypointInstruction,
-                 VolumeInstruction, ShellInstruction, StopsignalInstruction, HealthcheckInstruction, OnbuildInstruction>;
+    std::variant<ArgInstruction, EnvInstruction, LabelInstruction, MaintainerInstruction, RunInstruction,
+                 CopyInstruction, WorkdirInstruction, UserInstruction, ExposeInstruction, CmdInstruction,
+                 EntrypointInstruction, VolumeInstruction, ShellInstruction, StopsignalInstruction,
+                 HealthcheckInstruction, OnbuildInstruction>;
 
 struct Instruction {
   InstructionBody body;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A Dockerfile is read line by line: directives at the top, comments dropped, continued lines joined (white space at their start stays),
-// heredoc bodies taken up to their terminators. What a line means is words.cpp's business.
+// A Dockerfile is read line by line: directives at the top, comments dropped, continued lines joined (white
+// space at their start stays), heredoc bodies taken up to their terminators. What a line means is words.cpp's
+// business.
 #include "dockerfile/parser.hpp"
 
 #include <algorithm>
@@ -99,7 +100,8 @@ Result<void> read_heredocs(Node& node, std::string_view line, Lines& lines) {
     std::string_view raw;
     while (!terminated && lines.next(raw)) {
       std::string_view candidate = trim_newline(raw);
-      if (heredoc.chomp) candidate.remove_prefix(std::min(candidate.find_first_not_of('\t'), candidate.size()));
+      if (heredoc.chomp)
+        candidate.remove_prefix(std::min(candidate.find_first_not_of('\t'), candidate.size()));
       terminated = candidate == heredoc.name;
       if (!terminated) heredoc.content += raw;
     }
@@ -115,7 +117,8 @@ Result<std::optional<Heredoc>> parse_heredoc(std::string_view word) {
   using Maybe = std::optional<Heredoc>;
   Heredoc heredoc;
   std::size_t at = 0;
-  for (; at < word.size() && is_digit(word[at]); ++at) heredoc.fd = std::min(heredoc.fd * 10 + (word[at] - '0'), 1 << 20);
+  for (; at < word.size() && is_digit(word[at]); ++at)
+    heredoc.fd = std::min(heredoc.fd * 10 + (word[at] - '0'), 1 << 20);
   if (!word.substr(at).starts_with("<<")) return Maybe();
   word.remove_prefix(at + 2);
   heredoc.chomp = word.starts_with('-');
@@ -123,7 +126,8 @@ Result<std::optional<Heredoc>> parse_heredoc(std::string_view word) {
   word = trim_left(word);
   if (word.empty() || word.contains('<')) return Maybe();
 
-  // Lexed with and without quotes: if they differ, some of the delimiter is quoted and the content is not expanded.
+  // Lexed with and without quotes: if they differ, some of the delimiter is quoted and the content is not
+  // expanded.
   const Lookup nothing = [](std::string_view) { return std::optional<std::string>(); };
   ShellLex lex;
   lex.skip_unset = true;
@@ -194,11 +198,14 @@ Result<Ast> parse_lines(std::string_view text, const std::string& file) {
       continued = cut_continuation(line, ast.escape);
       logical += line;
     }
-    if (empty_continuation) ast.warnings.push_back({lines.number, "Empty continuation line found in: " + logical});
-    if (ast.nodes.size() == kMaxNodes) return at(Error(ErrorCode::invalid_argument, "too many instructions"), start);
+    if (empty_continuation)
+      ast.warnings.push_back({lines.number, "Empty continuation line found in: " + logical});
+    if (ast.nodes.size() == kMaxNodes)
+      return at(Error(ErrorCode::invalid_argument, "too many instructions"), start);
     auto node = parse_instruction_line(logical, ast.escape);
     if (!node) return at(std::move(node).error(), start);
-    if (auto result = read_heredocs(*node, logical, lines); !result) return at(std::move(result).error(), start);
+    if (auto result = read_heredocs(*node, logical, lines); !result)
+      return at(std::move(result).error(), start);
     node->line = start;
     node->end_line = lines.number;
     ast.nodes.push_back(std::move(*node));

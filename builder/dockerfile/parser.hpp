@@ -10,15 +10,16 @@
 
 #include "dockerfile/instruction.hpp"
 
-// The text as lines of instructions: continuation, comments, heredocs, the exec form, flags. What the arguments mean is not
-// known here.
+// The text as lines of instructions: continuation, comments, heredocs, the exec form, flags. What the
+// arguments mean is not known here.
 
 namespace dray::builder {
 
 struct Node {
   std::string name;                ///< as written
   std::vector<std::string> flags;  ///< "--from=x"
-  /// ENV and LABEL: triples of key, value, "=" or "". Exec form: the strings. Otherwise what the instruction's grammar splits.
+  /// ENV and LABEL: triples of key, value, "=" or "". Exec form: the strings. Otherwise what the
+  /// instruction's grammar splits.
   std::vector<std::string> args;
   bool json = false;      ///< exec form
   bool trigger = false;   ///< ONBUILD: `args` begins with the name of the instruction inside
@@ -51,7 +52,8 @@ std::string chomp_heredoc(std::string_view content);
 /// Words at spaces, quotes kept.
 std::vector<std::string> parse_words(std::string_view text, char escape);
 
-/// The strings of an array in JSON; nullopt if the text is no JSON array; an error if it is one, but not of strings.
+/// The strings of an array in JSON; nullopt if the text is no JSON array; an error if it is one, but not of
+/// strings.
 Result<std::optional<std::vector<std::string>>> parse_exec_form(std::string_view text);
 
 }  // namespace dray::builder

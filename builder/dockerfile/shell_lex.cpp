@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Words of a Dockerfile are expanded like a shell would, but by rules of BuildKit's own (which quotes and escapes go, what splits a
-// word, what is an error): one pass over the text, recursive for what stands inside ${x:-…}. Depth and size are limited.
+// Words of a Dockerfile are expanded like a shell would, but by rules of BuildKit's own (which quotes and
+// escapes go, what splits a word, what is an error): one pass over the text, recursive for what stands inside
+// ${x:-…}. Depth and size are limited.
 #include "dockerfile/shell_lex.hpp"
 
 #include <utility>
@@ -16,8 +17,8 @@ constexpr int kMaxDepth = 64;
 
 Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
 
-/// Collects words: spaces end a word, quoted text never does. As in BuildKit the buffer is shared with nested ${…}, which
-/// drop what the outer word had gathered ("a${x:-b}" gives the word "b"); only EXPOSE shows it.
+/// Collects words: spaces end a word, quoted text never does. As in BuildKit the buffer is shared with nested
+/// ${…}, which drop what the outer word had gathered ("a${x:-b}" gives the word "b"); only EXPOSE shows it.
 class Words {
  public:
   explicit Words(std::string& buffer) : buffer_(buffer) { buffer_.clear(); }
@@ -116,7 +117,8 @@ class Scanner {
     if (end == std::string_view::npos)
       return invalid("unexpected end of statement while looking for matching single-quote");
     at_ = end + 1;
-    return std::string(options_.raw_quotes ? text_.substr(begin, at_ - begin) : text_.substr(begin + 1, end - begin - 1));
+    return std::string(options_.raw_quotes ? text_.substr(begin, at_ - begin)
+                                           : text_.substr(begin + 1, end - begin - 1));
   }
 
   Result<std::string> double_quoted() {
@@ -259,7 +261,8 @@ Result<Expansion> ShellLex::expand(std::string_view text, const Lookup& lookup) 
   Scanner scanner(text, *this, escape_, lookup);
   auto result = scanner.until(std::nullopt, raw_escapes);
   if (!result)
-    return Failure(std::move(result).error().with_context("failed to process \"" + std::string(text.substr(0, 200)) + "\""));
+    return Failure(std::move(result).error().with_context("failed to process \"" +
+                                                          std::string(text.substr(0, 200)) + "\""));
   Expansion expansion;
   expansion.text = std::move(result->first);
   expansion.words = std::move(result->second);

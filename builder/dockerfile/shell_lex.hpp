@@ -16,12 +16,13 @@ namespace dray::builder {
 using Lookup = std::function<std::optional<std::string>(std::string_view name)>;
 
 struct Expansion {
-  std::string text;                ///< as one word
-  std::vector<std::string> words;  ///< split at unquoted spaces
+  std::string text;                 ///< as one word
+  std::vector<std::string> words;   ///< split at unquoted spaces
   std::set<std::string> unmatched;  ///< variables that were not set
 };
 
-/// Variables, quotes and escapes in a Dockerfile's words, as BuildKit's shell lexer does. The result is at most 1 MiB.
+/// Variables, quotes and escapes in a Dockerfile's words, as BuildKit's shell lexer does. The result is at
+/// most 1 MiB.
 class ShellLex {
  public:
   explicit ShellLex(char escape = '\\') : escape_(escape) {}
@@ -40,6 +41,7 @@ class ShellLex {
 /// ${x#p} and friends. Patterns know "*", "?" and "\".
 enum class TrimEnd { prefix, suffix };
 Result<std::string> trim_pattern(std::string_view value, std::string_view pattern, TrimEnd end, bool longest);
-Result<std::string> replace_pattern(std::string_view value, std::string_view pattern, std::string_view replacement, bool all);
+Result<std::string> replace_pattern(std::string_view value, std::string_view pattern,
+                                    std::string_view replacement, bool all);
 
 }  // namespace dray::builder

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Patterns in ${x#p} ${x%p} ${x/p/r}. A Dockerfile can be hostile, so no backtracking: the set of places the pattern can have reached is
-// carried along token by token. Longest and shortest match are the last and the first place reached.
+// Patterns in ${x#p} ${x%p} ${x/p/r}. A Dockerfile can be hostile, so no backtracking: the set of places the
+// pattern can have reached is carried along token by token. Longest and shortest match are the last and the
+// first place reached.
 #include <algorithm>
 #include <cstdint>
 
@@ -91,8 +92,8 @@ Result<std::vector<Token>> compile(std::string_view pattern) {
 }
 
 /// Where a match beginning at `start` ends.
-std::optional<std::size_t> match_end(const std::vector<Token>& tokens, std::u32string_view value, std::size_t start,
-                                     bool longest) {
+std::optional<std::size_t> match_end(const std::vector<Token>& tokens, std::u32string_view value,
+                                     std::size_t start, bool longest) {
   const std::size_t size = value.size() - start + 1;
   std::vector<std::uint8_t> reached(size, 0);
   reached[0] = 1;
@@ -150,7 +151,8 @@ Result<void> check_size(std::string_view value) {
 
 }  // namespace
 
-Result<std::string> trim_pattern(std::string_view value, std::string_view pattern, TrimEnd end, bool longest) {
+Result<std::string> trim_pattern(std::string_view value, std::string_view pattern, TrimEnd end,
+                                 bool longest) {
   TRY(check_size(value));
   std::vector<Token> tokens = TRY(compile(pattern));
   std::u32string runes = decode(value);
@@ -163,7 +165,8 @@ Result<std::string> trim_pattern(std::string_view value, std::string_view patter
   return encode(runes);
 }
 
-Result<std::string> replace_pattern(std::string_view value, std::string_view pattern, std::string_view replacement, bool all) {
+Result<std::string> replace_pattern(std::string_view value, std::string_view pattern,
+                                    std::string_view replacement, bool all) {
   TRY(check_size(value));
   const std::vector<Token> tokens = TRY(compile(pattern));
   const std::u32string runes = decode(value);
@@ -181,7 +184,8 @@ Result<std::string> replace_pattern(std::string_view value, std::string_view pat
     last_end = *stop;
     search = std::max(search + 1, *stop);
     if (!all) break;
-    if (result.size() > kMaxReplaced) return fail(ErrorCode::invalid_argument, "the result of a substitution is over 1 MiB");
+    if (result.size() > kMaxReplaced)
+      return fail(ErrorCode::invalid_argument, "the result of a substitution is over 1 MiB");
   }
   return result + encode(view.substr(last_end));
 }

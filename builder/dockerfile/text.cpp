@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text helpers, and the guess what a misspelt word was meant to be: the smallest edit distance, if it is small.
+// Text helpers, and the guess what a misspelt word was meant to be: the smallest edit distance, if it is
+// small.
 #include "dockerfile/text.hpp"
 
 #include <algorithm>

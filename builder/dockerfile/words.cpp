@@ -10,16 +10,28 @@ namespace {
 
 Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
 
-enum class Grammar { words, text, maybe_json, maybe_json_list, key_value, name_or_value, health, trigger, none };
+enum class Grammar {
+  words,
+  text,
+  maybe_json,
+  maybe_json_list,
+  key_value,
+  name_or_value,
+  health,
+  trigger,
+  none
+};
 
 Grammar grammar_of(std::string_view name) {
   const std::string lower = to_lower(name);
-  if (lower == "run" || lower == "cmd" || lower == "entrypoint" || lower == "shell") return Grammar::maybe_json;
+  if (lower == "run" || lower == "cmd" || lower == "entrypoint" || lower == "shell")
+    return Grammar::maybe_json;
   if (lower == "copy" || lower == "add" || lower == "volume") return Grammar::maybe_json_list;
   if (lower == "env" || lower == "label") return Grammar::key_value;
   if (lower == "arg") return Grammar::name_or_value;
   if (lower == "from" || lower == "expose") return Grammar::words;
-  if (lower == "workdir" || lower == "user" || lower == "stopsignal" || lower == "maintainer") return Grammar::text;
+  if (lower == "workdir" || lower == "user" || lower == "stopsignal" || lower == "maintainer")
+    return Grammar::text;
   if (lower == "healthcheck") return Grammar::health;
   if (lower == "onbuild") return Grammar::trigger;
   return Grammar::none;
@@ -51,7 +63,8 @@ std::string_view take_flags(std::string_view line, char escape, std::vector<std:
   }
 }
 
-Result<void> split_key_values(std::string_view rest, char escape, std::string_view instruction, std::vector<std::string>& args) {
+Result<void> split_key_values(std::string_view rest, char escape, std::string_view instruction,
+                              std::vector<std::string>& args) {
   const std::vector<std::string> words = parse_words(rest, escape);
   if (words.empty()) return {};
   if (!words[0].contains('=')) {  // the old form: one key, the rest of the line is its value
@@ -128,10 +141,18 @@ Result<Node> parse_instruction_line(std::string_view line, char escape, int dept
     case Grammar::text:
       if (!rest.empty()) node.args.emplace_back(rest);
       break;
-    case Grammar::maybe_json: TRY(split_maybe_json(rest, false, node)); break;
-    case Grammar::maybe_json_list: TRY(split_maybe_json(rest, true, node)); break;
-    case Grammar::key_value: TRY(split_key_values(rest, escape, node.name, node.args)); break;
-    case Grammar::name_or_value: node.args = parse_words(rest, escape); break;
+    case Grammar::maybe_json:
+      TRY(split_maybe_json(rest, false, node));
+      break;
+    case Grammar::maybe_json_list:
+      TRY(split_maybe_json(rest, true, node));
+      break;
+    case Grammar::key_value:
+      TRY(split_key_values(rest, escape, node.name, node.args));
+      break;
+    case Grammar::name_or_value:
+      node.args = parse_words(rest, escape);
+      break;
     case Grammar::health: {
       std::size_t end = 0;
       while (end < rest.size() && !is_space(rest[end])) ++end;
@@ -151,7 +172,9 @@ Result<Node> parse_instruction_line(std::string_view line, char escape, int dept
       node.args.push_back(node.sub[0].name);
       node.args.insert(node.args.end(), node.sub[0].args.begin(), node.sub[0].args.end());
       break;
-    case Grammar::none: node.args.emplace_back(); break;
+    case Grammar::none:
+      node.args.emplace_back();
+      break;
   }
   return node;
 }

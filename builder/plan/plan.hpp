@@ -11,7 +11,8 @@
 #include <dray/core/reference.hpp>
 #include <dray/image/image.hpp>
 
-// The build graph: what has to be done, with every variable expanded and every path absolute. No Dockerfile text is needed to run it.
+// The build graph: what has to be done, with every variable expanded and every path absolute. No Dockerfile
+// text is needed to run it.
 
 namespace dray::builder {
 
@@ -32,7 +33,8 @@ struct RunOp {
   std::vector<std::string> args;  ///< full argv: SHELL is already put before the shell form
   /// "K=V": the image's ENV, then the build arguments in scope. Part of the cache key.
   std::vector<std::string> env;
-  /// "K=V": predefined proxy arguments (HTTP_PROXY …) that were given but not declared. For the process, not for the cache key.
+  /// "K=V": predefined proxy arguments (HTTP_PROXY …) that were given but not declared. For the process, not
+  /// for the cache key.
   std::vector<std::string> proxy_env;
   std::string working_dir = "/";
   std::string user;
@@ -49,7 +51,8 @@ struct InlineFile {
 struct CopyOp {
   enum class From { context, vertex };
   From from = From::context;
-  /// Clean absolute paths below the source's root ("/src", "/" for everything), with wildcards as in filepath.Match.
+  /// Clean absolute paths below the source's root ("/src", "/" for everything), with wildcards as in
+  /// filepath.Match.
   std::vector<std::string> paths;
   std::vector<InlineFile> files;  ///< heredocs, written after `paths`
   std::string destination;        ///< absolute; a trailing "/" means: a directory
@@ -70,20 +73,23 @@ using Op = std::variant<SourceOp, RunOp, CopyOp, WorkdirOp>;
 struct Vertex {
   int id = 0;  ///< its index in Plan::vertices
   Op op;
-  /// The rootfs it stands on first (always there except for a SourceOp), then the rootfs a CopyOp copies from.
+  /// The rootfs it stands on first (always there except for a SourceOp), then the rootfs a CopyOp copies
+  /// from.
   std::vector<int> inputs;
   std::string title;  ///< "[stage-1 2/4] RUN pip install", for progress
   SourceLocation location;
   std::string history_created_by;  ///< "RUN /bin/sh -c make # buildkit"
 };
 
-/// The vertices the target needs, inputs before users. Every vertex on the chain of inputs[0] from `result` down, except the SourceOp,
-/// makes exactly one layer, in the order of the non-empty entries of config.history that follow the base image's own.
+/// The vertices the target needs, inputs before users. Every vertex on the chain of inputs[0] from `result`
+/// down, except the SourceOp, makes exactly one layer, in the order of the non-empty entries of
+/// config.history that follow the base image's own.
 struct Plan {
   std::vector<Vertex> vertices;
   int result = 0;
-  /// The final config: the base's with all instructions applied, its history continued. diff_ids are the base's: the solver
-  /// appends those of the new layers. `created` of the config and of the new history entries is PlanOptions::created.
+  /// The final config: the base's with all instructions applied, its history continued. diff_ids are the
+  /// base's: the solver appends those of the new layers. `created` of the config and of the new history
+  /// entries is PlanOptions::created.
   image::ImageConfig config;
   std::vector<std::string> warnings;  ///< "Dockerfile:3: …"
 };

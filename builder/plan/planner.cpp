@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the target backwards: a stage is planned when something needs it, so stages nobody needs cost nothing. Names of stages are looked up
-// as BuildKit does: FROM sees the stages above it, COPY --from any but only those above may be used.
+// From the target backwards: a stage is planned when something needs it, so stages nobody needs cost nothing.
+// Names of stages are looked up as BuildKit does: FROM sees the stages above it, COPY --from any but only
+// those above may be used.
 #include "plan/planner.hpp"
 
 #include <algorithm>
@@ -30,7 +31,8 @@ struct StageBase {
 
 class Stages {
  public:
-  Stages(const Dockerfile& dockerfile, const PlanOptions& options) : dockerfile_(dockerfile), options_(options) {}
+  Stages(const Dockerfile& dockerfile, const PlanOptions& options)
+      : dockerfile_(dockerfile), options_(options) {}
 
   Result<void> read() {
     TRY(read_global_args());
@@ -50,8 +52,8 @@ class Stages {
     std::vector<std::string> names;
     for (const Stage& stage : dockerfile_.stages)
       if (!stage.from.alias.empty()) names.push_back(stage.from.alias);
-    return fail(ErrorCode::not_found,
-                "target stage \"" + options_.target + "\" could not be found" + did_you_mean(options_.target, names));
+    return fail(ErrorCode::not_found, "target stage \"" + options_.target + "\" could not be found" +
+                                          did_you_mean(options_.target, names));
   }
 
   /// By name (the last of that name) or number; -1: none.
@@ -59,7 +61,8 @@ class Stages {
     int number = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
     const int count = static_cast<int>(dockerfile_.stages.size());
-    if (error == std::errc() && end == name.data() + name.size()) return number >= 0 && number < count ? number : -1;
+    if (error == std::errc() && end == name.data() + name.size())
+      return number >= 0 && number < count ? number : -1;
     const std::string wanted = to_lower(name);
     for (int i = count - 1; i >= 0; --i)
       if (dockerfile_.stages[static_cast<std::size_t>(i)].from.alias == wanted) return i;
@@ -70,14 +73,17 @@ class Stages {
   Result<StageBase> copy_source(const std::string& name, int user) const {
     // Only whole names: what a variable would name is not known when the graph is made.
     if (name.contains('$'))
-      return invalid("variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround");
+      return invalid(
+          "variable expansion is not supported for --from, define a new stage with FROM using ARG from "
+          "global scope as a workaround");
     StageBase source;
     const bool number = !name.empty() && std::all_of(name.begin(), name.end(), is_digit);
     const int found = find(name);
     if (found >= 0 || number) {
       if (found < 0) return invalid("invalid stage index " + name);
       if (found >= user)
-        return invalid("cannot copy from stage \"" + name + "\", it needs to be defined before the current stage");
+        return invalid("cannot copy from stage \"" + name +
+                       "\", it needs to be defined before the current stage");
       source.stage = found;
     } else if (name != kScratch) {
       source.reference = TRY_CTX(Reference::parse(name), "failed to parse stage name \"" + name + "\"");
@@ -96,13 +102,17 @@ class Stages {
     const image::Platform& target = options_.platform;
     std::string stage = options_.target.empty() ? dockerfile_.stages.back().from.alias : options_.target;
     if (stage.empty()) stage = "default";
-    const std::pair<const char*, std::string> automatic[] = {
-        {"BUILDPLATFORM", build.to_string()},   {"BUILDOS", build.os},
-        {"BUILDOSVERSION", build.os_version},   {"BUILDARCH", build.architecture},
-        {"BUILDVARIANT", build.variant},        {"TARGETPLATFORM", target.to_string()},
-        {"TARGETOS", target.os},                {"TARGETOSVERSION", target.os_version},
-        {"TARGETARCH", target.architecture},    {"TARGETVARIANT", target.variant},
-        {"TARGETSTAGE", stage}};
+    const std::pair<const char*, std::string> automatic[] = {{"BUILDPLATFORM", build.to_string()},
+                                                             {"BUILDOS", build.os},
+                                                             {"BUILDOSVERSION", build.os_version},
+                                                             {"BUILDARCH", build.architecture},
+                                                             {"BUILDVARIANT", build.variant},
+                                                             {"TARGETPLATFORM", target.to_string()},
+                                                             {"TARGETOS", target.os},
+                                                             {"TARGETOSVERSION", target.os_version},
+                                                             {"TARGETARCH", target.architecture},
+                                                             {"TARGETVARIANT", target.variant},
+                                                             {"TARGETSTAGE", stage}};
     for (const auto& [name, value] : automatic) global_args.set(name, build_arg(name).value_or(value));
     const ShellLex lex(dockerfile_.escape);
     for (const Instruction& instruction : dockerfile_.global_args) {
@@ -132,7 +142,8 @@ class Stages {
     if (!stage.from.platform.empty()) {
       const std::string platform = TRY(lex.word(stage.from.platform, global_args.lookup()));
       if (platform.empty()) return invalid("empty platform value from expression " + stage.from.platform);
-      base.platform = TRY_CTX(image::Platform::parse(platform), "failed to parse platform " + stage.from.platform);
+      base.platform =
+          TRY_CTX(image::Platform::parse(platform), "failed to parse platform " + stage.from.platform);
     }
     for (int i = index - 1; i >= 0 && base.stage < 0; --i)
       if (dockerfile_.stages[static_cast<std::size_t>(i)].from.alias == name) base.stage = i;
@@ -192,8 +203,8 @@ class Planner : public PlanBuilder {
     return false;
   }
 
-  int source_vertex(const std::optional<Reference>& reference, const image::Platform& platform, std::string title,
-                    const SourceLocation& location) {
+  int source_vertex(const std::optional<Reference>& reference, const image::Platform& platform,
+                    std::string title, const SourceLocation& location) {
     for (const Vertex& vertex : plan_.vertices) {
       const auto* source = std::get_if<SourceOp>(&vertex.op);
       if (source != nullptr && source->reference == reference &&
@@ -249,18 +260,21 @@ class Planner : public PlanBuilder {
     state.image.config.on_build.clear();
     std::vector<Instruction> triggers;
     for (const std::string& text : trigger_texts) {
-      Instruction trigger = TRY_CTX(parse_trigger(text, trigger_escape, stage.line), "ONBUILD trigger of the base");
+      Instruction trigger =
+          TRY_CTX(parse_trigger(text, trigger_escape, stage.line), "ONBUILD trigger of the base");
       triggers.push_back(std::move(trigger));
     }
     context.steps += static_cast<int>(triggers.size());
 
     if (base == nullptr) {
       const SourceLocation location{dockerfile_.file, stage.line};
-      std::string title = from.reference ? step_title(context, "FROM " + from.reference->canonical(), false) : "";
+      std::string title =
+          from.reference ? step_title(context, "FROM " + from.reference->canonical(), false) : "";
       state.vertex = source_vertex(from.reference, state.platform, std::move(title), location);
     }
     auto& env = state.image.config.env;
-    if (std::none_of(env.begin(), env.end(), [](const std::string& variable) { return variable.starts_with("PATH="); }))
+    if (std::none_of(env.begin(), env.end(),
+                     [](const std::string& variable) { return variable.starts_with("PATH="); }))
       env.push_back("PATH=" + std::string(kDefaultPath));
     for (const std::string& variable : env) {
       const std::size_t equals = std::min(variable.find('='), variable.size());
@@ -291,7 +305,7 @@ class Planner : public PlanBuilder {
   const PlanOptions& options_;
   const ResolveBase& resolve_;
   Stages stages_;
-  bool named_ = false;                 ///< titles carry the stage's name
+  bool named_ = false;  ///< titles carry the stage's name
   std::deque<std::optional<StageState>> planned_;
   Plan plan_;
 };
@@ -327,7 +341,8 @@ Result<std::vector<BaseImage>> base_images(const Dockerfile& dockerfile, const P
   return images;
 }
 
-Result<Plan> plan_build(const Dockerfile& dockerfile, const PlanOptions& options, const ResolveBase& resolve) {
+Result<Plan> plan_build(const Dockerfile& dockerfile, const PlanOptions& options,
+                        const ResolveBase& resolve) {
   return Planner(dockerfile, options, resolve).plan();
 }
 

@@ -14,12 +14,12 @@ namespace dray::builder {
 
 struct PlanOptions {
   std::vector<std::pair<std::string, std::string>> build_args;
-  std::map<std::string, std::string> labels;  ///< added to the final config, over the Dockerfile's
-  std::string target;                         ///< stage name or index; "" = the last stage
-  std::string network = "default";            ///< for RUN without --network
-  image::Platform platform = image::Platform::host();        ///< of the result
+  std::map<std::string, std::string> labels;           ///< added to the final config, over the Dockerfile's
+  std::string target;                                  ///< stage name or index; "" = the last stage
+  std::string network = "default";                     ///< for RUN without --network
+  image::Platform platform = image::Platform::host();  ///< of the result
   image::Platform build_platform = image::Platform::host();  ///< of this host
-  std::string created;                        ///< RFC 3339
+  std::string created;                                       ///< RFC 3339
 };
 
 struct BaseImage {
@@ -30,8 +30,8 @@ struct BaseImage {
 /// The config of a base image (never called for scratch). May be called several times for the same image.
 using ResolveBase = std::function<Result<image::ImageConfig>(const Reference&, const image::Platform&)>;
 
-/// The images the target surely needs, each once: FROM, and COPY --from=image. For resolving them concurrently before plan_build.
-/// ONBUILD triggers of a base may ask for more.
+/// The images the target surely needs, each once: FROM, and COPY --from=image. For resolving them
+/// concurrently before plan_build. ONBUILD triggers of a base may ask for more.
 Result<std::vector<BaseImage>> base_images(const Dockerfile& dockerfile, const PlanOptions& options);
 
 /// The graph of what the target needs. Errors carry "Dockerfile:LINE".

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One stage: each instruction changes the config, appends a line of history and, if it changes files, adds a vertex. Variables are
-// expanded with what was set before the instruction.
+// One stage: each instruction changes the config, appends a line of history and, if it changes files, adds a
+// vertex. Variables are expanded with what was set before the instruction.
 #include "plan/stage_plan.hpp"
 
 #include <algorithm>
@@ -44,7 +44,8 @@ std::string step_title(StageContext& context, const std::string& text, bool trig
   std::string number = std::to_string(++context.step);
   const std::string total = std::to_string(context.steps);
   if (number.size() < total.size()) number.insert(0, total.size() - number.size(), ' ');
-  return "[" + (context.name.empty() ? "" : context.name + " ") + number + "/" + total + "] " + (trigger ? "ONBUILD " : "") + text;
+  return "[" + (context.name.empty() ? "" : context.name + " ") + number + "/" + total + "] " +
+         (trigger ? "ONBUILD " : "") + text;
 }
 
 namespace {
@@ -52,7 +53,8 @@ namespace {
 Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
 Failure unsupported(std::string message) { return fail(ErrorCode::unsupported, std::move(message)); }
 
-constexpr std::size_t kMaxHistory = 4u << 20;  // variables that grow by expansion and wide port ranges would have no end
+constexpr std::size_t kMaxHistory =
+    4u << 20;  // variables that grow by expansion and wide port ranges would have no end
 constexpr std::string_view kProxies[] = {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"};
 
 void insert_sorted(std::vector<std::string>& list, const std::string& text) {
@@ -67,7 +69,8 @@ bool is_remote(std::string_view source) {
 
 class Applier {
  public:
-  Applier(StageContext& context, StageState& state) : context_(context), state_(state), lex_(context.dockerfile.escape) {}
+  Applier(StageContext& context, StageState& state)
+      : context_(context), state_(state), lex_(context.dockerfile.escape) {}
 
   Result<void> apply(const Instruction& instruction, bool trigger) {
     instruction_ = &instruction;
@@ -78,7 +81,9 @@ class Applier {
   std::size_t history_size() const { return history_size_; }
 
  private:
-  Result<std::string> expand(const std::string& text) const { return lex_.word(text, state_.environment.lookup()); }
+  Result<std::string> expand(const std::string& text) const {
+    return lex_.word(text, state_.environment.lookup());
+  }
 
   Result<std::vector<KeyValue>> expand(const std::vector<KeyValue>& pairs) const {
     std::vector<KeyValue> expanded;
@@ -106,7 +111,8 @@ class Applier {
   std::string title(const ShellLex& lex, const std::string& text) {
     std::string shown = lex.word(text, state_.environment.lookup()).value_or(text);
     const std::size_t end = std::min(shown.find(' '), shown.size());
-    return step_title(context_, to_upper(std::string_view(shown).substr(0, end)) + shown.substr(end), trigger_);
+    return step_title(context_, to_upper(std::string_view(shown).substr(0, end)) + shown.substr(end),
+                      trigger_);
   }
 
   void layer(Op op, std::vector<int> inputs, std::string title, std::string created_by) {
@@ -133,7 +139,8 @@ class Applier {
     std::vector<std::string> written;
     for (KeyValue pair : arg.args) {
       const auto& given = context_.options.build_args;
-      const auto found = std::find_if(given.rbegin(), given.rend(), [&](const auto& entry) { return entry.first == pair.key; });
+      const auto found = std::find_if(given.rbegin(), given.rend(),
+                                      [&](const auto& entry) { return entry.first == pair.key; });
       if (found != given.rend()) {
         pair.value = found->second;
         pair.has_value = true;
@@ -143,7 +150,8 @@ class Applier {
         pair.value = *global;
         pair.has_value = true;
       }
-      const bool for_scanners = pair.key == "BUILDKIT_SBOM_SCAN_STAGE" || pair.key == "BUILDKIT_SBOM_SCAN_CONTEXT";
+      const bool for_scanners =
+          pair.key == "BUILDKIT_SBOM_SCAN_STAGE" || pair.key == "BUILDKIT_SBOM_SCAN_CONTEXT";
       if (pair.has_value && !for_scanners) state_.environment.set(pair.key, pair.value);
       written.push_back(pair.has_value ? pair.key + "=" + pair.value : pair.key);
       state_.build_args.push_back(std::move(pair));
@@ -190,7 +198,8 @@ class Applier {
     std::vector<std::string> args = run.command.args;
     std::vector<std::string> script;  // runs instead of args
     if (!run.heredocs.empty()) {
-      if (args.size() != 1 || !run.command.shell_form) return invalid("a heredoc cannot be given to the exec form of RUN");
+      if (args.size() != 1 || !run.command.shell_form)
+        return invalid("a heredoc cannot be given to the exec form of RUN");
       const Heredoc& first = run.heredocs[0];
       const auto alone = parse_heredoc(args[0]);
       if (alone && *alone) {
@@ -221,18 +230,21 @@ class Applier {
     ShellLex lex = lex_;
     lex.raw_quotes = lex.skip_unset = true;
     std::string shown_title = title(lex, shown);
-    layer(std::move(op), {state_.vertex}, std::move(shown_title), "RUN " + arguments_text() + join(args, " ") + " # buildkit");
+    layer(std::move(op), {state_.vertex}, std::move(shown_title),
+          "RUN " + arguments_text() + join(args, " ") + " # buildkit");
     return {};
   }
 
-  /// A heredoc with an interpreter of its own: the kernel's rule for "#!" (one argument at most), the text on a descriptor.
+  /// A heredoc with an interpreter of its own: the kernel's rule for "#!" (one argument at most), the text on
+  /// a descriptor.
   static std::vector<std::string> shebang_command(const std::string& content) {
     const std::string line(trim(std::string_view(content).substr(2, content.find('\n') - 2)));
     std::vector<std::string> interpreter = split_whitespace(line, 2);
     std::string end = "DRAY_HEREDOC";
     while (content.contains(end)) end += "_";
     const std::string text = content.ends_with('\n') ? content : content + "\n";
-    std::vector<std::string> command = {"/bin/sh", "-c", "exec \"$@\" /dev/fd/9 9<<'" + end + "'\n" + text + end + "\n", "sh"};
+    std::vector<std::string> command = {"/bin/sh", "-c",
+                                        "exec \"$@\" /dev/fd/9 9<<'" + end + "'\n" + text + end + "\n", "sh"};
     command.insert(command.end(), interpreter.begin(), interpreter.end());
     return command;
   }
@@ -242,7 +254,8 @@ class Applier {
     std::vector<std::pair<std::string, std::string>> arguments;
     for (const KeyValue& arg : state_.build_args) {
       const std::string value = state_.environment.get(arg.key).value_or(arg.value);
-      const auto found = std::find_if(arguments.begin(), arguments.end(), [&](const auto& entry) { return entry.first == arg.key; });
+      const auto found = std::find_if(arguments.begin(), arguments.end(),
+                                      [&](const auto& entry) { return entry.first == arg.key; });
       if (found != arguments.end())
         found->second = value;
       else
@@ -258,7 +271,8 @@ class Applier {
     std::vector<std::string> list;
     for (const std::string_view name : kProxies) {
       const auto& given = context_.options.build_args;
-      const auto found = std::find_if(given.rbegin(), given.rend(), [&](const auto& entry) { return to_lower(entry.first) == name; });
+      const auto found = std::find_if(given.rbegin(), given.rend(),
+                                      [&](const auto& entry) { return to_lower(entry.first) == name; });
       if (found == given.rend()) continue;
       for (const std::string& key : {to_upper(name), std::string(name)})
         if (!state_.environment.get(key)) list.push_back(key + "=" + found->second);
@@ -285,7 +299,8 @@ class Applier {
       const std::string path = TRY(expand(source));
       text += " " + path;
       if (is_remote(path) && !copy.is_add) return invalid("source can't be a URL for COPY: \"" + path + "\"");
-      if (is_remote(path)) return unsupported("ADD \"" + path + "\": remote sources are not supported yet, use curl in RUN");
+      if (is_remote(path))
+        return unsupported("ADD \"" + path + "\": remote sources are not supported yet, use curl in RUN");
       op.paths.push_back(clean_path(path));
     }
     ShellLex content_lex('\\');
@@ -301,7 +316,8 @@ class Applier {
     const std::string destination = TRY(expand(copy.destination));
     text += " " + destination;
     op.destination = join_path(working_directory(), destination);
-    const bool directory = destination.empty() || destination == "." || destination.ends_with('/') || destination.ends_with("/.");
+    const bool directory = destination.empty() || destination == "." || destination.ends_with('/') ||
+                           destination.ends_with("/.");
     if (directory && op.destination != "/") op.destination += "/";
 
     std::vector<int> inputs = {state_.vertex};
@@ -356,7 +372,8 @@ class Applier {
   }
 
   Result<void> run(const EntrypointInstruction& entrypoint) {
-    config().entrypoint = entrypoint.command.shell_form ? with_shell(entrypoint.command.args) : entrypoint.command.args;
+    config().entrypoint =
+        entrypoint.command.shell_form ? with_shell(entrypoint.command.args) : entrypoint.command.args;
     if (!cmd_set_) config().cmd.clear();  // the base's CMD were arguments of another program
     history("ENTRYPOINT " + go_quote_list(config().entrypoint));
     return {};
@@ -418,12 +435,14 @@ class Applier {
 
 }  // namespace
 
-Result<void> apply_instructions(StageContext& context, StageState& state, const std::vector<Instruction>& triggers,
+Result<void> apply_instructions(StageContext& context, StageState& state,
+                                const std::vector<Instruction>& triggers,
                                 const std::vector<Instruction>& instructions) {
   Applier applier(context, state);
   const auto apply = [&](const Instruction& instruction, bool trigger) -> Result<void> {
     auto result = applier.apply(instruction, trigger);
-    if (result && applier.history_size() > kMaxHistory) result = invalid("the image's history would be larger than 4 MiB");
+    if (result && applier.history_size() > kMaxHistory)
+      result = invalid("the image's history would be larger than 4 MiB");
     if (result) return {};
     const SourceLocation location{context.dockerfile.file, instruction.line};
     return Failure(std::move(result).error().with_location(location.to_string()));

@@ -33,10 +33,10 @@ void set_env(std::vector<std::string>& env, const std::string& key, const std::s
 
 /// What a stage has become so far.
 struct StageState {
-  int vertex = 0;             ///< its rootfs
-  image::ImageConfig image;   ///< config and history
-  Environment environment;    ///< ENV, then ARG, by time: what $x means
-  std::vector<KeyValue> build_args;  ///< ARGs declared, for RUN's history
+  int vertex = 0;                     ///< its rootfs
+  image::ImageConfig image;           ///< config and history
+  Environment environment;            ///< ENV, then ARG, by time: what $x means
+  std::vector<KeyValue> build_args;   ///< ARGs declared, for RUN's history
   std::vector<std::string> triggers;  ///< its own ONBUILDs, for stages that stand on it
   image::Platform platform;
 };
@@ -55,17 +55,18 @@ struct StageContext {
   const PlanOptions& options;
   const Environment& global_args;
   PlanBuilder& builder;
-  int index;              ///< of the stage
-  std::string name;       ///< in titles; "" for none
-  int steps = 0;          ///< in titles
-  int step = 0;           ///< the last one's number
+  int index;         ///< of the stage
+  std::string name;  ///< in titles; "" for none
+  int steps = 0;     ///< in titles
+  int step = 0;      ///< the last one's number
 };
 
 /// "[name 2/4] text".
 std::string step_title(StageContext& context, const std::string& text, bool trigger);
 
 /// Applies the instructions to the state, `triggers` first.
-Result<void> apply_instructions(StageContext& context, StageState& state, const std::vector<Instruction>& triggers,
+Result<void> apply_instructions(StageContext& context, StageState& state,
+                                const std::vector<Instruction>& triggers,
                                 const std::vector<Instruction>& instructions);
 
 }  // namespace dray::builder

@@ -25,8 +25,8 @@ Result<std::pair<int, int>> parse_range(std::string_view text) {
   const std::size_t dash = text.find('-');
   std::pair<int, int> range;
   if (!parse_number(text.substr(0, dash), range.first) ||
-      !parse_number(dash == std::string_view::npos ? text : text.substr(dash + 1), range.second) || range.first < 0 ||
-      range.second > 65535 || range.second < range.first)
+      !parse_number(dash == std::string_view::npos ? text : text.substr(dash + 1), range.second) ||
+      range.first < 0 || range.second > 65535 || range.second < range.first)
     return invalid("invalid containerPort: " + std::string(text));
   return range;
 }
@@ -38,7 +38,8 @@ Result<std::vector<std::string>> parse_ports(const std::vector<std::string>& por
   for (const std::string& port : ports) {
     // "ip:host:container" was accepted once; only the container's part has a meaning here.
     std::string_view rest = port;
-    if (const std::size_t colon = rest.rfind(':'); colon != std::string_view::npos) rest.remove_prefix(colon + 1);
+    if (const std::size_t colon = rest.rfind(':'); colon != std::string_view::npos)
+      rest.remove_prefix(colon + 1);
     const std::size_t slash = rest.find('/');
     std::string protocol = slash == std::string_view::npos ? "" : to_lower(rest.substr(slash + 1));
     rest = rest.substr(0, slash);
@@ -47,7 +48,8 @@ Result<std::vector<std::string>> parse_ports(const std::vector<std::string>& por
     if (protocol != "tcp" && protocol != "udp" && protocol != "sctp")
       return invalid("invalid port: \"" + port + "\": invalid proto: " + protocol);
     const auto range = TRY(parse_range(rest));
-    for (int number = range.first; number <= range.second; ++number) parsed.push_back(std::to_string(number) + "/" + protocol);
+    for (int number = range.first; number <= range.second; ++number)
+      parsed.push_back(std::to_string(number) + "/" + protocol);
   }
   return parsed;
 }
@@ -63,7 +65,9 @@ Result<void> check_signal(std::string_view text) {
   if (name.starts_with("RTMIN") || name.starts_with("RTMAX")) {
     const std::string_view offset = std::string_view(name).substr(5);
     const char sign = name[3] == 'I' ? '+' : '-';
-    if (offset.empty() || (offset[0] == sign && parse_number(offset.substr(1), number) && number > 0 && number <= 30)) return {};
+    if (offset.empty() ||
+        (offset[0] == sign && parse_number(offset.substr(1), number) && number > 0 && number <= 30))
+      return {};
   }
   if (name == "IOT" || name == "CLD" || name == "UNUSED") return {};
   for (int signal = 1; signal < 32; ++signal) {
@@ -79,8 +83,10 @@ Result<std::optional<std::uint32_t>> parse_mode(std::string_view text) {
   std::uint32_t mode = 0;
   if (parse_number(text, mode, 8) && mode <= 07777) return Mode(mode);
   if (is_digit(text[0]) || text[0] == '-')
-    return invalid("invalid chmod parameter: '" + std::string(text) + "'. it should be octal string and between 0 and 07777");
-  return fail(ErrorCode::unsupported, "--chmod=" + std::string(text) + " is not supported: give the mode as an octal number");
+    return invalid("invalid chmod parameter: '" + std::string(text) +
+                   "'. it should be octal string and between 0 and 07777");
+  return fail(ErrorCode::unsupported,
+              "--chmod=" + std::string(text) + " is not supported: give the mode as an octal number");
 }
 
 std::string clean_path(std::string_view path) {

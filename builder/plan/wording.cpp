@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// History must read like BuildKit's: people and scanners compare it. So Go's formatting is repeated here for the few types that occur.
+// History must read like BuildKit's: people and scanners compare it. So Go's formatting is repeated here for
+// the few types that occur.
 #include "plan/wording.hpp"
 
 #include <cstdio>
@@ -22,15 +23,33 @@ std::string go_quote(std::string_view text) {
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     switch (c) {
-      case '"': quoted += "\\\""; break;
-      case '\\': quoted += "\\\\"; break;
-      case '\a': quoted += "\\a"; break;
-      case '\b': quoted += "\\b"; break;
-      case '\f': quoted += "\\f"; break;
-      case '\n': quoted += "\\n"; break;
-      case '\r': quoted += "\\r"; break;
-      case '\t': quoted += "\\t"; break;
-      case '\v': quoted += "\\v"; break;
+      case '"':
+        quoted += "\\\"";
+        break;
+      case '\\':
+        quoted += "\\\\";
+        break;
+      case '\a':
+        quoted += "\\a";
+        break;
+      case '\b':
+        quoted += "\\b";
+        break;
+      case '\f':
+        quoted += "\\f";
+        break;
+      case '\n':
+        quoted += "\\n";
+        break;
+      case '\r':
+        quoted += "\\r";
+        break;
+      case '\t':
+        quoted += "\\t";
+        break;
+      case '\v':
+        quoted += "\\v";
+        break;
       default:
         if (byte < 0x20 || byte == 0x7F) {
           char escape[8];
@@ -77,8 +96,10 @@ std::string go_duration(long long nanoseconds) {
 
 std::string health_text(const HealthcheckInstruction& health) {
   return "{Test:" + go_list(health.test) + " Interval:" + go_duration(health.interval_ns) +
-         " Timeout:" + go_duration(health.timeout_ns) + " StartPeriod:" + go_duration(health.start_period_ns) +
-         " StartInterval:" + go_duration(health.start_interval_ns) + " Retries:" + std::to_string(health.retries) + "}";
+         " Timeout:" + go_duration(health.timeout_ns) +
+         " StartPeriod:" + go_duration(health.start_period_ns) +
+         " StartInterval:" + go_duration(health.start_interval_ns) +
+         " Retries:" + std::to_string(health.retries) + "}";
 }
 
 std::string summarize_heredoc(std::string_view content) {

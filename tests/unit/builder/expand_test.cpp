@@ -11,7 +11,8 @@ namespace {
 std::map<std::string, std::string> environment(const nlohmann::json& env) {
   std::map<std::string, std::string> variables;
   if (env.is_object()) return env.get<std::map<std::string, std::string>>();
-  for (const std::string variable : env) variables[variable.substr(0, variable.find('='))] = variable.substr(variable.find('=') + 1);
+  for (const std::string variable : env)
+    variables[variable.substr(0, variable.find('='))] = variable.substr(variable.find('=') + 1);
   return variables;
 }
 
@@ -23,7 +24,8 @@ Lookup lookup(const std::map<std::string, std::string>& variables) {
   };
 }
 
-const std::map<std::string, std::string> kVariables = {{"x", "a/b/c.tar.gz"}, {"empty", ""}, {"long", std::string(70'000, 'a')}};
+const std::map<std::string, std::string> kVariables = {
+    {"x", "a/b/c.tar.gz"}, {"empty", ""}, {"long", std::string(70'000, 'a')}};
 
 std::string word(std::string_view text) {
   const auto result = ShellLex().word(text, lookup(kVariables));
@@ -68,7 +70,8 @@ TEST_CASE("corpus: words") {
       }
       REQUIRE_OK(result);
       CHECK(result->text == entry["expected"].get<std::string>());
-      if (entry.contains("unmatched")) CHECK(result->unmatched == entry["unmatched"].get<std::set<std::string>>());
+      if (entry.contains("unmatched"))
+        CHECK(result->unmatched == entry["unmatched"].get<std::set<std::string>>());
     }
   }
   for (const char* file : {"process-words.json", "derived-words.json"}) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parser: the AST dumps of BuildKit's fixtures and of real Dockerfiles, byte for byte; refusals with their place.
+// Parser: the AST dumps of BuildKit's fixtures and of real Dockerfiles, byte for byte; refusals with their
+// place.
 #include "builder/dockerfile/dockerfile.hpp"
 #include "builder/dockerfile/instruction_parser.hpp"
 #include "builder/dockerfile/parser.hpp"
@@ -52,7 +53,7 @@ void compare_dumps(const std::string& folder) {
 
 TEST_CASE("an unknown instruction is refused with its place and a guess") {
   CHECK(error_of("FROM a\n\nRUNN x\n") == "Dockerfile:3: unknown instruction: RUNN (did you mean RUN?)");
-  CHECK(error_of("RUN x") .find("Dockerfile:1: no build stage") == 0);
+  CHECK(error_of("RUN x").find("Dockerfile:1: no build stage") == 0);
   CHECK(error_of("FROM a\nCOPY --form=b x y").find("did you mean from?") != std::string::npos);
   CHECK(error_of("") != "");
   CHECK(error_of("# only\n  # comments\n") != "");
@@ -94,12 +95,14 @@ TEST_CASE("heredocs of RUN and COPY") {
 }
 
 TEST_CASE("durations of HEALTHCHECK") {
-  const auto parsed = parse_dockerfile("FROM a\nHEALTHCHECK --interval=1m30s --timeout=500ms --retries=3 CMD [\"x\"]");
+  const auto parsed =
+      parse_dockerfile("FROM a\nHEALTHCHECK --interval=1m30s --timeout=500ms --retries=3 CMD [\"x\"]");
   REQUIRE_OK(parsed);
   const auto& health = std::get<HealthcheckInstruction>(parsed->stages[0].instructions[0].body);
   CHECK(health.interval_ns == 90'000'000'000);
   CHECK(health.timeout_ns == 500'000'000);
-  CHECK(health_text(health) == "{Test:[CMD x] Interval:1m30s Timeout:500ms StartPeriod:0s StartInterval:0s Retries:3}");
+  CHECK(health_text(health) ==
+        "{Test:[CMD x] Interval:1m30s Timeout:500ms StartPeriod:0s StartInterval:0s Retries:3}");
   CHECK(error_of("FROM a\nHEALTHCHECK --interval=3 CMD x") != "");
 }
 
@@ -129,7 +132,8 @@ TEST_CASE("corpus: exec form, words, heredocs, instruction errors") {
       CHECK((strings && *strings && **strings == entry["expected"].get<std::vector<std::string>>()));
   }
   for (const auto& entry : corpus::json("dockerfile-parser/parse-words.json"))
-    CHECK(parse_words(entry["input"].get<std::string>(), '\\') == entry["expected"].get<std::vector<std::string>>());
+    CHECK(parse_words(entry["input"].get<std::string>(), '\\') ==
+          entry["expected"].get<std::vector<std::string>>());
   for (const auto& entry : corpus::json("dockerfile-parser/heredoc/helpers.json")) {
     INFO(entry.dump());
     const auto heredoc = parse_heredoc(entry["src"].get<std::string>());
@@ -147,8 +151,8 @@ TEST_CASE("corpus: exec form, words, heredocs, instruction errors") {
   }
   for (const auto& entry : corpus::json("dockerfile-parser/instruction-errors.json")) {
     INFO(entry.dump());
-    CHECK(error_of("FROM a\n" + entry["dockerfile"].get<std::string>()).find(entry["error_contains"].get<std::string>()) !=
-          std::string::npos);
+    CHECK(error_of("FROM a\n" + entry["dockerfile"].get<std::string>())
+              .find(entry["error_contains"].get<std::string>()) != std::string::npos);
   }
 }
 
@@ -171,7 +175,8 @@ TEST_CASE("corpus: contents of heredocs, line numbers, warnings") {
     }
   }
   const auto lines = corpus::json("dockerfile-parser/testfile-line/expected.json");
-  const auto counted = parse_lines(corpus::read(corpus::root() / "dockerfile-parser/testfile-line/Dockerfile"), "Dockerfile");
+  const auto counted =
+      parse_lines(corpus::read(corpus::root() / "dockerfile-parser/testfile-line/Dockerfile"), "Dockerfile");
   REQUIRE_OK(counted);
   for (std::size_t i = 0; i < lines["children"].size(); ++i) {
     CHECK(counted->nodes.at(i).line == lines["children"][i][0]);

@@ -24,9 +24,12 @@ PlanOptions options() {
   return options;
 }
 
-Result<Plan> plan(std::string_view text, const PlanOptions& with = options(), const image::ImageConfig& base = stub()) {
+Result<Plan> plan(std::string_view text, const PlanOptions& with = options(),
+                  const image::ImageConfig& base = stub()) {
   const Dockerfile dockerfile = TRY(parse_dockerfile(text));
-  return plan_build(dockerfile, with, [&](const Reference&, const image::Platform&) { return Result<image::ImageConfig>(base); });
+  return plan_build(dockerfile, with, [&](const Reference&, const image::Platform&) {
+    return Result<image::ImageConfig>(base);
+  });
 }
 
 std::string error_of(std::string_view text) {
@@ -38,7 +41,8 @@ std::string error_of(std::string_view text) {
 
 TEST_CASE("a typical Dockerfile") {
   const auto result = plan(
-      "FROM debian:bookworm\nARG V=1\nENV A=b\nWORKDIR /app\nCOPY app.py .\nRUN pip install x\nEXPOSE 5000\nCMD [\"python\", "
+      "FROM debian:bookworm\nARG V=1\nENV A=b\nWORKDIR /app\nCOPY app.py .\nRUN pip install x\nEXPOSE "
+      "5000\nCMD [\"python\", "
       "\"app.py\"]\n");
   REQUIRE_OK(result);
   REQUIRE(result->vertices.size() == 4);
@@ -65,7 +69,8 @@ TEST_CASE("a typical Dockerfile") {
 
 TEST_CASE("stages: only what the target needs, and what it copies from") {
   const std::string text =
-      "FROM a AS one\nRUN 1\nFROM b AS unused\nRUN never\nFROM one AS two\nCOPY --from=0 /x /y/\nCOPY --from=busybox /z /z\n";
+      "FROM a AS one\nRUN 1\nFROM b AS unused\nRUN never\nFROM one AS two\nCOPY --from=0 /x /y/\nCOPY "
+      "--from=busybox /z /z\n";
   const auto result = plan(text);
   REQUIRE_OK(result);
   REQUIRE(result->vertices.size() == 5);
@@ -111,7 +116,8 @@ TEST_CASE("build arguments: declared ones only, proxies apart") {
 }
 
 TEST_CASE("what cannot be planned says where and why") {
-  CHECK(error_of("FROM a\nRUN --mount=type=cache,target=/x y") == "Dockerfile:2: RUN --mount is not supported yet");
+  CHECK(error_of("FROM a\nRUN --mount=type=cache,target=/x y") ==
+        "Dockerfile:2: RUN --mount is not supported yet");
   CHECK(error_of("FROM a\nCOPY --from=1 x y").starts_with("Dockerfile:2: "));
   CHECK(error_of("FROM a AS b\nCOPY --from=b x y").starts_with("Dockerfile:2: cannot copy from stage"));
   CHECK(error_of("FROM a\nADD https://example.com/x /").starts_with("Dockerfile:2: "));
@@ -126,7 +132,8 @@ TEST_CASE("what cannot be planned says where and why") {
 }
 
 TEST_CASE("paths stay below the root") {
-  const auto result = plan("FROM a\nWORKDIR ../../x\nCOPY ../../etc/passwd ../../../y\nCOPY <<../../f /\nq\n../../f\n");
+  const auto result =
+      plan("FROM a\nWORKDIR ../../x\nCOPY ../../etc/passwd ../../../y\nCOPY <<../../f /\nq\n../../f\n");
   REQUIRE_OK(result);
   const auto& copy = std::get<CopyOp>(result->vertices[2].op);
   CHECK(copy.paths[0] == "/etc/passwd");
@@ -173,8 +180,10 @@ std::vector<nlohmann::json> copies(const Plan& plan) {
   std::vector<nlohmann::json> list;
   for (const Vertex& vertex : plan.vertices) {
     if (const auto* copy = std::get_if<CopyOp>(&vertex.op))
-      for (const std::string& path : copy->paths) list.push_back(nlohmann::json::array({path, copy->destination}));
-    if (const auto* workdir = std::get_if<WorkdirOp>(&vertex.op)) list.push_back(nlohmann::json::array({workdir->path}));
+      for (const std::string& path : copy->paths)
+        list.push_back(nlohmann::json::array({path, copy->destination}));
+    if (const auto* workdir = std::get_if<WorkdirOp>(&vertex.op))
+      list.push_back(nlohmann::json::array({workdir->path}));
   }
   return list;
 }
@@ -218,7 +227,8 @@ void compare(const std::filesystem::path& path, Score& score) {
   for (const auto& op : wanted["ops"]) {
     if (op["op"] == "exec") {
       auto exec = op;
-      for (const char* key : {"inputs", "mounts", "n", "op", "network", "security", "extra_hosts", "proxy"}) exec.erase(key);
+      for (const char* key : {"inputs", "mounts", "n", "op", "network", "security", "extra_hosts", "proxy"})
+        exec.erase(key);
       exec["cwd"] = clean_path(exec["cwd"].get<std::string>());
       wanted_execs.push_back(std::move(exec));
     }
@@ -227,7 +237,9 @@ void compare(const std::filesystem::path& path, Score& score) {
       if (action["Action"].contains("copy") && !op.contains("inline"))
         wanted_copies.push_back(
             nlohmann::json::array({action["Action"]["copy"]["src"], action["Action"]["copy"]["dest"]}));
-      if (action["Action"].contains("mkdir")) wanted_copies.push_back(nlohmann::json::array({clean_path(action["Action"]["mkdir"]["path"].get<std::string>())}));
+      if (action["Action"].contains("mkdir"))
+        wanted_copies.push_back(
+            nlohmann::json::array({clean_path(action["Action"]["mkdir"]["path"].get<std::string>())}));
     }
   }
   // BuildKit lists its operations in an order of its own, and shares equal ones.
@@ -244,7 +256,8 @@ void compare(const std::filesystem::path& path, Score& score) {
   if (!own_scripts) CHECK(nlohmann::json(sorted(got)) == nlohmann::json(sorted(wanted_execs)));
   bool inline_files = false;
   for (const Vertex& vertex : result->vertices)
-    if (const auto* copy = std::get_if<CopyOp>(&vertex.op)) inline_files = inline_files || !copy->files.empty();
+    if (const auto* copy = std::get_if<CopyOp>(&vertex.op))
+      inline_files = inline_files || !copy->files.empty();
   if (!inline_files) CHECK(nlohmann::json(sorted(copies(*result))) == nlohmann::json(sorted(wanted_copies)));
   ++score.same;
 }
@@ -257,8 +270,8 @@ TEST_CASE("corpus: plans of real Dockerfiles and of BuildKit's tests") {
   for (const char* folder : {"dockerfiles-real", "dockerfiles-buildkit-inline"})
     for (const auto& path : corpus::cases(folder))
       if (std::filesystem::exists(path / "plan.json")) compare(path, score);
-  INFO("same " << score.same << ", refused alike " << score.refused_alike << ", unsupported " << score.unsupported << ", wrong "
-               << score.wrong);
+  INFO("same " << score.same << ", refused alike " << score.refused_alike << ", unsupported "
+               << score.unsupported << ", wrong " << score.wrong);
   CHECK(score.wrong == 0);
   CHECK(score.same > 100);
 }
