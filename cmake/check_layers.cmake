@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+cmake_policy(SET CMP0057 NEW) # IN_LIST
 # core <- image <- store <- {registry, runtime, network, builder} <- engine <- {cli, registry-helper}.
 # Every #include <dray/X/…> in a part's sources and public headers must be of the part itself or of one below it.
 set(below_core "core")

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <dray/core/digest.hpp>
@@ -45,7 +46,7 @@ class ContentStore {
   Result<FileDescriptor> open_blob(const Digest& digest) const;
   /// Small blobs (manifest, config), verified again while read; at most image::kMaxManifestSize.
   Result<std::string> read_blob(const Digest& digest) const;
-  Result<BlobWriter> begin_write() const;
+  Result<BlobWriter> begin_write(std::string_view algorithm = "sha256") const;
   /// Convenience: writes bytes and returns the digest.
   Result<Digest> write_blob(std::string_view bytes) const;
   Result<void> remove(const Digest& digest) const;
