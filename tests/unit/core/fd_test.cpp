@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <dray/core/fd.hpp>
+#include <dray/core/process.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "catch.hpp"
+
+using namespace dray;
+namespace fs = std::filesystem;
+
+TEST_CASE("atomic files appear whole or not at all", "[core]") {
+  TempDir folder = *TempDir::create("/tmp", "dray-unit-");
+  std::string path = folder.path() + "/f";
+  REQUIRE_OK(write_file_atomically(path, "one", 0640, Durability::fsync));
+  REQUIRE_OK(write_file_atomically(path, "two", 0640, Durability::none));
+  CHECK(*read_file(path) == "two");
+  CHECK_FALSE(write_file_atomically(folder.path() + "/no/f", "x", 0640, Durability::none).has_value());
+  CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 1);
+  CHECK_FALSE(read_file(path, 2).has_value());
+}
+
+TEST_CASE("a tree is removed without following symlinks", "[core]") {
+  TempDir folder = *TempDir::create("/tmp", "dray-unit-");
+  fs::create_directories(folder.path() + "/keep/x");
+  fs::create_directories(folder.path() + "/go/a/b");
+  fs::create_directory_symlink(folder.path() + "/keep", folder.path() + "/go/a/link");
+  FileDescriptor fd = *open_file(folder.path(), O_RDONLY | O_DIRECTORY);
+  REQUIRE_OK(remove_tree(fd, "go"));
+  REQUIRE_OK(remove_tree(fd, "go"));
+  CHECK(fs::exists(folder.path() + "/keep/x"));
+  CHECK_FALSE(fs::exists(folder.path() + "/go"));
+}
+
+TEST_CASE("locks exclude, and end with their owner", "[core]") {
+  TempDir folder = *TempDir::create("/tmp", "dray-unit-");
+  std::string path = folder.path() + "/lock";
+  {
+    auto held = FileLock::acquire(path, FileLock::Mode::exclusive);
+    REQUIRE_OK(held);
+    auto second = FileLock::try_acquire(path, FileLock::Mode::shared);
+    REQUIRE_FALSE(second.has_value());
+    CHECK(second.error().code() == ErrorCode::in_use);
+  }
+  REQUIRE_OK(FileLock::try_acquire(path, FileLock::Mode::exclusive));
+}
+
+TEST_CASE("helper programs run and report how they ended", "[core]") {
+  auto child = ChildProcess::spawn({.argv = {"sh", "-c", "exit 3"}, .env = std::nullopt});
+  REQUIRE_OK(child);
+  CHECK(child->wait()->exit_code() == 3);
+  auto killed = ChildProcess::spawn({.argv = {"sleep", "100"}, .env = std::nullopt});
+  REQUIRE_OK(killed);
+  killed->signal(15);
+  CHECK(killed->wait()->exit_code() == 128 + 15);
+  CHECK_FALSE(ChildProcess::spawn({.argv = {"no-such-program-here"}, .env = std::nullopt}).has_value());
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <dray/core/stream.hpp>
+
+#include "catch.hpp"
+
+using namespace dray;
+
+namespace {
+
+class StringSink : public ByteSink {
+ public:
+  Result<void> write(std::span<const std::byte> bytes) override {
+    text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return {};
+  }
+  std::string text;
+};
+
+std::string sample() {
+  std::string text;
+  for (int i = 0; i < 200000; ++i) text += std::to_string(i * 7919) + "\n";
+  return text;
+}
+
+std::string gzip(const std::string& text, std::size_t piece) {
+  StringSink sink;
+  auto compressor = make_gzip_sink(sink);
+  for (std::size_t at = 0; at < text.size(); at += piece) {
+    auto part = std::string_view(text).substr(at, piece);
+    REQUIRE_OK(compressor->write(std::as_bytes(std::span(part))));
+  }
+  REQUIRE_OK(compressor->finish());
+  return sink.text;
+}
+
+Result<std::string> decompress(std::string bytes) {
+  auto source = make_memory_source(std::move(bytes));
+  auto plain = make_decompressing_source(*source);
+  StringSink sink;
+  TRY(copy(*plain, sink));
+  return sink.text;
+}
+
+}  // namespace
+
+TEST_CASE("gzip round trip, independent of how the writes are cut", "[core]") {
+  std::string text = sample();
+  std::string packed = gzip(text, 1000);
+  CHECK(packed == gzip(text, 333333));
+  auto back = decompress(packed);
+  REQUIRE_OK(back);
+  CHECK(*back == text);
+  CHECK(*decompress(packed + gzip("more", 9)) == text + "more");
+  CHECK(*decompress(packed + std::string(512, '\0')) == text);
+  CHECK(*decompress(gzip("", 1)) == "");
+}
+
+TEST_CASE("damaged and truncated streams are errors", "[core]") {
+  std::string packed = gzip(sample(), 1000);
+  for (std::size_t length : {std::size_t{3}, std::size_t{20}, packed.size() / 2, packed.size() - 1}) {
+    auto result = decompress(packed.substr(0, length));
+    REQUIRE_FALSE(result.has_value());
+    CHECK(result.error().code() == ErrorCode::corrupt);
+  }
+  std::string flipped = packed;
+  flipped[flipped.size() - 6] ^= 1;  // in the checksum
+  CHECK_FALSE(decompress(flipped).has_value());
+  CHECK_FALSE(decompress(std::string("\x28\xb5\x2f\xfd") + "garbage").has_value());
+  CHECK_FALSE(decompress("BZh9garbage").has_value());
+  CHECK_FALSE(decompress(std::string("\xfd" "7zXZ\0garbage", 13)).has_value());
+}
+
+TEST_CASE("what is not compressed passes through", "[core]") {
+  CHECK(*decompress("plain") == "plain");
+  CHECK(*decompress("") == "");
+}
