@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+// The file tree of a container, made in the child of the clone (see child.cpp for the rules of this code).
+// Everything in the root is hostile: an image chooses its symlinks, and another container may move directories of a shared volume
+// under our feet. So a target is resolved exactly once, by openat2() in the root and without magic links, to a descriptor; from then on
+// only the descriptor is used: move_mount() of a detached mount onto it. Paths of the host are never resolved here: their mounts
+// were opened by the parent, and after pivot_root there is no host left.
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#include "child_steps.hpp"
+
+namespace dray::runtime::child {
+namespace {
+
+int attach(int tree, int target) {
+  return ::move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
+int set_attributes(int mount, std::uint64_t attributes, unsigned flags) {
+  struct mount_attr change {};
+  change.attr_set = attributes;
+  return ::mount_setattr(mount, "", AT_EMPTY_PATH | flags, &change, sizeof change);
+}
+
+// A new file system as a detached mount.
+int make_filesystem(const char* name, const PlanOption* options, std::uint32_t count, std::uint64_t attributes) {
+  int context = ::fsopen(name, FSOPEN_CLOEXEC);
+  if (context < 0) return -1;
+  // What mountinfo shows as source: the kind, as everybody does.
+  int outcome = ::fsconfig(context, FSCONFIG_SET_STRING, "source", name, 0);
+  for (std::uint32_t i = 0; i < count && outcome == 0; ++i) {
+    outcome = options[i].value != nullptr ? ::fsconfig(context, FSCONFIG_SET_STRING, options[i].key, options[i].value, 0)
+                                          : ::fsconfig(context, FSCONFIG_SET_FLAG, options[i].key, nullptr, 0);
+  }
+  if (outcome == 0) outcome = ::fsconfig(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0);
+  int mount = outcome == 0 ? ::fsmount(context, FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes)) : -1;
+  int error = errno;
+  ::close(context);
+  errno = error;
+  return mount;
+}
+
+bool is_on(int fd, decltype(statfs::f_type) magic) {
+  struct statfs status;
+  return ::fstatfs(fd, &status) == 0 && status.f_type == magic;
+}
+
+void make_one_mount(const ChildPlan& plan, std::uint32_t index) {
+  const PlanMount& mount = plan.mounts[index];
+  int target = open_target(plan.rootfs, mount.destination, mount.is_directory,
+                           mount.ordinary_directory ? RESOLVE_NO_SYMLINKS : 0);
+  if (target < 0) {
+    bool kind = mount.ordinary_directory && (errno == ELOOP || errno == ENOTDIR || errno == EEXIST);
+    fail(plan, kind ? Step::mount_target_kind : Step::mount_target, errno, index);
+  }
+  if (!mount.may_cover_proc && is_on(target, PROC_SUPER_MAGIC)) fail(plan, Step::mount_over_proc, EINVAL, index);
+  int tree = mount.tree;
+  if (mount.filesystem != nullptr) {
+    tree = make_filesystem(mount.filesystem, mount.options, mount.option_count, mount.attributes);
+    if (tree < 0) fail(plan, Step::mount_create, errno, index);
+  }
+  if (attach(tree, target) != 0) fail(plan, Step::mount_attach, errno, index);
+  ::close(tree);
+  ::close(target);
+}
+
+}  // namespace
+
+int open_in(int root, const char* path, int flags, std::uint64_t resolve) {
+  struct open_how how {};
+  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve;
+  long fd = -1;
+  // EAGAIN: a rename raced with ".."; the manual page says to repeat.
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    fd = ::syscall(SYS_openat2, root, path, &how, sizeof how);
+    if (fd >= 0 || (errno != EAGAIN && errno != EINTR)) break;
+  }
+  return static_cast<int>(fd);
+}
+
+int open_target(int root, const char* path, bool is_directory, std::uint64_t resolve) {
+  int kind = is_directory ? O_DIRECTORY : 0;
+  int whole = open_in(root, path, O_PATH | kind, resolve);
+  if (whole >= 0 || errno != ENOENT) return whole;
+  char prefix[PATH_MAX];
+  std::size_t length = std::strlen(path);
+  if (length >= sizeof prefix) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  int current = open_in(root, "/", O_PATH | O_DIRECTORY);
+  for (std::size_t start = 1; current >= 0 && start < length;) {
+    std::size_t end = start;
+    while (end < length && path[end] != '/') ++end;
+    bool last = end == length;
+    std::memcpy(prefix, path, end);
+    prefix[end] = '\0';
+    const char* name = prefix + start;
+    if (!last || is_directory) {
+      if (::mkdirat(current, name, 0755) != 0 && errno != EEXIST) break;
+    } else {
+      int file = ::openat(current, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+      if (file < 0 && errno != EEXIST) break;
+      if (file >= 0) ::close(file);
+    }
+    int next = open_in(root, prefix, O_PATH | (last ? kind : O_DIRECTORY), resolve);
+    int error = errno;
+    ::close(current);
+    errno = error;
+    current = next;
+    if (last) return current;
+    start = end + 1;
+  }
+  if (current >= 0) {
+    int error = errno;
+    ::close(current);
+    errno = error;
+  }
+  return -1;
+}
+
+void enter_rootfs(const ChildPlan& plan) {
+  // The copies of the host's mounts must not tell the host of what we unmount.
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) fail(plan, Step::private_mounts, errno);
+  // On top of the old root, which pivot_root then takes away below it: no directory of the host is needed.
+  if (::move_mount(plan.rootfs, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) != 0) fail(plan, Step::attach_rootfs, errno);
+  struct mount_attr change {};
+  change.propagation = plan.rootfs_propagation;
+  if (::mount_setattr(plan.rootfs, "", AT_EMPTY_PATH | AT_RECURSIVE, &change, sizeof change) != 0)
+    fail(plan, Step::attach_rootfs, errno);
+  if (::fchdir(plan.rootfs) != 0) fail(plan, Step::pivot_root, errno);
+  // pivot_root(".", "."): the old root ends on top of the new one and is unmounted from there (pivot_root(2), NOTES).
+  if (::syscall(SYS_pivot_root, ".", ".") != 0) fail(plan, Step::pivot_root, errno);
+  if (::umount2(".", MNT_DETACH) != 0) fail(plan, Step::pivot_root, errno);
+  if (::chdir("/") != 0) fail(plan, Step::pivot_root, errno);
+}
+
+void make_mounts(const ChildPlan& plan) {
+  for (std::uint32_t i = 0; i < plan.mount_count; ++i) make_one_mount(plan, i);
+}
+
+void make_devices(const ChildPlan& plan) {
+  for (std::uint32_t i = 0; i < plan.device_count; ++i) {
+    const PlanDevice& device = plan.devices[i];
+    int directory = open_target(plan.rootfs, device.directory, true);
+    if (directory < 0) fail(plan, Step::device, errno, i);
+    if (::mknodat(directory, device.name, device.mode, device.number) == 0) {
+      if ((device.uid != 0 || device.gid != 0) &&
+          ::fchownat(directory, device.name, device.uid, device.gid, AT_SYMLINK_NOFOLLOW) != 0)
+        fail(plan, Step::device, errno, i);
+    } else if (errno != EEXIST) {  // a mount of the user's is there already
+      fail(plan, Step::device, errno, i);
+    }
+    ::close(directory);
+  }
+  static constexpr PlanLink kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
+                                        {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"},         {"core", "/proc/kcore"}};
+  int dev = open_target(plan.rootfs, "/dev", true);
+  if (dev < 0) fail(plan, Step::device_links, errno);
+  for (const auto& link : kLinks) {
+    if (::symlinkat(link.target, dev, link.name) != 0 && errno != EEXIST) fail(plan, Step::device_links, errno);
+  }
+  ::close(dev);
+}
+
+void bind_console(const ChildPlan& plan, int slave) {
+  int target = open_target(plan.rootfs, "/dev/console", false);
+  if (target < 0) fail(plan, Step::console_bind, errno);
+  // From the descriptor, not from /dev/pts/N: a path could have been swapped meanwhile.
+  int tree = ::open_tree(slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+  if (tree < 0 || attach(tree, target) != 0) fail(plan, Step::console_bind, errno);
+  ::close(tree);
+  ::close(target);
+}
+
+void mask_paths(const ChildPlan& plan) {
+  // One mount each for all files and for all directories: the first path gets it, the others clones of it.
+  int null_device = plan.null_device, empty = -1;
+  bool null_attached = false, empty_attached = false;
+  for (std::uint32_t i = 0; i < plan.masked_count; ++i) {
+    int target = open_in(plan.rootfs, plan.masked_paths[i], O_PATH);
+    if (target < 0) {
+      if (errno == ENOENT || errno == ENOTDIR) continue;  // nothing there to hide
+      fail(plan, Step::masked_path, errno, i);
+    }
+    struct stat status;
+    if (::fstat(target, &status) != 0) fail(plan, Step::masked_path, errno, i);
+    bool directory = S_ISDIR(status.st_mode);
+    if (directory && empty < 0) {
+      static constexpr PlanOption kTiny[] = {{"nr_blocks", "1"}, {"nr_inodes", "1"}};
+      empty = make_filesystem("tmpfs", kTiny, 2, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+      if (empty < 0) fail(plan, Step::masked_path, errno, i);
+    }
+    int cover = directory ? empty : null_device;
+    bool& attached = directory ? empty_attached : null_attached;
+    int clone = attached ? ::open_tree(cover, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH) : cover;
+    if (clone < 0 || attach(clone, target) != 0) fail(plan, Step::masked_path, errno, i);
+    if (attached) ::close(clone);
+    attached = true;
+    ::close(target);
+  }
+  if (empty >= 0) ::close(empty);
+}
+
+void make_paths_readonly(const ChildPlan& plan) {
+  for (std::uint32_t i = 0; i < plan.readonly_count; ++i) {
+    int target = open_in(plan.rootfs, plan.readonly_paths[i], O_PATH);
+    if (target < 0) {
+      if (errno == ENOENT || errno == ENOTDIR) continue;
+      fail(plan, Step::readonly_path, errno, i);
+    }
+    int tree = ::open_tree(target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+    if (tree < 0 || set_attributes(tree, MOUNT_ATTR_RDONLY, AT_RECURSIVE) != 0 || attach(tree, target) != 0)
+      fail(plan, Step::readonly_path, errno, i);
+    ::close(tree);
+    ::close(target);
+  }
+}
+
+void mount_cgroups(const ChildPlan& plan, const int* trees, std::uint32_t count) {
+  const PlanCgroups& cgroups = plan.cgroups;
+  if (cgroups.destination == nullptr || count == 0) return;
+  int target = open_target(plan.rootfs, cgroups.destination, true);
+  if (target < 0) fail(plan, Step::cgroup_mount, errno);
+  if (cgroups.unified) {
+    if (attach(trees[0], target) != 0) fail(plan, Step::cgroup_mount, errno);
+    ::close(target);
+    return;
+  }
+  static constexpr PlanOption kMode[] = {{"mode", "755"}};
+  std::uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  int top = make_filesystem("tmpfs", kMode, 1, attributes);
+  if (top < 0 || attach(top, target) != 0) fail(plan, Step::cgroup_mount, errno);
+  for (std::uint32_t i = 0; i < count && i < cgroups.count; ++i) {
+    if (::mkdirat(top, cgroups.names[i], 0755) != 0) fail(plan, Step::cgroup_mount, errno, i);
+    int point = ::openat(top, cgroups.names[i], O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (point < 0 || attach(trees[i], point) != 0) fail(plan, Step::cgroup_mount, errno, i);
+    ::close(point);
+  }
+  for (std::uint32_t i = 0; i < cgroups.link_count; ++i) {
+    if (::symlinkat(cgroups.links[i].target, top, cgroups.links[i].name) != 0 && errno != EEXIST)
+      fail(plan, Step::cgroup_mount, errno);
+  }
+  if (cgroups.read_only && set_attributes(top, MOUNT_ATTR_RDONLY, 0) != 0) fail(plan, Step::cgroup_mount, errno);
+  ::close(top);
+  ::close(target);
+}
+
+void make_rootfs_readonly(const ChildPlan& plan) {
+  if (!plan.rootfs_readonly) return;
+  if (set_attributes(plan.rootfs, MOUNT_ATTR_RDONLY, 0) != 0) fail(plan, Step::readonly_rootfs, errno);
+}
+
+}  // namespace dray::runtime::child

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "child_plan.hpp"
+
+// The steps of the child that concern mounts (child_mounts.cpp), as child.cpp calls them. Each ends the child on failure.
+
+namespace dray::runtime::child {
+
+/// Reports over the status pipe and ends the child.
+[[noreturn]] void fail(const ChildPlan& plan, Step step, int error_number, std::uint32_t index = 0);
+
+/// openat2() in the container's root: no way out, no magic links. `resolve` adds RESOLVE_* flags. -1 and errno on failure.
+int open_in(int root, const char* path, int flags, std::uint64_t resolve = 0);
+/// Opens `path` (O_PATH), creating what is missing, component by component, each resolved in the root. -1 and errno on failure.
+int open_target(int root, const char* path, bool is_directory, std::uint64_t resolve = 0);
+
+void enter_rootfs(const ChildPlan& plan);
+void make_mounts(const ChildPlan& plan);
+void make_devices(const ChildPlan& plan);
+void bind_console(const ChildPlan& plan, int slave);
+void mask_paths(const ChildPlan& plan);
+void make_paths_readonly(const ChildPlan& plan);
+void mount_cgroups(const ChildPlan& plan, const int* trees, std::uint32_t count);
+void make_rootfs_readonly(const ChildPlan& plan);
+
+}  // namespace dray::runtime::child

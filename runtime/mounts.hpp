@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dray/core/fd.hpp>
+#include <dray/runtime/spec.hpp>
+
+namespace dray::runtime {
+
+/// A mount of the spec, its options understood and, for a bind, its source opened as a detached mount with its flags set.
+struct PreparedMount {
+  std::string destination;  ///< absolute, clean
+  std::string filesystem;   ///< "" = bind
+  std::vector<std::pair<std::string, std::string>> options;  ///< value "" = flag
+  std::uint64_t attributes = 0;
+  FileDescriptor tree;
+  bool is_directory = true;
+  bool ordinary_directory = false;
+  bool may_cover_proc = false;
+};
+Result<PreparedMount> prepare_mount(const Mount& mount);
+
+/// "rslave" -> MS_SLAVE; 0 for a word that is no propagation.
+std::uint64_t propagation_of(const std::string& word);
+
+/// Detached clone of what is at `path` (which is the user's or the engine's, never an image's).
+Result<FileDescriptor> clone_mount(const std::string& path, unsigned extra_flags = 0);
+/// Sets MOUNT_ATTR_* and propagation (0 = leave) of a detached mount; `flags` may be AT_RECURSIVE.
+Result<void> change_mount(FdRef mount, std::uint64_t set, std::uint64_t clear, std::uint64_t propagation, unsigned flags);
+
+}  // namespace dray::runtime

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the spec to the child's plan: everything that can be looked up, checked, opened or compiled before the clone is.
+// plan_container.cpp has the half about the file tree.
+#include "plan_builder.hpp"
+
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+
+#include <dray/core/process.hpp>
+#include <dray/core/rooted_path.hpp>
+
+#include "seccomp_filter.hpp"
+
+namespace dray::runtime {
+namespace {
+
+// By number (linux/capability.h).
+constexpr std::string_view kCapabilities[] = {
+    "CAP_CHOWN",           "CAP_DAC_OVERRIDE",  "CAP_DAC_READ_SEARCH", "CAP_FOWNER",       "CAP_FSETID",
+    "CAP_KILL",            "CAP_SETGID",        "CAP_SETUID",          "CAP_SETPCAP",      "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",      "CAP_NET_RAW",      "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",       "CAP_SYS_MODULE",    "CAP_SYS_RAWIO",       "CAP_SYS_CHROOT",   "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",       "CAP_SYS_ADMIN",     "CAP_SYS_BOOT",        "CAP_SYS_NICE",     "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",        "CAP_SYS_TTY_CONFIG", "CAP_MKNOD",          "CAP_LEASE",        "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",   "CAP_SETFCAP",       "CAP_MAC_OVERRIDE",    "CAP_MAC_ADMIN",    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",      "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ",      "CAP_PERFMON",      "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE"};
+
+struct RlimitName {
+  std::string_view name;
+  int resource;
+};
+constexpr RlimitName kRlimits[] = {
+    {"RLIMIT_AS", RLIMIT_AS},         {"RLIMIT_CORE", RLIMIT_CORE},       {"RLIMIT_CPU", RLIMIT_CPU},
+    {"RLIMIT_DATA", RLIMIT_DATA},     {"RLIMIT_FSIZE", RLIMIT_FSIZE},     {"RLIMIT_LOCKS", 10},
+    {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK}, {"RLIMIT_MSGQUEUE", 12},          {"RLIMIT_NICE", 13},
+    {"RLIMIT_NOFILE", RLIMIT_NOFILE}, {"RLIMIT_NPROC", RLIMIT_NPROC},     {"RLIMIT_RSS", RLIMIT_RSS},
+    {"RLIMIT_RTPRIO", 14},            {"RLIMIT_RTTIME", 15},              {"RLIMIT_SIGPENDING", 11},
+    {"RLIMIT_STACK", RLIMIT_STACK}};
+
+int last_capability() {
+  int last = 63;
+  while (last > 0 && ::prctl(PR_CAPBSET_READ, last, 0, 0, 0) < 0) --last;
+  return last;
+}
+
+Result<std::uint64_t> capability_bits(const std::vector<std::string>& names, int last) {
+  std::uint64_t bits = 0;
+  for (const auto& name : names) {
+    auto found = std::find(std::begin(kCapabilities), std::end(kCapabilities), name);
+    if (found == std::end(kCapabilities)) return fail(ErrorCode::invalid_argument, "unknown capability \"" + name + "\"");
+    auto number = found - std::begin(kCapabilities);
+    if (number <= last) bits |= std::uint64_t{1} << number;  // an older kernel cannot give it, nor miss it
+  }
+  return bits;
+}
+
+Result<FileDescriptor> open_dray_init() {
+  std::string path = TRY(executable_directory());
+  path += "/dray-init";
+  // On a read-only mount of its own: a container that gets hold of /proc/self/exe cannot write to it.
+  FileDescriptor init = TRY_CTX(clone_mount(path), "finding dray-init beside the program");
+  TRY(change_mount(init, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOEXEC, MS_PRIVATE, 0));
+  return init;
+}
+
+bool has_nul(const std::string& text) { return text.find('\0') != std::string::npos; }
+
+}  // namespace
+
+const char* PlanBuilder::keep(std::string text) { return texts_.emplace_back(std::move(text)).c_str(); }
+
+Result<void> PlanBuilder::occupy_standard_descriptors() {
+  for (;;) {
+    FileDescriptor null = TRY(open_file("/dev/null", O_RDWR));
+    if (null.get() > 2) return {};
+    descriptors_.push_back(std::move(null));
+  }
+}
+
+Result<int> PlanBuilder::keep_stdio(FdRef fd, int number) {
+  if (!fd.valid()) {
+    FileDescriptor null = TRY(open_file("/dev/null", number == 0 ? O_RDONLY : O_WRONLY));
+    return descriptors_.emplace_back(std::move(null)).get();
+  }
+  if (fd.get() > 2 || fd.get() == number) return fd.get();
+  // In the way of another stream: {0, 2, 1} must not become {0, 2, 2}.
+  int copy = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3);
+  if (copy < 0) return fail_errno("duplicating a file descriptor");
+  return descriptors_.emplace_back(FileDescriptor(copy)).get();
+}
+
+Result<void> PlanBuilder::set_process(const Process& process, const std::optional<Seccomp>& seccomp, const Stdio& stdio,
+                                      bool use_init) {
+  PlanProcess& plan = plan_.process;
+  if (process.args.empty() || process.args.front().empty())
+    return fail(ErrorCode::invalid_argument, "no command specified");
+  argv_.push_back(use_init ? "/sbin/docker-init" : "dray-exec");
+  if (use_init) argv_.push_back("--");
+  for (const auto& argument : process.args) {
+    if (has_nul(argument)) return fail(ErrorCode::invalid_argument, "an argument contains a NUL byte");
+    argv_.push_back(keep(argument));
+  }
+  for (const auto& entry : process.env) {
+    if (has_nul(entry)) return fail(ErrorCode::invalid_argument, "an environment variable contains a NUL byte");
+    if (entry.find('=') == std::string::npos || entry.front() == '=') continue;  // images hold such entries; Docker drops them too
+    envp_.push_back(keep(entry));
+  }
+  argv_.push_back(nullptr);
+  envp_.push_back(nullptr);
+  plan.argv = argv_.data();
+  plan.envp = envp_.data();
+  if (process.cwd.empty() || process.cwd.front() != '/' || has_nul(process.cwd) || process.cwd.size() >= PATH_MAX)
+    return fail(ErrorCode::invalid_argument, "working directory \"" + process.cwd + "\" is not an absolute path");
+  plan.cwd = keep(clean_path(process.cwd));
+  FileDescriptor init = TRY(open_dray_init());
+  plan.init = descriptors_.emplace_back(std::move(init)).get();
+  plan.terminal = process.terminal;
+  plan.rows = process.console_rows;
+  plan.columns = process.console_columns;
+  for (int& fd : plan.stdio) fd = -1;
+  if (!process.terminal) {
+    plan.stdio[0] = TRY(keep_stdio(stdio.in, 0));
+    plan.stdio[1] = TRY(keep_stdio(stdio.out, 1));
+    plan.stdio[2] = TRY(keep_stdio(stdio.err, 2));
+  }
+  TRY(set_user(process));
+  TRY(set_capabilities(process.capabilities));
+  TRY(set_rlimits(process.rlimits));
+  plan.no_new_privileges = process.no_new_privileges;
+  if (seccomp) TRY_CTX(set_seccomp(*seccomp), "compiling the seccomp profile");
+  return {};
+}
+
+Result<void> PlanBuilder::set_user(const Process& process) {
+  PlanProcess& plan = plan_.process;
+  // (uid_t)-1 would mean "leave as it is" to setresuid: root.
+  if (process.user.uid == UINT32_MAX || process.user.gid == UINT32_MAX)
+    return fail(ErrorCode::invalid_argument, "user or group ID is out of range");
+  plan.uid = process.user.uid;
+  plan.gid = process.user.gid;
+  groups_.assign(process.user.additional_gids.begin(), process.user.additional_gids.end());
+  plan.groups = groups_.data();
+  plan.group_count = static_cast<std::uint32_t>(groups_.size());
+  plan.umask = process.user.umask.value_or(022) & 0777;
+  return {};
+}
+
+Result<void> PlanBuilder::set_capabilities(const Capabilities& capabilities) {
+  PlanProcess& plan = plan_.process;
+  plan.last_capability = last_capability();
+  plan.bounding = TRY(capability_bits(capabilities.bounding, plan.last_capability));
+  plan.effective = TRY(capability_bits(capabilities.effective, plan.last_capability));
+  plan.permitted = TRY(capability_bits(capabilities.permitted, plan.last_capability));
+  plan.inheritable = TRY(capability_bits(capabilities.inheritable, plan.last_capability));
+  plan.ambient = TRY(capability_bits(capabilities.ambient, plan.last_capability));
+  return {};
+}
+
+Result<void> PlanBuilder::set_rlimits(const std::vector<Rlimit>& limits) {
+  for (const auto& limit : limits) {
+    auto known = std::find_if(std::begin(kRlimits), std::end(kRlimits), [&](const RlimitName& r) { return r.name == limit.type; });
+    if (known == std::end(kRlimits)) return fail(ErrorCode::invalid_argument, "unknown resource limit \"" + limit.type + "\"");
+    PlanRlimit plan{};
+    plan.resource = known->resource;
+    plan.limit.rlim_cur = limit.soft;
+    plan.limit.rlim_max = limit.hard;
+    rlimits_.push_back(plan);
+  }
+  plan_.process.rlimits = rlimits_.data();
+  plan_.process.rlimit_count = static_cast<std::uint32_t>(rlimits_.size());
+  return {};
+}
+
+Result<void> PlanBuilder::set_seccomp(const Seccomp& profile) {
+  filter_ = TRY(compile_seccomp(profile));
+  if (filter_.empty() || filter_.size() > USHRT_MAX) return fail(ErrorCode::invalid_argument, "the profile is too large");
+  for (const auto& flag : profile.flags) {
+    if (flag == "SECCOMP_FILTER_FLAG_LOG") {
+      plan_.process.seccomp_flags |= SECCOMP_FILTER_FLAG_LOG;
+    } else if (flag == "SECCOMP_FILTER_FLAG_SPEC_ALLOW") {
+      plan_.process.seccomp_flags |= SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+    } else if (flag != "SECCOMP_FILTER_FLAG_TSYNC") {  // one thread: nothing to synchronise
+      return fail(ErrorCode::invalid_argument, "unknown flag \"" + flag + "\"");
+    }
+  }
+  plan_.process.seccomp = filter_.data();
+  plan_.process.seccomp_length = static_cast<std::uint16_t>(filter_.size());
+  return {};
+}
+
+}  // namespace dray::runtime

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// The container's half of the plan: root, mounts, devices, names, kernel parameters, hidden paths.
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+#include <algorithm>
+#include <climits>
+
+#include <dray/core/rooted_path.hpp>
+
+#include "plan_builder.hpp"
+
+namespace dray::runtime {
+namespace {
+
+// A parameter that is not of a namespace of the container's would change the host.
+Result<void> check_sysctl(const std::string& name, const Namespaces& namespaces) {
+  constexpr std::string_view kIpc[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+                                       "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+  bool ipc = name.starts_with("fs.mqueue.") || std::find(std::begin(kIpc), std::end(kIpc), name) != std::end(kIpc);
+  if (ipc && namespaces.ipc) return {};
+  if (name.starts_with("net.") && namespaces.network) return {};
+  if (name == "kernel.domainname" && namespaces.uts) return {};
+  return fail(ErrorCode::invalid_argument, "sysctl \"" + name + "\" is not in a separate kernel namespace");
+}
+
+// "net.ipv4.conf.eth0/1.x": dots separate, a slash stands for a dot; when a slash comes first it is the other way round.
+std::string sysctl_path(std::string name) {
+  std::size_t first = name.find_first_of("./");
+  if (first == std::string::npos || name[first] == '/') return name;
+  for (char& letter : name) letter = letter == '.' ? '/' : letter == '/' ? '.' : letter;
+  return name;
+}
+
+Result<FileDescriptor> open_null_device() {
+  FileDescriptor null = TRY(clone_mount("/dev/null"));
+  struct stat status;
+  if (::fstat(null.get(), &status) != 0) return fail_errno("reading the status of \"/dev/null\"");
+  if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3))
+    return fail(ErrorCode::unavailable, "\"/dev/null\" is not the null device");
+  TRY(change_mount(null, 0, 0, MS_PRIVATE, 0));
+  return null;
+}
+
+}  // namespace
+
+Result<void> PlanBuilder::set_container(const Spec& spec, FdRef rootfs) {
+  plan_.rootfs = rootfs.get();
+  plan_.rootfs_propagation = propagation_of(spec.rootfs_propagation);
+  if (plan_.rootfs_propagation == 0)
+    return fail(ErrorCode::invalid_argument, "unknown propagation \"" + spec.rootfs_propagation + "\"");
+  plan_.network = -1;
+  if (spec.namespaces.network && !spec.namespaces.network_path.empty()) {
+    FileDescriptor network = TRY(open_file(spec.namespaces.network_path, O_RDONLY));
+    plan_.network = descriptors_.emplace_back(std::move(network)).get();
+  }
+  plan_.new_cgroup_namespace = spec.namespaces.cgroup;
+  plan_.rootfs_readonly = spec.rootfs_readonly;
+  // In the host's namespace the name is the host's.
+  if (!spec.hostname.empty() && spec.namespaces.uts) plan_.hostname = keep(spec.hostname);
+  if (!spec.domainname.empty() && spec.namespaces.uts) plan_.domainname = keep(spec.domainname);
+  TRY(set_mounts(spec));
+  TRY(set_devices(spec));
+  TRY(set_sysctls(spec));
+  TRY(set_covered_paths(spec));
+  return {};
+}
+
+Result<void> PlanBuilder::set_mounts(const Spec& spec) {
+  plan_.set_up_dev = true;
+  mounts_.reserve(spec.mounts.size());
+  for (const auto& mount : spec.mounts) {
+    if (mount.type == "cgroup" || mount.type == "cgroup2") {
+      TRY(set_cgroup_mount(mount));
+      continue;
+    }
+    PreparedMount prepared = TRY(prepare_mount(mount));
+    // The user's own /dev (-v /dev:/dev) has all it should have.
+    if (prepared.destination == "/dev" && prepared.filesystem.empty()) plan_.set_up_dev = false;
+    mounts_.push_back(std::move(prepared));
+  }
+  for (const auto& mount : mounts_) {
+    auto& options = mount_options_.emplace_back();
+    for (const auto& [key, value] : mount.options)
+      options.push_back({keep(key), value.empty() ? nullptr : keep(value)});
+    PlanMount plan{};
+    plan.destination = mount.destination.c_str();
+    plan.filesystem = mount.filesystem.empty() ? nullptr : mount.filesystem.c_str();
+    plan.option_count = static_cast<std::uint32_t>(options.size());
+    plan.attributes = mount.attributes;
+    plan.tree = mount.tree.get();
+    plan.is_directory = mount.is_directory;
+    plan.ordinary_directory = mount.ordinary_directory;
+    plan.may_cover_proc = mount.may_cover_proc;
+    plan_mounts_.push_back(plan);
+  }
+  // Only now, as the vector of vectors grows no more.
+  for (std::size_t i = 0; i < plan_mounts_.size(); ++i) plan_mounts_[i].options = mount_options_[i].data();
+  plan_.mounts = plan_mounts_.data();
+  plan_.mount_count = static_cast<std::uint32_t>(plan_mounts_.size());
+  return {};
+}
+
+Result<void> PlanBuilder::set_cgroup_mount(const Mount& mount) {
+  if (plan_.cgroups.destination != nullptr) return fail(ErrorCode::invalid_argument, "more than one cgroup mount");
+  cgroup_points_ = TRY(runtime::cgroup_mount_points());
+  if (cgroup_points_.empty()) return {};
+  if (cgroup_points_.size() > kMaxCgroupMounts) cgroup_points_.resize(kMaxCgroupMounts);
+  PlanCgroups& plan = plan_.cgroups;
+  plan.destination = keep(clean_path("/" + mount.destination));
+  plan.unified = cgroup_points_.size() == 1 && cgroup_points_.front().unified;
+  plan.read_only = std::find(mount.options.begin(), mount.options.end(), "ro") != mount.options.end();
+  for (const auto& point : cgroup_points_) {
+    cgroup_names_.push_back(point.name.c_str());
+    // "cpu" and "cpuacct" lead to "cpu,cpuacct", as on the host.
+    if (point.name.find(',') == std::string::npos) continue;
+    for (std::size_t start = 0; start < point.name.size();) {
+      std::size_t end = std::min(point.name.find(',', start), point.name.size());
+      cgroup_links_.push_back({keep(point.name.substr(start, end - start)), point.name.c_str()});
+      start = end + 1;
+    }
+  }
+  plan.names = cgroup_names_.data();
+  plan.count = static_cast<std::uint32_t>(cgroup_names_.size());
+  plan.links = cgroup_links_.data();
+  plan.link_count = static_cast<std::uint32_t>(cgroup_links_.size());
+  return {};
+}
+
+Result<void> PlanBuilder::set_devices(const Spec& spec) {
+  for (const auto& device : spec.devices) {
+    std::string path = clean_path("/" + device.path);
+    auto [directory, name] = split_path(path);
+    if (name.empty() || path.size() >= PATH_MAX) return fail(ErrorCode::invalid_argument, "invalid device path \"" + device.path + "\"");
+    mode_t kind = device.type == 'b' ? S_IFBLK : device.type == 'p' ? S_IFIFO : S_IFCHR;
+    if (device.type != 'b' && device.type != 'c' && device.type != 'u' && device.type != 'p')
+      return fail(ErrorCode::invalid_argument, "device \"" + device.path + "\" has an unknown type");
+    PlanDevice plan{};
+    plan.directory = keep(directory);
+    plan.name = keep(name);
+    plan.mode = kind | (device.mode & 07777);
+    plan.number = makedev(static_cast<unsigned>(device.major), static_cast<unsigned>(device.minor));
+    plan.uid = device.uid;
+    plan.gid = device.gid;
+    devices_.push_back(plan);
+  }
+  plan_.devices = devices_.data();
+  plan_.device_count = static_cast<std::uint32_t>(devices_.size());
+  return {};
+}
+
+Result<void> PlanBuilder::set_sysctls(const Spec& spec) {
+  plan_.proc_sys = -1;
+  if (spec.sysctl.empty()) return {};
+  for (const auto& [name, value] : spec.sysctl) {
+    TRY(check_sysctl(name, spec.namespaces));
+    sysctls_.push_back({keep(sysctl_path(name)), keep(value), static_cast<std::uint32_t>(value.size())});
+  }
+  FileDescriptor directory = TRY(open_file("/proc/sys", O_PATH | O_DIRECTORY));
+  struct statfs filesystem;
+  if (::fstatfs(directory.get(), &filesystem) != 0 || filesystem.f_type != PROC_SUPER_MAGIC)
+    return fail(ErrorCode::unavailable, "\"/proc/sys\" is not procfs");
+  plan_.proc_sys = descriptors_.emplace_back(std::move(directory)).get();
+  plan_.sysctls = sysctls_.data();
+  plan_.sysctl_count = static_cast<std::uint32_t>(sysctls_.size());
+  return {};
+}
+
+Result<void> PlanBuilder::set_covered_paths(const Spec& spec) {
+  plan_.null_device = -1;
+  if (!spec.masked_paths.empty()) {
+    FileDescriptor null = TRY(open_null_device());
+    plan_.null_device = descriptors_.emplace_back(std::move(null)).get();
+  }
+  for (const auto& path : spec.masked_paths) masked_.push_back(keep(path));
+  for (const auto& path : spec.readonly_paths) readonly_.push_back(keep(path));
+  plan_.masked_paths = masked_.data();
+  plan_.masked_count = static_cast<std::uint32_t>(masked_.size());
+  plan_.readonly_paths = readonly_.data();
+  plan_.readonly_count = static_cast<std::uint32_t>(readonly_.size());
+  return {};
+}
+
+}  // namespace dray::runtime
