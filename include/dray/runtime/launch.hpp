@@ -63,4 +63,8 @@ Result<std::vector<pid_t>> cgroup_processes(const std::string& cgroups_path);
 /// overlaps with other work. Call as early as possible. No-op on v2.
 void warm_up_cgroups();
 
+/// Compiled seccomp filters are kept in this directory (ours alone, such as /run/dray) and read back by later processes: compiling
+/// takes milliseconds. "" (the start) = no cache. Not thread-safe: call once, early.
+void set_seccomp_cache_directory(std::string directory);
+
 }  // namespace dray::runtime

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Parsing of dray-monitor's command line; written by become_monitor.cpp alone.
+
+#include "options.hpp"
+
+#include <string.h>
+
+namespace dray::monitor {
+namespace {
+
+bool parse_number(const char* text, int& out) {
+  if (*text == '\0') return false;
+  long value = 0;
+  for (; *text != '\0'; ++text) {
+    if (*text < '0' || *text > '9') return false;
+    value = value * 10 + (*text - '0');
+    if (value > 0x7fffffff) return false;
+  }
+  out = static_cast<int>(value);
+  return true;
+}
+
+}  // namespace
+
+bool parse_options(int argc, char** argv, Options& options) {
+  struct Number {
+    const char* name;
+    int* target;
+  };
+  int stdin_once = 0, kept = 0;
+  const Number numbers[] = {
+      {"pid", &options.pid},         {"pidfd", &options.pidfd},   {"console", &options.console},
+      {"in", &options.in},           {"out", &options.out},       {"err", &options.err},
+      {"lock", &options.lock},       {"client", &options.client}, {"listener", &options.listener},
+      {"log", &options.log},         {"oom", &options.oom},       {"state", &options.state_directory},
+      {"stdin_once", &stdin_once},   {"keep", &kept},
+  };
+  int i = 1;
+  for (; i < argc && strcmp(argv[i], "--") != 0; ++i) {
+    const char* equals = strchr(argv[i], '=');
+    if (equals == nullptr) return false;
+    auto length = static_cast<size_t>(equals - argv[i]);
+    if (length == 4 && memcmp(argv[i], "exit", 4) == 0) {
+      options.exit_path = equals + 1;
+      continue;
+    }
+    bool known = false;
+    for (const Number& number : numbers)
+      if (strlen(number.name) == length && memcmp(argv[i], number.name, length) == 0)
+        known = parse_number(equals + 1, *number.target);
+    if (!known) return false;
+  }
+  options.stdin_once = stdin_once != 0;
+  if (i + 1 < argc) options.cleanup_argv = argv + i + 1;
+  return options.pid > 0 && options.pidfd >= 0;
+}
+
+}  // namespace dray::monitor
