@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+cmake_policy(VERSION 3.22)
 # The code that runs between clone and execve may call nothing but thin wrappers of system calls: anything else could wait for a
 # lock that a thread of the parent held (docs/design.md). OBJECTS are the objects of the part `runtime`, NM the program.
 set(allowed

@@ -306,7 +306,7 @@ void run_container_child(const ChildPlan& plan) {
   // 3. Before sysfs is mounted, which shows the network namespace of its mounter.
   join_network(plan);
   ::umask(0);
-  // 4. The root first: afterwards no path can mean anything of the host.
+  // 4. From here on everything is resolved in the container's root, by descriptor.
   enter_rootfs(plan);
   // 5. Mounts in the order of the spec, then what needs them: device nodes in /dev, a pty of /dev/pts.
   make_mounts(plan);
@@ -322,16 +322,18 @@ void run_container_child(const ChildPlan& plan) {
   // 7. After all mounts, or one of them would lie on top.
   mask_paths(plan);
   make_paths_readonly(plan);
-  // 8. The parent has meanwhile made the cgroup, moved us into it and set up the network.
+  // 8. Afterwards there is no path to the host. It takes its time, which the parent needs as well.
+  leave_host(plan);
+  // 9. The parent has meanwhile made the cgroup, moved us into it and set up the network.
   int trees[kMaxCgroupMounts];
   std::uint32_t count = wait_for_go(plan, trees);
-  // 9. After the move: the cgroup we are in becomes the root of the namespace.
+  // 10. After the move: the cgroup we are in becomes the root of the namespace.
   if (plan.new_cgroup_namespace && ::unshare(CLONE_NEWCGROUP) != 0) fail(plan, Step::cgroup_namespace, errno);
   mount_cgroups(plan, trees, count);
-  // 10. The last thing that may have to be created in the root; then it can become read-only.
+  // 11. The last thing that may have to be created in the root; then it can become read-only.
   enter_working_directory(plan, true);
   make_rootfs_readonly(plan);
-  // 11. User, capabilities, seccomp, execve.
+  // 12. User, capabilities, seccomp, execve.
   become_process(plan, console);
 }
 

@@ -3,7 +3,7 @@
 // Everything in the root is hostile: an image chooses its symlinks, and another container may move directories of a shared volume
 // under our feet. So a target is resolved exactly once, by openat2() in the root and without magic links, to a descriptor; from then on
 // only the descriptor is used: move_mount() of a detached mount onto it. Paths of the host are never resolved here: their mounts
-// were opened by the parent, and after pivot_root there is no host left.
+// were opened by the parent.
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
@@ -139,8 +139,12 @@ void enter_rootfs(const ChildPlan& plan) {
   change.propagation = plan.rootfs_propagation;
   if (::mount_setattr(plan.rootfs, "", AT_EMPTY_PATH | AT_RECURSIVE, &change, sizeof change) != 0)
     fail(plan, Step::attach_rootfs, errno);
+}
+
+void leave_host(const ChildPlan& plan) {
   if (::fchdir(plan.rootfs) != 0) fail(plan, Step::pivot_root, errno);
-  // pivot_root(".", "."): the old root ends on top of the new one and is unmounted from there (pivot_root(2), NOTES).
+  // pivot_root(".", "."): the old root ends on top of the new one and is unmounted from there (pivot_root(2), NOTES). Between the
+  // two calls "/.." would lead into the host, even with RESOLVE_IN_ROOT: nothing may be resolved there.
   if (::syscall(SYS_pivot_root, ".", ".") != 0) fail(plan, Step::pivot_root, errno);
   if (::umount2(".", MNT_DETACH) != 0) fail(plan, Step::pivot_root, errno);
   if (::chdir("/") != 0) fail(plan, Step::pivot_root, errno);

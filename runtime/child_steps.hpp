@@ -16,6 +16,9 @@ int open_in(int root, const char* path, int flags, std::uint64_t resolve = 0);
 int open_target(int root, const char* path, bool is_directory, std::uint64_t resolve = 0);
 
 void enter_rootfs(const ChildPlan& plan);
+/// pivot_root, and the host's file tree is unmounted: the kernel waits for an RCU grace period (a millisecond or more), so this is
+/// called when there is time to wait.
+void leave_host(const ChildPlan& plan);
 void make_mounts(const ChildPlan& plan);
 void make_devices(const ChildPlan& plan);
 void bind_console(const ChildPlan& plan, int slave);
