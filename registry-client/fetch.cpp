@@ -138,7 +138,7 @@ class StoppableSource : public ByteSource {
 };
 
 Error layer_error(Error error, const image::Descriptor& layer) {
-  if (error.code() == ErrorCode::cancelled) return error;
+  if (error.code() == ErrorCode::cancelled) return Stop::error();
   return std::move(error).with_context("unpacking layer " + layer.digest.short_hex());
 }
 
@@ -165,7 +165,7 @@ bool is_damaged(store::Store& store, const Digest& digest) {
 /// One download of a layer's blob, unpacked on the way unless that layer exists.
 Result<void> download_layer(Session& session, HttpClient& client, store::Store& store,
                             const image::Descriptor& layer, const DiffId& diff_id, StepProgress& progress) {
-  store::BlobWriter writer = TRY(store.content().begin_write());
+  store::BlobWriter writer = TRY(store.content().begin_write(layer.digest.algorithm()));
   BlobPipe pipe(session.stop());
   std::optional<Error> unpack_error;
   std::atomic<bool> unpack_failed{false};
@@ -269,7 +269,7 @@ Result<std::string> fetch_small_blob(Session& session, HttpClient& client, store
     return {};
   });
   TRY(transfer.run());
-  store::BlobWriter writer = TRY(store.content().begin_write());
+  store::BlobWriter writer = TRY(store.content().begin_write(descriptor.digest.algorithm()));
   TRY(writer.write(std::as_bytes(std::span(bytes))));
   TRY_CTX(writer.commit(descriptor.digest, descriptor.size),
           "verifying blob " + descriptor.digest.short_hex());

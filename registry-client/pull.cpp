@@ -125,7 +125,7 @@ bool is_complete(store::Store& store, const image::Manifest& manifest, const ima
 
 Result<void> store_manifest(store::Store& store, const Document& document) {
   if (store.content().contains(document.digest)) return {};
-  store::BlobWriter writer = TRY(store.content().begin_write());
+  store::BlobWriter writer = TRY(store.content().begin_write(document.digest.algorithm()));
   TRY(writer.write(std::as_bytes(std::span(document.bytes))));
   return writer.commit(document.digest, document.bytes.size());
 }
