@@ -34,11 +34,11 @@ struct Endpoint {
   std::vector<PortMapping> ports;   ///< host_port filled in
 };
 
-/// The default bridge network: interface dray0, 172.29.0.0/16 or the first of a list of subnets that collides with no
-/// route of the host (chosen once, kept in the database). Set up on first use, idempotently: rtnetlink for the link, one
-/// nftables table "dray" (NAT masquerade, maps for published ports, forwarding accepted also where an iptables-based
-/// firewall has FORWARD policy drop); net.ipv4.ip_forward. Addresses are leases in the database, one row each.
-/// All functions are safe to call from several processes at once (a file lock in `state_directory`).
+/// The default bridge network: interface dray0 with a /16 that collides with no route of the host (IPv4 only; a dray0 that exists is
+/// taken as it is, so several roots share it). Set up on first use, idempotently: rtnetlink for the link, one nftables table
+/// "ip dray" (masquerade, maps for published ports), net.ipv4.ip_forward. Endpoints have a row in the database; that an address is
+/// free is decided by the kernel (an exclusive element of the table). Safe to use from several processes at once.
+/// A firewall of the host whose FORWARD policy is "drop" must itself accept traffic of dray0.
 class Bridge {
  public:
   static Result<std::unique_ptr<Bridge>> open(std::shared_ptr<store::Database> db, const std::string& state_directory);
