@@ -9,6 +9,7 @@
 
 #include <charconv>
 
+#include <dray/core/digest.hpp>
 #include <dray/network/network.hpp>
 
 #include "firewall.hpp"

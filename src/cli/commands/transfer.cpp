@@ -25,8 +25,6 @@ Result<int> pull(Invocation& invocation) {
   image::Platform platform = platform_text.empty() ? image::Platform::host() : TRY(image::Platform::parse(platform_text));
   CancelToken& cancel = install_cancel_handlers();
   engine::Context context = TRY(open_engine(invocation));
-  if (!quiet) print((reference.tag().empty() ? reference.digest()->to_string() : reference.tag()) + ": Pulling from " + (reference.domain() == "docker.io" ? reference.repository() : reference.familiar_name()) + "\n");
-  std::fflush(stdout);
   auto progress = quiet ? make_no_progress() : make_transfer_progress(1, is_terminal(1));
   auto summary = TRY(engine::pull_image(context, names[0], platform, *progress, cancel));
   if (!quiet) {
@@ -47,8 +45,6 @@ Result<int> push(Invocation& invocation) {
   Reference reference = TRY(Reference::parse(names[0]));
   CancelToken& cancel = install_cancel_handlers();
   engine::Context context = TRY(open_engine(invocation));
-  if (!quiet) print("The push refers to repository [" + reference.domain() + "/" + reference.repository() + "]\n");
-  std::fflush(stdout);
   auto progress = quiet ? make_no_progress() : make_transfer_progress(1, is_terminal(1));
   auto descriptor = TRY(engine::push_image(context, names[0], *progress, cancel));
   if (quiet) {

@@ -39,7 +39,7 @@ TEST_CASE("tables align, and escape what a terminal would obey", "[cli]") {
   std::vector<TableColumn> columns = {{"ID", "ID"}, {"Name", "NAME"}};
   std::vector<TableRow> rows = {{{{"ID", "1"}, {"Name", "evil\x1b]52;c"}}}, {{{"ID", "22…"}, {"Name", "b"}}}};
   CHECK(*render_table(columns, rows, "") == "ID    NAME\n1     evil\\x1b]52;c\n22…   b\n");
-  CHECK(*render_table(columns, rows, "{{.Name}}").substr(0, 4) == "evil");
+  CHECK(render_table(columns, rows, "{{.Name}}")->substr(0, 4) == "evil");
   CHECK(*render_table(columns, {rows[1]}, "table {{.Name}}\\t{{.ID}}") == "NAME   ID\nb      22…\n");
   CHECK(*render_table(columns, {rows[1]}, "json") == "{\"ID\":\"22…\",\"Name\":\"b\"}\n");
 }
