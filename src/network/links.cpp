@@ -155,7 +155,8 @@ Result<void> create_veth(const VethRequest& request) {
   batch.text(IFLA_INFO_KIND, "veth");
   std::size_t data = batch.open(IFLA_INFO_DATA);
   std::size_t peer = batch.open(VETH_INFO_PEER);
-  batch.raw(&header, sizeof header);
+  ifinfomsg peer_header{};  // not up yet: veth refuses that before both ends exist
+  batch.raw(&peer_header, sizeof peer_header);
   batch.text(IFLA_IFNAME, "eth0");
   batch.u32(IFLA_MTU, request.mtu);
   batch.attribute(IFLA_ADDRESS, request.mac);
@@ -171,6 +172,7 @@ Result<void> create_veth(const VethRequest& request) {
     unsigned index = link_index("eth0");
     MessageBuilder setup;
     add_link_up(setup, link_index("lo"));
+    add_link_up(setup, index);
     add_address(setup, index, request.address, 0);
     rtmsg route{};
     route.rtm_family = AF_INET;

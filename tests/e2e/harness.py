@@ -102,7 +102,7 @@ def fetch(host, port, path="/", timeout=15):
 
 def machine_state(root):
     """What a test must leave as it was."""
-    mounts = sorted(line.split(" - ")[0].split()[4] for line in open("/proc/self/mountinfo"))
+    mounts = sorted(line.split(" - ")[0].split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines())
     cgroups = set()
     for top in ("/sys/fs/cgroup", *pathlib.Path("/sys/fs/cgroup").iterdir()):
         base = pathlib.Path(top) / "dray"
