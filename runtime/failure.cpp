@@ -109,6 +109,10 @@ Error explain_failure(const ChildFailure& failure, const PlanBuilder& builder, c
     case Step::resource_limit: return with("setting " + process.rlimits[index].type);
     case Step::make_working_directory:
     case Step::working_directory: return with("changing to the working directory " + quote(process.cwd));
+    case Step::fork_into_namespaces:
+      // A pid namespace whose first process has ended takes no more.
+      if (failure.error_number == ENOMEM) return Error(ErrorCode::unavailable, "the container is not running");
+      return with(sentence(failure.step));
     case Step::command_not_in_path:
     case Step::command_stat:
     case Step::command_is_directory:

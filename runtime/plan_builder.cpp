@@ -4,9 +4,11 @@
 #include "plan_builder.hpp"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -49,6 +51,15 @@ int last_capability() {
   int last = 63;
   while (last > 0 && ::prctl(PR_CAPBSET_READ, last, 0, 0, 0) < 0) --last;
   return last;
+}
+
+// Root in a container or VM that withholds some cannot give them; asking for all (--privileged) then means all there are, as in runc.
+Result<std::uint64_t> own_capabilities() {
+  struct __user_cap_header_struct header {};
+  header.version = _LINUX_CAPABILITY_VERSION_3;
+  struct __user_cap_data_struct data[2] = {};
+  if (::syscall(SYS_capget, &header, data) != 0) return fail_errno("reading our capabilities");
+  return std::uint64_t{data[1].permitted} << 32 | data[0].permitted;
 }
 
 Result<std::uint64_t> capability_bits(const std::vector<std::string>& names, int last) {
@@ -161,6 +172,8 @@ Result<void> PlanBuilder::set_capabilities(const Capabilities& capabilities) {
   plan.permitted = TRY(capability_bits(capabilities.permitted, plan.last_capability));
   plan.inheritable = TRY(capability_bits(capabilities.inheritable, plan.last_capability));
   plan.ambient = TRY(capability_bits(capabilities.ambient, plan.last_capability));
+  std::uint64_t available = TRY(own_capabilities());
+  for (std::uint64_t* set : {&plan.effective, &plan.permitted, &plan.inheritable, &plan.ambient}) *set &= available;
   return {};
 }
 

@@ -47,7 +47,7 @@ struct Fixture {
       auto file = open_file(root + "/bin/busybox", O_WRONLY | O_CREAT, 0755);
       (void)write_all(*file, content);
     }
-    for (const char* name : {"sh", "cat", "ls", "id", "sleep", "hostname", "stat", "pwd", "true", "mount", "tty", "kill", "readlink", "wc", "cmp",
+    for (const char* name : {"sh", "cat", "ls", "id", "sleep", "hostname", "stat", "pwd", "true", "mount", "tty", "kill", "grep", "readlink", "wc", "cmp",
                              "stty"})
       (void)!::symlink("busybox", (root + "/bin/" + name).c_str());
     spec.hostname = "testbox";
@@ -423,6 +423,53 @@ TEST_CASE("a terminal", "[runtime]") {
   CHECK(status == 0);
 }
 
+TEST_CASE("wider containers", "[runtime]") {
+  if (!can_run()) return;
+  Fixture box;
+  SECTION("privileged, in the host's network") {
+    box.spec.namespaces.network = false;
+    box.spec.masked_paths.clear();
+    box.spec.readonly_paths.clear();
+    box.spec.process.capabilities.bounding = box.spec.process.capabilities.effective =
+        box.spec.process.capabilities.permitted = all_capabilities();
+    for (auto& mount : box.spec.mounts) {
+      if (mount.type == "sysfs" || mount.type == "cgroup") std::erase(mount.options, "ro");
+    }
+    box.spec.devices.push_back({"/dev/made/zero", 'c', 1, 5, 0640, 3, 4});
+    box.spec.process.oom_score_adj = 500;
+    box.sh("readlink /proc/self/ns/net; mount -t tmpfs x /tmp && echo mounted; stat -c '%t:%T %a %u:%g' /dev/made/zero; "
+           "cat /proc/self/oom_score_adj; grep CapEff /proc/self/status");
+    Outcome outcome = box.run();
+    INFO(outcome.output);
+    char ours[64] = {};
+    REQUIRE(::readlink("/proc/self/ns/net", ours, sizeof ours - 1) > 0);
+    CHECK(contains(outcome.output, ours));
+    CHECK(contains(outcome.output, "mounted\n1:5 640 3:4\n500\n"));
+  }
+  SECTION("the network is there when the command starts, and exists while it is configured") {
+    FileDescriptor netns;
+    FileDescriptor tree(::open_tree(AT_FDCWD, box.root.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+    LaunchRequest request;
+    request.spec = &box.spec;
+    request.rootfs = tree;
+    request.configure_network = [&](FdRef fd) -> Result<void> {
+      netns = FileDescriptor(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
+      return {};
+    };
+    auto first = launch(request);
+    REQUIRE_OK(first);
+    ::waitpid(first->pid, nullptr, 0);
+    (void)destroy_cgroup(box.spec.cgroups_path);
+    // A second one joins it.
+    box.spec.namespaces.network_path = "/proc/self/fd/" + std::to_string(netns.get());
+    box.sh("readlink /proc/self/ns/net");
+    Outcome outcome = box.run();
+    struct stat status;
+    REQUIRE(::fstat(netns.get(), &status) == 0);
+    CHECK(outcome.output == "net:[" + std::to_string(status.st_ino) + "]\n");
+  }
+}
+
 TEST_CASE("what fails leaves nothing", "[runtime]") {
   if (!can_run()) return;
   Fixture box;
@@ -465,6 +512,8 @@ TEST_CASE("launching is quick", "[runtime][.bench]") {
     box.spec.cgroups_path = "";
     box.spec.seccomp = default_seccomp(box.spec.process.capabilities.bounding);
   }
+  TempDir cache = *TempDir::create("/tmp", "dray-launch-test-");
+  set_seccomp_cache_directory(cache.path());
   warm_up_cgroups();
   for (int i = 0; i < 9; ++i) {
     auto begin = std::chrono::steady_clock::now();
