@@ -167,6 +167,19 @@ Result<void> create_veth(const VethRequest& request) {
   batch.finish();
   TRY(socket.send(batch));
 
+  // A container that calls itself through its published port gets its own packet back: the bridge must send it out where it came in.
+  MessageBuilder hairpin;
+  ifinfomsg port{};
+  port.ifi_family = AF_BRIDGE;
+  port.ifi_index = static_cast<int>(link_index(request.host_name));
+  hairpin.begin(RTM_SETLINK, NLM_F_ACK, &port, sizeof port);
+  hairpin.expect("setting the bridge port's hairpin mode");
+  std::size_t information = hairpin.open(IFLA_PROTINFO);
+  hairpin.attribute(IFLA_BRPORT_MODE, std::string_view("\x01", 1));
+  hairpin.close(information);
+  hairpin.finish();
+  TRY(socket.send(hairpin));
+
   return in_namespace(request.netns, [&]() -> Result<void> {
     NetlinkSocket inside = TRY(NetlinkSocket::open(NETLINK_ROUTE));
     unsigned index = link_index("eth0");

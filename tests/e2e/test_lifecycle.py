@@ -13,16 +13,16 @@ class Lifecycle(DrayTestCase):
         return self.ok("run", "-d", "--network", "none", *flags, BASE_IMAGE, "sh", "-c", script).strip()
 
     def test_create_start_wait(self):
-        identifier = self.ok("create", "--name", "c", "--network", "none", BASE_IMAGE, "sh", "-c", "echo ran; exit 9").strip()
-        self.assertEqual("created", self.inspect("c", "State.Status"))
-        self.assertEqual("c\n", self.ok("start", "c"))
-        self.assertEqual("9\n", self.ok("wait", "c"))
-        self.assertEqual(("exited", 9), (self.inspect("c", "State.Status"), self.inspect("c", "State.ExitCode")))
+        identifier = self.ok("create", "--name", "job", "--network", "none", BASE_IMAGE, "sh", "-c", "echo ran; exit 9").strip()
+        self.assertEqual("created", self.inspect("job", "State.Status"))
+        self.assertEqual("job\n", self.ok("start", "job"))
+        self.assertEqual("9\n", self.ok("wait", "job"))
+        self.assertEqual(("exited", 9), (self.inspect("job", "State.Status"), self.inspect("job", "State.ExitCode")))
         self.assertEqual("ran\n", self.ok("logs", identifier[:6]))
-        attached = self.dray("start", "-a", "c")
+        attached = self.dray("start", "-a", "job")
         self.assertEqual((9, "ran\n"), (attached.code, attached.out))
-        self.assertEqual("c\n", self.ok("rm", "c"))
-        self.fails(1, "(?i)no such container", "start", "c")
+        self.assertEqual("job\n", self.ok("rm", "job"))
+        self.fails(1, "(?i)no such container", "start", "job")
 
     def test_stop_is_graceful_then_kills(self):
         polite = self.start('trap "exit 0" TERM; echo ready; while :; do sleep 0.05; done')
