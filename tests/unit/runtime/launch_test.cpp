@@ -416,7 +416,8 @@ TEST_CASE("a terminal", "[runtime]") {
   std::string text = drain(launched->console.get());
   INFO(text);
   CHECK(contains(text, "/dev/"));
-  CHECK(contains(text, "88\r\n33 99\r\n"));
+  CHECK(contains(text, "88\r\n"));  // the echo of the input may come anywhere
+  CHECK(contains(text, "33 99\r\n"));
   CHECK(contains(text, "got word\r\nx\r\n"));
   int status = 0;
   ::waitpid(launched->pid, &status, 0);
