@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 
 #include <dray/core/process.hpp>
 #include <dray/runtime/launch.hpp>
@@ -241,6 +242,31 @@ TEST_CASE("a limit that cannot be set leaves nothing") {
   r.memory_swap = 1;
   REQUIRE(!create_cgroup(path, r));
   for (const Hierarchy& hierarchy : all) REQUIRE(access((hierarchy.mount_point + "/" + path).c_str(), F_OK) != 0);
+}
+
+TEST_CASE("the OOM killer's work is seen") {
+  NEEDS_CGROUPS();
+  auto all = host_hierarchies();
+  if (!all[0].unified && find(all, "memory") == nullptr) return;
+  const std::string path = kParent + "/oom";
+  Resources r;
+  r.memory_limit = 16 << 20;
+  REQUIRE_OK(create_cgroup(path, r));
+  pid_t child = fork();
+  if (child == 0) {
+    if (!attach_to_cgroup(path, getpid())) _exit(1);
+    std::size_t size = 128u << 20;
+    auto memory = static_cast<volatile char*>(std::malloc(size));
+    for (std::size_t at = 0; memory != nullptr && at < size; at += 4096) memory[at] = 1;
+    _exit(2);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  REQUIRE(WIFSIGNALED(status));
+  REQUIRE(WTERMSIG(status) == SIGKILL);
+  REQUIRE(oom_killed(path));
+  REQUIRE_OK(destroy_cgroup(path));
+  REQUIRE(!oom_killed(path));
 }
 
 TEST_CASE("v1 without the controller of a limit says so") {
