@@ -57,6 +57,8 @@ class Images(DrayTestCase):
         archive = self.scratch / "image.tar"
         self.ok("save", "-o", archive, BASE_IMAGE)
         data = archive.read_bytes()
+        self.ok("rmi", BASE_IMAGE)
+        self.addCleanup(self.ok, "load", "-q", "-i", archive)
         before = self.ok("images", "--no-trunc")
         (self.scratch / "short.tar").write_bytes(data[: len(data) // 2])
         self.assertNotEqual(0, self.dray("load", "-i", self.scratch / "short.tar").code)
