@@ -39,7 +39,7 @@ class Solver {
     if (cancel_.cancelled() || error_) stop_.cancel();
     changed_.notify_all();
     for (std::thread& thread : threads) thread.join();
-    if (error_) return Failure(std::move(*error_));
+    if (error_ && !cancel_.cancelled()) return Failure(std::move(*error_));
     if (left_ > 0) return fail(ErrorCode::cancelled, "build cancelled");
     return std::move(results_);
   }
