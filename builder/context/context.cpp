@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// The context is a directory of the user, or arrives on "-" as a tar or as nothing but a Dockerfile: its first
+// bytes tell. What lies inside a context is opened beneath it, so that a link in it shows the build nothing
+// else; a Dockerfile the user names outside of it is simply the user's file.
+#include "context/context.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include <dray/core/rooted_path.hpp>
+
+#include "ops/ops.hpp"
+
+namespace dray::builder {
+namespace {
+
+constexpr std::size_t kMaxText = 16u << 20;
+
+/// Bytes read ahead, then the rest.
+class PrependedSource : public ByteSource {
+ public:
+  PrependedSource(std::string head, ByteSource& rest) : head_(std::move(head)), rest_(rest) {}
+  Result<std::size_t> read(std::span<std::byte> buffer) override {
+    if (at_ == head_.size()) return rest_.read(buffer);
+    const std::size_t count = std::min(buffer.size(), head_.size() - at_);
+    std::memcpy(buffer.data(), head_.data() + at_, count);
+    at_ += count;
+    return count;
+  }
+
+ private:
+  std::string head_;
+  ByteSource& rest_;
+  std::size_t at_ = 0;
+};
+
+Result<std::string> read_regular(FdRef file, const std::string& path) {
+  struct stat status = {};
+  if (::fstat(file.get(), &status) != 0) return fail_errno("reading \"" + path + "\"");
+  if (!S_ISREG(status.st_mode)) return fail(ErrorCode::invalid_argument, "\"" + path + "\" is not a regular file");
+  return read_all(file, kMaxText);
+}
+
+Result<void> receive(const BuildRequest& request, const std::string& temporary, const CancelToken& cancel,
+                     BuildContext& context) {
+  const auto raw = make_fd_source(request.context_tar);
+  const auto bytes = make_decompressing_source(*raw);
+  std::string head;
+  std::array<std::byte, 512> block{};
+  while (head.size() < block.size()) {
+    const std::size_t count = TRY_CTX(bytes->read(std::span(block).first(block.size() - head.size())), "reading the context");
+    if (count == 0) break;
+    head.append(reinterpret_cast<const char*>(block.data()), count);
+  }
+  if (!is_tar_header(std::as_bytes(std::span(head)))) {
+    std::vector<std::byte> buffer(64u << 10);
+    while (head.size() <= kMaxText) {
+      const std::size_t count = TRY_CTX(bytes->read(buffer), "reading the Dockerfile");
+      if (count == 0) break;
+      head.append(reinterpret_cast<const char*>(buffer.data()), count);
+    }
+    if (head.size() > kMaxText) return fail(ErrorCode::invalid_argument, "the Dockerfile is larger than 16 MiB");
+    context.dockerfile = std::move(head);
+    return {};
+  }
+  TRY(make_directories(temporary, 0700));
+  context.unpacked = TRY(TempDir::create(temporary, "context-"));
+  context.directory = TRY(open_file(context.unpacked->path(), O_RDONLY | O_DIRECTORY));
+  PrependedSource all(std::move(head), *bytes);
+  const ExtractOptions options{.owner = std::nullopt, .keep_owner = false, .allow_devices = false};
+  TRY_CTX(extract_archive(context.directory, "/", all, options, cancel), "unpacking the context");
+  return {};
+}
+
+/// The path of `-f` below the context, or nullopt when it is elsewhere.
+std::optional<std::string> inside(const std::string& directory, const std::string& file) {
+  std::error_code error;
+  const auto base = std::filesystem::canonical(directory, error);
+  if (error) return std::nullopt;
+  const auto absolute = std::filesystem::absolute(file, error);
+  if (error) return std::nullopt;
+  const auto parent = std::filesystem::weakly_canonical(absolute.parent_path(), error);
+  if (error) return std::nullopt;
+  const std::string relative = (parent / absolute.filename()).lexically_relative(base).string();
+  if (relative.empty() || relative == ".." || relative.starts_with("../")) return std::nullopt;
+  return relative;
+}
+
+Failure cannot_read(const std::string& name, Error error) {
+  const bool missing = error.code() == ErrorCode::not_found;
+  error = std::move(error).with_context("failed to read dockerfile \"" + name + "\"");
+  if (missing) error = std::move(error).with_hint("name another one with -f");
+  return Failure(std::move(error));
+}
+
+Result<std::optional<std::string>> read_optional(Result<FileDescriptor> file, const std::string& path) {
+  if (!file) {
+    if (file.error().code() == ErrorCode::not_found) return std::nullopt;
+    return Failure(std::move(file).error().with_context(path));
+  }
+  return TRY(read_regular(*file, path));
+}
+
+}  // namespace
+
+Result<BuildContext> open_context(const BuildRequest& request, const std::string& temporary,
+                                  const CancelToken& cancel) {
+  BuildContext context;
+  const bool is_stream = request.context_tar.valid();
+  if (is_stream) {
+    TRY(receive(request, temporary, cancel, context));
+  } else if (!request.context_directory.empty()) {
+    context.directory = TRY_CTX(open_file(request.context_directory, O_RDONLY | O_DIRECTORY),
+                                "opening the build context \"" + request.context_directory + "\"");
+  }
+  if (request.dockerfile_text) {
+    context.dockerfile = *request.dockerfile_text;
+  } else if (is_stream && !context.directory.valid()) {
+    return context;  // the stream was the Dockerfile
+  }
+  constexpr int kFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
+  std::optional<std::string> ignore;
+  if (!request.dockerfile_text) {
+    const std::string named = request.dockerfile.empty() ? "Dockerfile" : request.dockerfile;
+    std::optional<std::string> relative = named;
+    if (!is_stream && !request.dockerfile.empty()) relative = inside(request.context_directory, named);
+    context.dockerfile_name = split_path(named).second;
+    if (relative && !context.directory.valid())
+      return fail(ErrorCode::invalid_argument, "a build needs a context directory or a Dockerfile");
+    const auto open = [&](const std::string& suffix) {
+      return relative ? open_beneath(context.directory, *relative + suffix, kFlags) : open_file(named + suffix, kFlags);
+    };
+    const auto file = open("");
+    if (!file) return cannot_read(named, file.error());
+    auto text = read_regular(*file, named);
+    if (!text) return cannot_read(named, std::move(text).error());
+    context.dockerfile = std::move(*text);
+    ignore = TRY(read_optional(open(".dockerignore"), named + ".dockerignore"));
+  }
+  if (!ignore && context.directory.valid())
+    ignore = TRY(read_optional(open_beneath(context.directory, ".dockerignore", kFlags), ".dockerignore"));
+  if (ignore) context.ignore = TRY(IgnorePatterns::parse(*ignore));
+  return context;
+}
+
+}  // namespace dray::builder

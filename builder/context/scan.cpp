@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// Walks a source of COPY: wildcards are resolved component by component, ignored files are left out, and an
+// excluded directory is kept only if an exception brings back something below it. Directories are opened one
+// component at a time without following links, so a context that changes meanwhile leads nowhere else.
+#include "context/scan.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+
+#include <dray/core/rooted_path.hpp>
+
+namespace dray::builder {
+namespace {
+
+constexpr std::size_t kMaxDepth = 1000;
+
+std::string relative(const std::string& path) { return path.size() > 1 ? path.substr(1) : "."; }
+std::string below(const std::string& directory, const std::string& name) {
+  return directory.empty() ? name : directory + "/" + name;
+}
+
+Result<std::vector<std::string>> list(FdRef directory) {
+  FileDescriptor fd = TRY(open_file_at(directory, ".", O_RDONLY | O_DIRECTORY));
+  DIR* stream = ::fdopendir(fd.get());
+  if (stream == nullptr) return fail_errno("reading a directory");
+  fd.release();
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(stream)) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  ::closedir(stream);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Result<std::string> read_link(FdRef directory, const std::string& name) {
+  std::string target(PATH_MAX, '\0');
+  const ssize_t length = ::readlinkat(directory.get(), name.c_str(), target.data(), target.size());
+  if (length < 0) return fail_errno("reading the link \"" + name + "\"");
+  target.resize(static_cast<std::size_t>(length));
+  return target;
+}
+
+class Walker {
+ public:
+  Walker(const SourceTree& tree, const IgnorePatterns& exclude, const CancelToken& cancel)
+      : tree_(tree), exclude_(exclude), cancel_(cancel) {}
+
+  /// Everything in the open directory; `full` is its path in the tree, `path` that in the source.
+  Result<void> walk(FdRef directory, const std::string& full, const std::string& path,
+                    std::vector<TreeEntry>& entries, std::size_t depth = 0) {
+    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    if (depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "directories too deep: \"" + full + "\"");
+    const std::vector<std::string> names = TRY(list(directory));
+    for (const std::string& name : names) {
+      const std::string child_full = below(full, name), child = below(path, name);
+      TreeEntry entry;
+      entry.path = child;
+      if (::fstatat(directory.get(), name.c_str(), &entry.status, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == ENOENT) continue;
+        return fail_errno("reading \"" + child_full + "\"");
+      }
+      const bool hidden = (tree_.ignore != nullptr && tree_.ignore->excluded(child_full)) ||
+                          (!exclude_.empty() && exclude_.excluded(child));
+      if (S_ISDIR(entry.status.st_mode)) {
+        if (hidden && !(tree_.ignore != nullptr && tree_.ignore->may_reinclude(child_full)) &&
+            !exclude_.may_reinclude(child))
+          continue;
+        const std::size_t mark = entries.size();
+        entries.push_back(std::move(entry));
+        const FileDescriptor next =
+            TRY(open_file_at(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+        TRY(walk(next, child_full, child, entries, depth + 1));
+        if (hidden && entries.size() == mark + 1) entries.resize(mark);
+        continue;
+      }
+      if (hidden || S_ISSOCK(entry.status.st_mode)) continue;
+      if (S_ISLNK(entry.status.st_mode)) entry.link_target = TRY(read_link(directory, name));
+      entries.push_back(std::move(entry));
+    }
+    return {};
+  }
+
+ private:
+  const SourceTree& tree_;
+  const IgnorePatterns& exclude_;
+  const CancelToken& cancel_;
+};
+
+Failure missing(const SourceTree& tree, const std::string& path) {
+  Error error(ErrorCode::not_found, "failed to compute cache key: \"" + path + "\": not found");
+  if (tree.ignore != nullptr && path != "/") {
+    const IgnorePatterns::Match match = tree.ignore->match(path.substr(1));
+    if (match.excluded)
+      error = std::move(error).with_hint("excluded by .dockerignore:" + std::to_string(match.line));
+  }
+  return Failure(std::move(error));
+}
+
+bool means_missing(const Error& error) {
+  const int number = error.error_number();
+  return error.code() == ErrorCode::not_found || number == ENOENT || number == ENOTDIR || number == ELOOP ||
+         number == EXDEV;
+}
+
+Result<std::optional<Source>> read_source(const SourceTree& tree, const std::string& path, bool follow,
+                                          const IgnorePatterns& exclude, const CancelToken& cancel) {
+  Source source;
+  source.path = path;
+  source.follow = follow;
+  const bool ignored = tree.ignore != nullptr && path != "/" && tree.ignore->excluded(path.substr(1));
+  if (ignored && !tree.ignore->may_reinclude(path.substr(1))) return std::nullopt;
+  auto opened = tree.open(path, O_PATH | (follow ? 0 : O_NOFOLLOW));
+  if (!opened) {
+    if (means_missing(opened.error())) return std::nullopt;
+    return Failure(std::move(opened).error());
+  }
+  TreeEntry top;
+  if (::fstatat(opened->get(), "", &top.status, AT_EMPTY_PATH) != 0) return fail_errno("reading \"" + path + "\"");
+  const bool is_directory = S_ISDIR(top.status.st_mode);
+  if (!is_directory) {
+    const std::string name = split_path(path).second;
+    if (ignored || (!exclude.empty() && exclude.excluded(name))) return std::nullopt;
+    if (S_ISLNK(top.status.st_mode)) top.link_target = TRY(read_link(*opened, ""));
+  }
+  source.entries.push_back(std::move(top));
+  if (is_directory) {
+    Walker walker(tree, exclude, cancel);
+    TRY(walker.walk(*opened, path == "/" ? "" : path.substr(1), "", source.entries));
+    if (ignored && source.entries.size() == 1) return std::nullopt;
+  }
+  return source;
+}
+
+bool has_wildcard(const std::string& text) { return text.find_first_of("*?[\\") != std::string::npos; }
+
+std::vector<std::string> components(const std::string& path) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 1; begin < path.size();) {
+    const std::size_t end = std::min(path.find('/', begin), path.size());
+    if (end > begin) parts.push_back(path.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+}  // namespace
+
+Result<FileDescriptor> SourceTree::open(const std::string& path, int flags) const {
+  return is_context ? open_beneath(root, relative(path), flags) : open_in_root(root, path, flags);
+}
+
+Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::string& path,
+                                         const IgnorePatterns& exclude, const CancelToken& cancel) {
+  std::vector<Source> sources;
+  if (!has_wildcard(path)) {
+    std::optional<Source> source = TRY(read_source(tree, path, true, exclude, cancel));
+    if (!source) return missing(tree, path);
+    sources.push_back(std::move(*source));
+    return sources;
+  }
+  std::vector<std::string> found = {""};
+  for (const std::string& part : components(path)) {
+    std::vector<std::string> next;
+    if (!has_wildcard(part)) {
+      for (const std::string& directory : found) next.push_back(directory + "/" + part);
+    } else {
+      // A leading "!" would be an exception in a list of patterns; here it is a character.
+      const IgnorePatterns pattern = TRY(IgnorePatterns::from_list({part.front() == '!' ? "\\" + part : part}));
+      for (const std::string& directory : found) {
+        const auto opened = tree.open(directory.empty() ? "/" : directory, O_RDONLY | O_DIRECTORY);
+        if (!opened) continue;
+        const std::vector<std::string> names = TRY(list(*opened));
+        for (const std::string& name : names)
+          if (pattern.excluded(name)) next.push_back(directory + "/" + name);
+      }
+    }
+    found = std::move(next);
+  }
+  for (const std::string& match : found) {
+    std::optional<Source> source = TRY(read_source(tree, match, false, exclude, cancel));
+    if (source) sources.push_back(std::move(*source));
+  }
+  return sources;
+}
+
+}  // namespace dray::builder

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include <dray/core/progress.hpp>
+#include <dray/core/result.hpp>
+
+namespace dray::builder {
+
+/// Hands out step numbers; thread-safe.
+class StepNumbers {
+ public:
+  int reserve(int count = 1) { return next_.fetch_add(count); }
+
+ private:
+  std::atomic<int> next_{1};
+};
+
+/// Reports `work` as one step: begun, then done or failed. Returns what it returns.
+template <typename Work>
+auto as_step(ProgressSink& progress, int id, const std::string& title, Work&& work) {
+  ProgressEvent event;
+  event.kind = ProgressEvent::Kind::started;
+  event.id = id;
+  event.name = title;
+  progress.report(event);
+  auto result = work();
+  event.kind = result ? ProgressEvent::Kind::completed : ProgressEvent::Kind::failed;
+  if (!result) event.text = result.error().message();
+  progress.report(event);
+  return result;
+}
+
+}  // namespace dray::builder

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <dray/builder/builder.hpp>
+
+#include "context/ignore.hpp"
+#include "plan/plan.hpp"
+
+namespace dray::builder {
+
+/// What a vertex has become: the layers of its rootfs and, unless it is a SourceOp, the last one packed.
+struct StepResult {
+  std::vector<DiffId> layers;  ///< bottom first
+  image::Descriptor blob;
+  std::string created_at;
+};
+
+struct SolveRequest {
+  store::Store& store;
+  Executor& executor;
+  FdRef context;  ///< invalid: none, COPY from it finds nothing
+  const IgnorePatterns& ignore;
+  bool no_cache = false;
+  int first_id = 1;  ///< of the vertices in progress events
+  /// The layers of a base image; called from several threads.
+  std::function<Result<std::vector<DiffId>>(const SourceOp&)> base_layers;
+};
+
+/// Runs what the cache does not have, branches that do not depend on each other side by side. Results by
+/// vertex. The first error wins and stops the rest; no active snapshot is left.
+Result<std::vector<StepResult>> solve(const Plan& plan, const SolveRequest& request, ProgressSink& progress,
+                                      const CancelToken& cancel);
+
+/// A stack for mounting: a layer that occurs twice (empty ones do) counts where it is topmost, since overlay
+/// takes no directory twice.
+std::vector<DiffId> mountable(const std::vector<DiffId>& layers);
+
+}  // namespace dray::builder

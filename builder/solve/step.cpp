@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+// One step of a build. Its key is known before it runs: a hit needs its layer unpacked and its blob in the
+// content store. A miss gets a writable snapshot, is changed by a process or by file operations, and is
+// written once: the layer's tar is hashed, compressed and stored in one pass.
+#include "solve/step.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include <dray/core/rooted_path.hpp>
+
+#include "ops/ops.hpp"
+#include "plan/wording.hpp"
+#include "solve/cache_key.hpp"
+
+namespace dray::builder {
+
+/// Where a COPY reads from, kept open between the key and the copying.
+struct StepRunner::CopyInput {
+  FileDescriptor view;  ///< of another stage
+  SourceTree tree;
+  std::vector<Source> sources;
+  bool found = false;
+};
+
+namespace {
+
+/// Removes the active snapshot unless it became a layer.
+class ActiveSnapshot {
+ public:
+  ActiveSnapshot(store::Snapshotter& snapshots, std::string id) : snapshots_(snapshots), id_(std::move(id)) {}
+  ActiveSnapshot(const ActiveSnapshot&) = delete;
+  ActiveSnapshot& operator=(const ActiveSnapshot&) = delete;
+  ~ActiveSnapshot() {
+    if (!id_.empty()) (void)snapshots_.remove(id_);  // what cannot be removed now is garbage for `prune`
+  }
+  const std::string& id() const { return id_; }
+  void keep() { id_.clear(); }
+
+ private:
+  store::Snapshotter& snapshots_;
+  std::string id_;
+};
+
+Result<std::vector<Source>> all_sources(const CopyOp& op, const SourceTree& tree, const CancelToken& cancel) {
+  const IgnorePatterns exclude = TRY(IgnorePatterns::from_list(op.exclude));
+  std::vector<Source> sources;
+  for (const std::string& path : op.paths) {
+    std::vector<Source> found = TRY(find_sources(tree, path, exclude, cancel));
+    std::move(found.begin(), found.end(), std::back_inserter(sources));
+  }
+  // A wildcard may name nothing beside others (COPY app.py requirement*.txt), but not all of them.
+  if (sources.empty() && op.files.empty() && !op.paths.empty())
+    return fail(ErrorCode::not_found, "failed to compute cache key: \"" + op.paths.front() + "\": not found");
+  return sources;
+}
+
+}  // namespace
+
+std::vector<DiffId> mountable(const std::vector<DiffId>& layers) {
+  std::vector<DiffId> result;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (std::find(layers.begin() + static_cast<std::ptrdiff_t>(i) + 1, layers.end(), layers[i]) == layers.end())
+      result.push_back(layers[i]);
+  }
+  return result;
+}
+
+Result<StepResult> StepRunner::run(const Vertex& vertex, const std::vector<const StepResult*>& inputs) {
+  const int id = request_.first_id + vertex.id;
+  ProgressEvent event{.kind = ProgressEvent::Kind::started, .id = id, .name = vertex.title};
+  progress_.report(event);
+  bool cached = false;
+  Result<StepResult> result = step(vertex, inputs, id, cached);
+  if (!result) {
+    event.kind = ProgressEvent::Kind::failed;
+    event.text = result.error().message();
+    progress_.report(event);
+    return Failure(std::move(result).error().with_location(vertex.location.to_string()));
+  }
+  event.kind = cached ? ProgressEvent::Kind::cached : ProgressEvent::Kind::completed;
+  progress_.report(event);
+  return result;
+}
+
+Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<const StepResult*>& inputs, int id,
+                                    bool& cached) {
+  if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+  if (const auto* source = std::get_if<SourceOp>(&vertex.op)) {
+    StepResult result;
+    if (source->reference) result.layers = TRY(request_.base_layers(*source));
+    return result;
+  }
+  const StepResult& parent = *inputs.front();
+  std::vector<std::string> keys;
+  CopyInput input;
+  const auto* copy = std::get_if<CopyOp>(&vertex.op);
+  if (copy == nullptr) {
+    keys.push_back(cache_key(vertex.op, parent.layers, {}));
+  } else {
+    // For another stage the cheap question comes first: the same layers have the same files.
+    if (copy->from == CopyOp::From::vertex) {
+      std::vector<std::string> origin = {"layers"};
+      for (const DiffId& layer : inputs.at(1)->layers) origin.push_back(layer.digest.to_string());
+      origin.push_back("paths");
+      origin.insert(origin.end(), copy->paths.begin(), copy->paths.end());
+      origin.push_back("exclude");
+      origin.insert(origin.end(), copy->exclude.begin(), copy->exclude.end());
+      keys.push_back(cache_key(vertex.op, parent.layers, origin));
+      if (!request_.no_cache) {
+        std::optional<StepResult> hit = TRY(look_up(keys.front(), parent));
+        if (hit) {
+          cached = true;
+          return std::move(*hit);
+        }
+      }
+    }
+    TRY(open_copy(*copy, inputs, input));
+    std::vector<std::string> content;
+    for (const Source& source : input.sources) {
+      const std::string digest = TRY(digests_.of(input.tree, source, cancel_));
+      content.push_back(digest);
+    }
+    keys.push_back(cache_key(vertex.op, parent.layers, content));
+  }
+  if (!request_.no_cache) {
+    std::optional<StepResult> hit = TRY(look_up(keys.back(), parent));
+    if (hit) {
+      cached = true;
+      return std::move(*hit);
+    }
+  }
+  return make(vertex, parent, input, id, keys);
+}
+
+Result<void> StepRunner::open_copy(const CopyOp& op, const std::vector<const StepResult*>& inputs,
+                                   CopyInput& input) {
+  if (op.from == CopyOp::From::vertex) {
+    if (inputs.at(1)->layers.empty()) {  // scratch: nothing is there
+      if (op.paths.empty()) return {};
+      return fail(ErrorCode::not_found, "failed to compute cache key: \"" + op.paths.front() + "\": not found");
+    }
+    const store::MountRecipe recipe = TRY(request_.store.snapshots().view(mountable(inputs.at(1)->layers)));
+    input.view = TRY(store::open_mount(recipe));
+    input.tree = {.root = input.view, .is_context = false, .ignore = nullptr};
+  } else {
+    input.tree = {.root = request_.context, .is_context = true, .ignore = &request_.ignore};
+    if (!request_.context.valid() && !op.paths.empty())
+      return fail(ErrorCode::not_found, "failed to compute cache key: \"" + op.paths.front() +
+                                            "\": not found, the build has no context");
+  }
+  input.sources = TRY(all_sources(op, input.tree, cancel_));
+  return {};
+}
+
+Result<std::optional<StepResult>> StepRunner::look_up(const std::string& key, const StepResult& parent) {
+  std::optional<store::BuildCacheRecord> record = TRY(request_.store.find_build_cache(key));
+  if (!record || !record->layer || !record->blob) return std::nullopt;
+  if (!request_.store.snapshots().contains(*record->layer) || !request_.store.content().contains(record->blob->digest))
+    return std::nullopt;
+  StepResult result;
+  result.layers = parent.layers;
+  result.layers.push_back(*record->layer);
+  result.blob = *record->blob;
+  result.created_at = record->created_at;
+  record->last_used_at = format_time_now();
+  TRY(request_.store.put_build_cache(*record));
+  return result;
+}
+
+Result<StepResult> StepRunner::make(const Vertex& vertex, const StepResult& parent, CopyInput& input, int id,
+                                    const std::vector<std::string>& keys) {
+  const std::string active = TRY(request_.store.snapshots().prepare(mountable(parent.layers)));
+  ActiveSnapshot snapshot(request_.store.snapshots(), active);
+  TRY(change(vertex, snapshot.id(), input, id));
+  StepResult result = TRY(commit(vertex, parent, snapshot.id(), keys));
+  snapshot.keep();
+  return result;
+}
+
+Result<void> StepRunner::change(const Vertex& vertex, const std::string& snapshot, CopyInput& input, int id) {
+  const store::MountRecipe recipe = TRY(request_.store.snapshots().mount_recipe(snapshot, true));
+  if (const auto* run = std::get_if<RunOp>(&vertex.op)) return run_process(*run, recipe, id);
+  const FileDescriptor root = TRY(store::open_mount(recipe));
+  if (const auto* directory = std::get_if<WorkdirOp>(&vertex.op)) return make_working_directory(root, *directory);
+  return copy_sources(root, std::get<CopyOp>(vertex.op), input.tree, input.sources, cancel_);
+}
+
+Result<void> StepRunner::run_process(const RunOp& op, const store::MountRecipe& rootfs, int id) {
+  RunRequest request;
+  request.rootfs = rootfs;
+  request.args = op.args;
+  request.env = op.env;
+  request.env.insert(request.env.end(), op.proxy_env.begin(), op.proxy_env.end());
+  request.working_dir = op.working_dir;
+  request.user = op.user;
+  request.network = op.network;
+  const auto output = [&](std::string_view bytes, bool is_stderr) {
+    progress_.report({.kind = ProgressEvent::Kind::output, .id = id, .text = std::string(bytes), .is_stderr = is_stderr});
+  };
+  const ExitStatus status = TRY(request_.executor.run(request, output, cancel_));
+  if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+  if (status.exit_code() == 0) return {};
+  return fail(ErrorCode::command_failed, "process \"" + join(op.args, " ") +
+                                             "\" did not complete successfully: exit code: " +
+                                             std::to_string(status.exit_code()));
+}
+
+Result<StepResult> StepRunner::commit(const Vertex& vertex, const StepResult& parent, const std::string& snapshot,
+                                      const std::vector<std::string>& keys) {
+  store::BlobWriter writer = TRY(request_.store.content().begin_write());
+  const std::unique_ptr<ByteSink> gzip = make_gzip_sink(writer);
+  HashingSink tar(*gzip);
+  TRY(request_.store.snapshots().write_diff(snapshot, tar, cancel_));
+  TRY(tar.finish());
+  const DiffId layer{tar.digest()};
+  store::BuildCacheRecord record;
+  record.blob.emplace();
+  record.blob->media_type = std::string(image::kOciLayerGzip);
+  record.blob->size = writer.size();
+  record.blob->digest = TRY(writer.commit());
+  TRY(request_.store.snapshots().commit(snapshot, layer));
+  record.layer = layer;
+  record.description = vertex.title;
+  record.created_at = record.last_used_at = format_time_now();
+  for (const std::string& key : keys) {
+    record.key = key;
+    TRY(request_.store.put_build_cache(record));
+  }
+  StepResult result;
+  result.layers = parent.layers;
+  result.layers.push_back(layer);
+  result.blob = *record.blob;
+  result.created_at = record.created_at;
+  return result;
+}
+
+}  // namespace dray::builder
