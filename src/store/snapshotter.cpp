@@ -33,6 +33,21 @@ Result<void> Snapshotter::State::remove_directory(std::int64_t id) const {
   return remove_tree(parent, std::to_string(id));
 }
 
+namespace {
+
+/// Overlay refuses one directory twice. Of a layer that is in a stack twice (two empty steps, say) only the topmost occurrence can
+/// be seen: it covers every path of the lower one.
+std::vector<DiffId> without_repetitions(const std::vector<DiffId>& layers) {
+  std::vector<DiffId> stack;
+  std::set<DiffId> seen;
+  for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
+    if (seen.insert(*layer).second) stack.insert(stack.begin(), *layer);
+  }
+  return stack;
+}
+
+}  // namespace
+
 Snapshotter::Snapshotter(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Snapshotter::~Snapshotter() = default;
 
@@ -92,7 +107,7 @@ Result<UnpackedLayer> Snapshotter::unpack(ByteSource& blob, const DiffId& expect
 
 Result<std::string> Snapshotter::prepare(const std::vector<DiffId>& layers) {
   std::string stack;
-  for (const DiffId& layer : layers) {
+  for (const DiffId& layer : without_repetitions(layers)) {
     auto id = TRY(state_->find(layer));
     if (!id) return fail(ErrorCode::not_found, "layer " + layer.digest.to_string() + " is not in the store");
     stack += (stack.empty() ? "" : ",") + std::to_string(*id);
@@ -115,7 +130,8 @@ Result<std::string> Snapshotter::prepare(const std::vector<DiffId>& layers) {
 
 Result<MountRecipe> Snapshotter::view(const std::vector<DiffId>& layers) const {
   MountRecipe recipe;
-  for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
+  auto stack = without_repetitions(layers);
+  for (auto layer = stack.rbegin(); layer != stack.rend(); ++layer) {
     auto id = TRY(state_->find(*layer));
     if (!id) return fail(ErrorCode::not_found, "layer " + layer->digest.to_string() + " is not in the store");
     recipe.lower.push_back(state_->path(*id) + "/fs");
