@@ -71,7 +71,7 @@ class Layers(DrayTestCase):
                     self.ok("rmi", "hostile:1")  # harmless: the entry stayed within the layer's own root
                 else:
                     self.assertRegex(result.err, "dray: .+")
-        self.ok("system", "prune", "-f")
+        self.ok("system", "prune", "-a", "-f")
         self.assertEqual([], [path for path in (self.root / "snapshots").iterdir()])
 
     def test_hostile_add(self):

@@ -3,6 +3,7 @@
 """Attacks on the runtime, by their published names. Each: a clear error or harmless success, the canary untouched, nothing left."""
 import io
 import os
+import pathlib
 import subprocess
 import tarfile
 
@@ -52,7 +53,7 @@ class Descriptors(Attack):
             for flags in (("-w", f"/proc/self/fd/{fd}"),):
                 result = self.dray("run", "--rm", "--network", "none", *flags, BASE_IMAGE, "cat", "../../../../etc/hostname")
                 self.assertNotEqual(0, result.code, fd)
-                self.assertNotIn(open("/etc/hostname").read().strip() or "\0", result.out)
+                self.assertNotIn(pathlib.Path("/etc/hostname").read_text().strip() or "\0", result.out)
         self.image("ln -s /proc/self/fd/7 /a")
         self.assertNotEqual(0, self.dray("run", "--rm", "--network", "none", "-w", "/a", "attack", "ls").code)
         self.ok("run", "-d", "--name", "box", "--network", "none", BASE_IMAGE, "sleep", "100")
@@ -159,7 +160,7 @@ class Confinement(Attack):
     def test_no_abstract_sockets(self):
         """CVE-2020-15257."""
         self.ok("run", "-d", "--network", "host", BASE_IMAGE, "sleep", "100")
-        self.assertNotIn("dray", " ".join(line.split()[-1] for line in open("/proc/net/unix") if "@" in line))
+        self.assertNotIn("dray", " ".join(line.split()[-1] for line in pathlib.Path("/proc/net/unix").read_text().splitlines() if "@" in line))
 
     def test_fork_bomb_is_limited(self):
         result = self.dray("run", "--rm", "--network", "none", "--pids-limit", "30", BASE_IMAGE, "sh", "-c", "for i in $(seq 100); do sleep 5 & done 2>&1 | tail -1; wait", timeout=60)

@@ -177,7 +177,7 @@ class HostileRegistry(DrayTestCase):
 
     def test_manifest_for_another_digest(self):
         layer, layer_digest, config, config_digest, manifest = self.image()
-        self.pull_fails("(?i)digest", self.serve({}, manifest), "x@sha256:" + "0" * 64)
+        self.pull_fails("(?i)digest|verification", self.serve({}, manifest), "x@sha256:" + "0" * 64)
 
     def test_nonsense(self):
         self.pull_fails("(?i)json|manifest", self.serve({}, b"<html>hello</html>"))
