@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-// The links of the bridge network. A veth pair is one message, its far end born where it belongs; what the far end
-// needs is a batch sent from inside the container's namespace.
 #include "links.hpp"
 
 #include <arpa/inet.h>
@@ -13,6 +11,7 @@
 #include <unistd.h>
 
 #include <bit>
+#include <cstdio>
 #include <cstring>
 
 #include "netlink.hpp"
@@ -46,6 +45,28 @@ void add_address(MessageBuilder& batch, unsigned index, LinkAddress address, int
   batch.finish();
 }
 
+struct RouteLine {
+  std::string interface;
+  LinkAddress destination;
+};
+
+/// /proc/net/route: interface, destination and mask as hexadecimal words in memory order.
+std::vector<RouteLine> read_routes() {
+  std::vector<RouteLine> routes;
+  auto text = read_file("/proc/net/route", 4 << 20);
+  if (!text) return routes;
+  for (std::size_t start = 0; start < text->size();) {
+    std::size_t end = std::min(text->find('\n', start), text->size());
+    char interface[64];
+    unsigned destination = 0, mask = 0;
+    std::string line = text->substr(start, end - start);
+    start = end + 1;
+    if (std::sscanf(line.c_str(), "%63s %x %*s %*s %*s %*s %*s %x", interface, &destination, &mask) != 3) continue;
+    routes.push_back({interface, {ntohl(destination), std::popcount(mask)}});
+  }
+  return routes;
+}
+
 }  // namespace
 
 void add_link_up(MessageBuilder& batch, unsigned index) {
@@ -70,9 +91,7 @@ std::optional<std::uint32_t> parse_address(const std::string& text) {
   return ntohl(raw.s_addr);
 }
 
-std::string mac_of(std::uint32_t address) { return std::string("\x02\x42", 2) + network_order(address); }
-
-std::optional<LinkState> link_state(const std::string& name) {
+std::optional<LinkAddress> link_address(const std::string& name) {
   ifreq data;
   if (!interface_request(SIOCGIFADDR, name, data)) return std::nullopt;
   sockaddr_in address;
@@ -80,56 +99,22 @@ std::optional<LinkState> link_state(const std::string& name) {
   if (!interface_request(SIOCGIFNETMASK, name, data)) return std::nullopt;
   sockaddr_in mask;
   std::memcpy(&mask, &data.ifr_netmask, sizeof mask);
-  if (!interface_request(SIOCGIFFLAGS, name, data)) return std::nullopt;
-  return LinkState{{ntohl(address.sin_addr.s_addr), std::popcount(mask.sin_addr.s_addr)},
-                   (data.ifr_flags & IFF_UP) != 0};
+  return LinkAddress{ntohl(address.sin_addr.s_addr), std::popcount(mask.sin_addr.s_addr)};
 }
 
 unsigned link_index(const std::string& name) { return ::if_nametoindex(name.c_str()); }
 
 unsigned default_mtu() {
-  constexpr unsigned kUsual = 1500;
-  // Where would a packet to the world go? One question, however many routes there are.
-  constexpr std::uint32_t kSomewhere = 0x01010101;
-  auto socket = NetlinkSocket::open(NETLINK_ROUTE);
-  if (!socket) return kUsual;
-  rtmsg header{};
-  header.rtm_family = AF_INET;
-  header.rtm_dst_len = 32;
-  MessageBuilder question;
-  question.begin(RTM_GETROUTE, NLM_F_ACK, &header, sizeof header);
-  question.expect("looking up the default route");
-  question.attribute(RTA_DST, network_order(kSomewhere));
-  question.finish();
-  std::optional<std::uint32_t> index;
-  auto answered = socket->ask(question, [&](std::uint16_t type, std::string_view content) {
-    if (type != RTM_NEWROUTE || content.size() < sizeof(rtmsg)) return;
-    if (auto out = find_attribute(content.substr(sizeof(rtmsg)), RTA_OIF)) index = number_of(*out);
-  });
-  char name[IF_NAMESIZE];
-  ifreq data;
-  if (!answered || !index || ::if_indextoname(*index, name) == nullptr) return kUsual;
-  if (!interface_request(SIOCGIFMTU, name, data)) return kUsual;
-  return std::min(static_cast<unsigned>(data.ifr_mtu), 65535u);
+  for (const RouteLine& route : read_routes()) {
+    ifreq data;
+    if (route.destination.prefix_length == 0 && interface_request(SIOCGIFMTU, route.interface, data)) return static_cast<unsigned>(data.ifr_mtu);
+  }
+  return 1500;
 }
 
-Result<std::vector<LinkAddress>> host_routes() {
-  NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_ROUTE));
-  rtmsg header{};
-  header.rtm_family = AF_INET;
-  MessageBuilder question;
-  question.begin(RTM_GETROUTE, NLM_F_ACK | NLM_F_DUMP, &header, sizeof header);
-  question.expect("reading the host's routes");
-  question.finish();
+std::vector<LinkAddress> host_routes() {
   std::vector<LinkAddress> routes;
-  TRY(socket.ask(question, [&](std::uint16_t type, std::string_view content) {
-    rtmsg route;
-    if (type != RTM_NEWROUTE || content.size() < sizeof route) return;
-    std::memcpy(&route, content.data(), sizeof route);
-    auto destination = find_attribute(content.substr(sizeof route), RTA_DST);
-    auto raw = destination ? number_of(*destination) : std::nullopt;
-    if (raw) routes.push_back({ntohl(*raw), route.rtm_dst_len});  // without one it is a default route
-  }));
+  for (const RouteLine& route : read_routes()) routes.push_back(route.destination);
   return routes;
 }
 
@@ -144,7 +129,6 @@ Result<void> create_bridge(const std::string& name, LinkAddress address, unsigne
     batch.expect("creating the bridge " + name, EEXIST);
     batch.text(IFLA_IFNAME, name);
     batch.u32(IFLA_MTU, mtu);
-    batch.attribute(IFLA_ADDRESS, mac_of(address.address));
     std::size_t info = batch.open(IFLA_LINKINFO);
     batch.text(IFLA_INFO_KIND, "bridge");
     batch.close(info);
@@ -153,13 +137,6 @@ Result<void> create_bridge(const std::string& name, LinkAddress address, unsigne
   }
   MessageBuilder batch;
   add_address(batch, link_index(name), address, EEXIST);
-  return socket.send(batch);
-}
-
-Result<void> bring_up(const std::string& name) {
-  NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_ROUTE));
-  MessageBuilder batch;
-  add_link_up(batch, link_index(name));
   return socket.send(batch);
 }
 

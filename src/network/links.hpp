@@ -14,26 +14,20 @@ class MessageBuilder;
 
 // Interfaces, addresses and routes through rtnetlink. IPv4 addresses are in host byte order.
 
+/// An existing interface's IPv4 address; nullopt if there is no such interface or it has none.
 struct LinkAddress {
   std::uint32_t address = 0;
   int prefix_length = 0;
 };
-struct LinkState {
-  LinkAddress address;
-  bool is_up = false;
-};
-/// nullopt if there is no such interface or it has no IPv4 address.
-std::optional<LinkState> link_state(const std::string& name);
+std::optional<LinkAddress> link_address(const std::string& name);
 /// 0 = does not exist.
 unsigned link_index(const std::string& name);
-/// MTU of the interface that leads out of the machine, 1500 without one.
+/// MTU of the interface of the default route, 1500 without one.
 unsigned default_mtu();
-/// Destinations of the host's IPv4 routes, of all tables.
-Result<std::vector<LinkAddress>> host_routes();
+/// Destinations of the host's IPv4 routes.
+std::vector<LinkAddress> host_routes();
 
-/// The bridge has the MAC of its address: one that follows its ports' would leave containers with a stale neighbour.
 Result<void> create_bridge(const std::string& name, LinkAddress address, unsigned mtu);
-Result<void> bring_up(const std::string& name);
 
 struct VethRequest {
   std::string host_name, bridge;
@@ -49,8 +43,6 @@ Result<void> create_veth(const VethRequest& request);
 void add_link_up(MessageBuilder& batch, unsigned index);
 Result<void> delete_link(const std::string& name);
 
-/// 02:42 and the address, as Docker: locally administered, and known from the address. 6 bytes.
-std::string mac_of(std::uint32_t address);
 std::string to_text(std::uint32_t address);
 std::optional<std::uint32_t> parse_address(const std::string& text);
 

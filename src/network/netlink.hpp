@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,13 +49,6 @@ class MessageBuilder {
   std::vector<Expectation> expectations_;
 };
 
-/// Calls `visit` for each attribute of `bytes` (flags masked off the type). Stops at the first that does not fit.
-void for_each_attribute(std::string_view bytes, const std::function<void(std::uint16_t, std::string_view)>& visit);
-/// The first attribute of a type; nullopt without one.
-std::optional<std::string_view> find_attribute(std::string_view bytes, std::uint16_t type);
-/// A host-order number of 4 bytes; nullopt if the size is another.
-std::optional<std::uint32_t> number_of(std::string_view bytes);
-
 /// A netlink socket. The network namespace is that of the thread that opened it, for ever.
 class NetlinkSocket {
  public:
@@ -64,15 +56,9 @@ class NetlinkSocket {
   static Result<NetlinkSocket> open(int family, FdRef netns = {});
   /// Sends the batch in one call and reads the acknowledgements; the first error that is not tolerated.
   Result<void> send(const MessageBuilder& batch);
-  /// Sends one question (it must ask for an acknowledgement) and calls `visit` with the type and content of each
-  /// answer, up to the end of the list or the acknowledgement.
-  Result<void> ask(const MessageBuilder& question, const std::function<void(std::uint16_t, std::string_view)>& visit);
+  FdRef fd() const { return fd_; }
 
  private:
-  Result<void> transmit(const MessageBuilder& batch);
-  /// One datagram, into `buffer`.
-  Result<std::size_t> receive(std::string& buffer);
-
   FileDescriptor fd_;
 };
 
