@@ -4,6 +4,9 @@
 #include <dray/builder/builder.hpp>
 
 #include <mutex>
+#include <thread>
+
+#include <dray/core/rooted_path.hpp>
 
 #include "context/context.hpp"
 #include "dockerfile/dockerfile.hpp"
@@ -32,44 +35,92 @@ class AsStatus : public ProgressSink {
   int id_;
 };
 
-/// Base images, each resolved once a build. Thread-safe.
+/// Base images, each resolved once a build, several at the same time. Thread-safe.
 class Bases {
  public:
   Bases(ImageSource& images, bool always_pull, StepNumbers& numbers, ProgressSink& progress,
         const CancelToken& cancel)
       : images_(images), always_pull_(always_pull), numbers_(numbers), progress_(progress), cancel_(cancel) {}
 
+  /// The pointer stays valid as long as this object.
   Result<const store::LoadedImage*> get(const Reference& reference, const image::Platform& platform) {
-    const std::scoped_lock lock(mutex_);
-    const std::string key = reference.canonical() + " " + platform.to_string();
-    const auto known = images_by_key_.find(key);
-    if (known != images_by_key_.end()) return &known->second;
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
-    const int id = numbers_.reserve();
-    AsStatus status(progress_, id);
-    store::LoadedImage image =
-        TRY(as_step(progress_, id, "[internal] load metadata for " + reference.canonical(), [&] {
-          return images_.resolve(reference, platform, always_pull_, status, cancel_);
-        }));
-    return &images_by_key_.emplace(key, std::move(image)).first->second;
+    Base* base = nullptr;
+    {
+      const std::scoped_lock lock(mutex_);
+      auto& known = bases_[reference.canonical() + " " + platform.to_string()];
+      if (!known) known = std::make_unique<Base>();
+      base = known.get();
+    }
+    std::call_once(base->once, [&] { base->image = resolve(reference, platform); });
+    if (!base->image) return Failure(base->image.error());
+    return &*base->image;
   }
 
  private:
+  struct Base {
+    std::once_flag once;
+    Result<store::LoadedImage> image;
+  };
+
+  Result<store::LoadedImage> resolve(const Reference& reference, const image::Platform& platform) {
+    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    const int id = numbers_.reserve();
+    AsStatus status(progress_, id);
+    return as_step(progress_, id, "[internal] load metadata for " + reference.canonical(),
+                   [&] { return images_.resolve(reference, platform, always_pull_, status, cancel_); });
+  }
+
   ImageSource& images_;
   bool always_pull_;
   StepNumbers& numbers_;
   ProgressSink& progress_;
   const CancelToken& cancel_;
   std::mutex mutex_;
-  std::map<std::string, store::LoadedImage> images_by_key_;
+  std::map<std::string, std::unique_ptr<Base>> bases_;
 };
 
-bool reads_context(const Plan& plan) {
+/// Asks for all of them side by side. Failures are kept, and reported by whoever needs the image.
+void fetch_bases(Bases& bases, const std::vector<BaseImage>& needed) {
+  const auto fetch = [&](const BaseImage& base) { (void)bases.get(base.reference, base.platform); };
+  std::vector<std::thread> threads;
+  for (std::size_t i = 1; i < needed.size(); ++i) threads.emplace_back(fetch, std::cref(needed[i]));
+  if (!needed.empty()) fetch(needed.front());
+  for (std::thread& thread : threads) thread.join();
+}
+
+/// What each COPY from the context reads, by vertex. All before the first step runs: a name with a typing error
+/// should not cost the minutes of the steps above it.
+Result<std::map<int, CopyContent>> load_context(store::Store& store, const Plan& plan, const SourceTree& tree,
+                                                bool remember, StepNumbers& numbers, ProgressSink& progress,
+                                                const CancelToken& cancel) {
+  std::map<int, CopyContent> contents;
+  std::vector<const Vertex*> readers;
   for (const Vertex& vertex : plan.vertices) {
     const auto* copy = std::get_if<CopyOp>(&vertex.op);
-    if (copy != nullptr && copy->from == CopyOp::From::context) return true;
+    if (copy == nullptr || copy->from != CopyOp::From::context) continue;
+    contents[vertex.id] = {};
+    if (!copy->paths.empty()) readers.push_back(&vertex);
   }
-  return false;
+  if (readers.empty()) return contents;
+  const int id = numbers.reserve();
+  auto loaded = as_step(progress, id, "[internal] load build context", [&]() -> Result<void> {
+    std::optional<FileDigests> memory;
+    if (remember && tree.root.valid()) memory = TRY(FileDigests::load(store.database(), tree.root));
+    for (const Vertex* vertex : readers) {
+      const CopyOp& copy = std::get<CopyOp>(vertex->op);
+      auto content = read_copy_content(tree, copy.paths, copy.exclude, memory ? &*memory : nullptr, cancel);
+      if (!content) {
+        Error error = std::move(content).error().with_location(vertex->location.to_string());
+        if (!tree.root.valid()) error = std::move(error).with_hint("the build has no context");
+        return Failure(std::move(error));
+      }
+      contents[vertex->id] = std::move(*content);
+    }
+    report_status(progress, id, "transferring context: " + short_size(memory ? memory->bytes_read() : 0));
+    return memory ? memory->save() : Result<void>();
+  });
+  if (!loaded) return Failure(std::move(loaded).error());
+  return contents;
 }
 
 const SourceOp& base_of(const Plan& plan) {
@@ -89,38 +140,57 @@ PlanOptions plan_options(const BuildRequest& request) {
   return options;
 }
 
+Result<void> read_definition(const BuildRequest& request, BuildContext& context, StepNumbers& numbers,
+                             ProgressSink& progress) {
+  std::string name = request.dockerfile.empty() ? "Dockerfile" : split_path(request.dockerfile).second;
+  int id = numbers.reserve();
+  TRY(as_step(progress, id, "[internal] load build definition from " + name, [&]() -> Result<void> {
+    TRY(read_dockerfile(request, context));
+    report_status(progress, id, "transferring dockerfile: " + short_size(context.dockerfile.size()));
+    return {};
+  }));
+  id = numbers.reserve();
+  return as_step(progress, id, "[internal] load .dockerignore", [&]() -> Result<void> {
+    const std::size_t size = TRY(read_ignore_file(request, context));
+    report_status(progress, id, "transferring context: " + short_size(size));
+    return {};
+  });
+}
+
 }  // namespace
 
 Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& images, const BuildRequest& request,
                           ProgressSink& progress, const CancelToken& cancel) {
-  for (const std::string& tag : request.tags) TRY_CTX(Reference::parse(tag), "invalid tag \"" + tag + "\"");
+  for (const std::string& tag : request.tags) {
+    const Reference reference = TRY_CTX(Reference::parse(tag), "invalid tag \"" + tag + "\"");
+    if (reference.digest()) return fail(ErrorCode::invalid_argument, "invalid tag \"" + tag + "\": an image cannot be named by a digest");
+  }
   const store::Store::Lease lease = TRY(store.lease());
   StepNumbers numbers;
-  const BuildContext context =
-      TRY(as_step(progress, numbers.reserve(), "[internal] load build definition from Dockerfile",
-                  [&] { return open_context(request, store.root() + "/tmp", cancel); }));
+  BuildContext context = TRY(open_context(request, store.root() + "/tmp", cancel));
+  TRY(read_definition(request, context, numbers, progress));
   const Dockerfile dockerfile = TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name));
   const PlanOptions options = plan_options(request);
 
   Bases bases(images, request.always_pull, numbers, progress, cancel);
+  const std::vector<BaseImage> needed = TRY(base_images(dockerfile, options));
+  fetch_bases(bases, needed);
   const auto resolve = [&](const Reference& reference, const image::Platform& platform) -> Result<image::ImageConfig> {
     const store::LoadedImage* image = TRY(bases.get(reference, platform));
     return image->config;
   };
-  const std::vector<BaseImage> needed = TRY(base_images(dockerfile, options));
-  for (const BaseImage& base : needed) TRY(bases.get(base.reference, base.platform));
   const Plan plan = TRY(plan_build(dockerfile, options, resolve));
   for (const std::string& warning : plan.warnings)
-    progress.report({.kind = ProgressEvent::Kind::message, .text = warning});
-  if (reads_context(plan) && context.directory.valid()) {
-    TRY(as_step(progress, numbers.reserve(), "[internal] load build context", [] { return Result<void>(); }));
-  }
+    progress.report({.kind = ProgressEvent::Kind::message, .text = "WARN: " + warning});
 
+  const SourceTree tree{.root = context.directory, .is_context = true, .ignore = &context.ignore};
+  const std::map<int, CopyContent> contents =
+      TRY(load_context(store, plan, tree, !context.unpacked, numbers, progress, cancel));
   const SolveRequest solving{
       .store = store,
       .executor = executor,
-      .context = context.directory,
-      .ignore = context.ignore,
+      .context = tree,
+      .from_context = contents,
       .no_cache = request.no_cache,
       .first_id = numbers.reserve(static_cast<int>(plan.vertices.size())),
       .base_layers = [&](const SourceOp& source) -> Result<std::vector<DiffId>> {
@@ -133,8 +203,9 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
   const store::LoadedImage* base = nullptr;
   if (source.reference) base = TRY(bases.get(*source.reference, source.platform));
   if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
-  return as_step(progress, numbers.reserve(), "exporting to image",
-                 [&] { return export_image(store, {.plan = plan, .results = results, .base = base, .build = request}); });
+  const int id = numbers.reserve();
+  const ExportRequest exporting{.plan = plan, .results = results, .base = base, .build = request, .step_id = id};
+  return as_step(progress, id, "exporting to image", [&] { return export_image(store, exporting, progress); });
 }
 
 }  // namespace dray::builder

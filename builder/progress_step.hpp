@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <string>
 
 #include <dray/core/progress.hpp>
@@ -32,5 +33,11 @@ auto as_step(ProgressSink& progress, int id, const std::string& title, Work&& wo
   progress.report(event);
   return result;
 }
+
+/// A line about a running step ("exporting layers").
+void report_status(ProgressSink& progress, int id, const std::string& text);
+
+/// "2B", "1.53kB", "20.1MB", as BuildKit writes sizes.
+std::string short_size(std::uint64_t bytes);
 
 }  // namespace dray::builder

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The content digest of a COPY's source, the part of its cache key that looks at files. Hashing a large
-// context again for each build would cost more than the build: a context file's digest is remembered under
-// its inode and times, except for files changed just now, whose next change might not show in the times.
+// context again for each build would cost more than the build, so digests are remembered under the files' inodes
+// and times, except for files changed just now, whose next change might not show in the times. One row holds
+// all files of a context as lines of text: reading 20,000 rows would take longer than the rest of a build
+// that changes nothing.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
 
-#include <array>
+#include <charconv>
 
 #include <dray/core/digest.hpp>
+#include <dray/core/process.hpp>
 #include <dray/core/rooted_path.hpp>
 
 #include "context/scan.hpp"
@@ -16,10 +19,20 @@
 namespace dray::builder {
 namespace {
 
-constexpr std::int64_t kSettled = 2'000'000'000;  // ns; the coarsest clock of a file system we expect
-constexpr std::size_t kRowsPerInsert = 200;
+constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kForgetAfter = 60 * 24 * 3600;  // s without a build of that context
+constexpr std::size_t kMaxKnown = 2'000'000;           // files, about 250 MB of text
+constexpr std::size_t kHexDigest = 64;
 
-std::int64_t nanoseconds(const timespec& time) { return time.tv_sec * 1'000'000'000LL + time.tv_nsec; }
+std::int64_t nanoseconds(const timespec& time) { return time.tv_sec * kSecond + time.tv_nsec; }
+
+/// A clock tick of the kernel is 10 ms at most; file systems without fractions of a second (FAT) count by two.
+bool is_settled(std::int64_t modified, std::int64_t changed) {
+  timespec now = {};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  const bool coarse = modified % kSecond == 0 && changed % kSecond == 0;
+  return nanoseconds(now) - changed > (coarse ? 2 * kSecond : kSecond / 20);
+}
 
 void add_field(std::string& text, std::string_view field) {
   text += std::to_string(field.size());
@@ -27,86 +40,138 @@ void add_field(std::string& text, std::string_view field) {
   text += field;
 }
 
-}  // namespace
-
-Result<std::string> ContentDigests::of(const SourceTree& tree, const Source& source, const CancelToken& cancel) {
-  Hasher hasher;
-  std::vector<std::string> learnt;
-  for (const TreeEntry& entry : source.entries) {
-    if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
-    const bool is_top = entry.path.empty();
-    const std::string full =
-        is_top ? source.path : (source.path == "/" ? "/" : source.path + "/") + entry.path;
-    std::string text;
-    add_field(text, is_top && !source.is_directory() ? split_path(source.path).second : entry.path);
-    add_field(text, std::to_string(entry.status.st_mode));
-    if (!tree.is_context)
-      add_field(text, std::to_string(entry.status.st_uid) + ":" + std::to_string(entry.status.st_gid));
-    add_field(text, entry.link_target);
-    if (S_ISREG(entry.status.st_mode)) {
-      const std::string digest = TRY(of_file(tree, full, entry.status, cancel, learnt));
-      add_field(text, digest);
-    } else if (S_ISCHR(entry.status.st_mode) || S_ISBLK(entry.status.st_mode)) {
-      add_field(text, std::to_string(entry.status.st_rdev));
-    }
-    hasher.update(text);
-  }
-  TRY(remember(learnt));
-  return hasher.finish().hex();
+/// Reads "hex " from the front of `text`.
+bool take_number(std::string_view& text, std::int64_t& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+  if (error != std::errc() || end == text.data() + text.size() || *end != ' ') return false;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()) + 1);
+  return true;
 }
 
-Result<std::string> ContentDigests::of_file(const SourceTree& tree, const std::string& path,
-                                            const struct stat& status, const CancelToken& cancel,
-                                            std::vector<std::string>& learnt) {
-  const std::int64_t device = static_cast<std::int64_t>(status.st_dev);
-  const std::int64_t inode = static_cast<std::int64_t>(status.st_ino);
-  const std::int64_t size = status.st_size;
-  const std::int64_t modified = nanoseconds(status.st_mtim), changed = nanoseconds(status.st_ctim);
-  if (tree.is_context) {
-    std::optional<Error> error;
-    std::call_once(created_, [&] {
-      auto created = database_->execute(
-          "CREATE TABLE IF NOT EXISTS builder_file_digests (device INTEGER, inode INTEGER, size INTEGER, "
-          "mtime_ns INTEGER, ctime_ns INTEGER, digest TEXT, PRIMARY KEY (device, inode)) WITHOUT ROWID");
-      if (!created) error = std::move(created).error();
-    });
-    if (error) return Failure(std::move(*error));
-    const std::vector<store::Row> rows =
-        TRY(database_->query("SELECT digest FROM builder_file_digests WHERE device=? AND inode=? AND size=? "
-                             "AND mtime_ns=? AND ctime_ns=?",
-                             {device, inode, size, modified, changed}));
-    if (!rows.empty()) return rows.front().text(0);
-  }
+void put_number(std::string& text, std::int64_t value) {
+  char digits[20];
+  const auto [end, error] = std::to_chars(digits, digits + sizeof digits, value, 16);
+  text.append(digits, end);
+  text += ' ';
+}
+
+Result<std::string> digest_file(const SourceTree& tree, const std::string& path, std::vector<std::byte>& buffer,
+                                const CancelToken& cancel) {
   const FileDescriptor file =
       TRY_CTX(tree.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY), "reading \"" + path + "\"");
   Hasher hasher;
-  std::vector<std::byte> buffer(256u << 10);
   while (true) {
     if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
     const std::size_t count = TRY_CTX(read_some(file, buffer), "reading \"" + path + "\"");
     if (count == 0) break;
-    hasher.update(std::span(buffer).first(count));
+    hasher.update(std::span<const std::byte>(buffer).first(count));
   }
-  const std::string digest = hasher.finish().hex();
-  timespec now = {};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  if (tree.is_context && nanoseconds(now) - changed > kSettled) {
-    std::string row = "(" + std::to_string(device);
-    for (const std::int64_t value : {inode, size, modified, changed}) row += "," + std::to_string(value);
-    learnt.push_back(row + ",'" + digest + "')");
-  }
-  return digest;
+  return hasher.finish().hex();
 }
 
-/// Numbers and hex only, so that many rows can go into one statement (one transaction).
-Result<void> ContentDigests::remember(const std::vector<std::string>& learnt) {
-  for (std::size_t begin = 0; begin < learnt.size(); begin += kRowsPerInsert) {
-    std::string sql = "INSERT OR REPLACE INTO builder_file_digests VALUES ";
-    for (std::size_t i = begin; i < std::min(begin + kRowsPerInsert, learnt.size()); ++i)
-      sql += (i > begin ? "," : "") + learnt[i];
-    TRY(database_->execute(sql));
+}  // namespace
+
+Result<FileDigests> FileDigests::load(std::shared_ptr<store::Database> database, FdRef root) {
+  FileDigests digests;
+  digests.database_ = std::move(database);
+  struct stat status = {};
+  if (::fstat(root.get(), &status) != 0) return fail_errno("reading the build context");
+  digests.device_ = static_cast<std::int64_t>(status.st_dev);
+  digests.inode_ = static_cast<std::int64_t>(status.st_ino);
+  TRY(digests.database_->execute(
+      "CREATE TABLE IF NOT EXISTS build_context_digests(device INTEGER, inode INTEGER, files TEXT NOT NULL, "
+      "used_at INTEGER NOT NULL, PRIMARY KEY(device, inode))"));
+  const std::vector<store::Row> rows = TRY(digests.database_->query(
+      "SELECT files FROM build_context_digests WHERE device=? AND inode=?", {digests.device_, digests.inode_}));
+  if (rows.empty()) return digests;
+  const std::string files = rows.front().text(0);
+  digests.known_.reserve(files.size() / 110);
+  for (std::string_view text = files; !text.empty();) {
+    Known known;
+    std::int64_t inode = 0;
+    const bool whole = take_number(text, inode) && take_number(text, known.device) && take_number(text, known.size) &&
+                       take_number(text, known.modified) && take_number(text, known.changed) &&
+                       text.size() > kHexDigest && text[kHexDigest] == '\n';
+    if (!whole) break;  // written by another version: read the files again
+    known.digest = text.substr(0, kHexDigest);
+    text.remove_prefix(kHexDigest + 1);
+    digests.known_.emplace(static_cast<std::uint64_t>(inode), std::move(known));
   }
+  return digests;
+}
+
+const std::string* FileDigests::find(const struct stat& status) const {
+  const auto found = known_.find(status.st_ino);
+  if (found == known_.end()) return nullptr;
+  const Known& known = found->second;
+  const bool same = known.device == static_cast<std::int64_t>(status.st_dev) && known.size == status.st_size &&
+                    known.modified == nanoseconds(status.st_mtim) && known.changed == nanoseconds(status.st_ctim);
+  if (!same) return nullptr;
+  known.used = true;
+  return &known.digest;
+}
+
+void FileDigests::learn(const struct stat& status, const std::string& digest) {
+  bytes_read_ += static_cast<std::uint64_t>(status.st_size);
+  const std::int64_t modified = nanoseconds(status.st_mtim), changed = nanoseconds(status.st_ctim);
+  if (!is_settled(modified, changed)) return;
+  known_[status.st_ino] = {static_cast<std::int64_t>(status.st_dev), status.st_size, modified, changed, digest, true};
+  changed_ = true;
+}
+
+Result<void> FileDigests::save() {
+  if (!changed_) return {};
+  // Another target of the same context may read other files: what this build did not read stays, up to a point.
+  const auto used = std::count_if(known_.begin(), known_.end(), [](const auto& file) { return file.second.used; });
+  if (known_.size() > 4 * static_cast<std::size_t>(used) + 1000)
+    std::erase_if(known_, [](const auto& file) { return !file.second.used; });
+  if (known_.size() > kMaxKnown) return {};
+  std::string files;
+  files.reserve(known_.size() * 130);
+  for (const auto& [inode, known] : known_) {
+    put_number(files, static_cast<std::int64_t>(inode));
+    for (const std::int64_t value : {known.device, known.size, known.modified, known.changed}) put_number(files, value);
+    files += known.digest;
+    files += '\n';
+  }
+  const auto now = static_cast<std::int64_t>(::time(nullptr));
+  TRY(database_->execute("INSERT OR REPLACE INTO build_context_digests VALUES(?,?,?,?)", {device_, inode_, files, now}));
+  TRY(database_->execute("DELETE FROM build_context_digests WHERE used_at<?", {now - kForgetAfter}));
+  changed_ = false;
   return {};
+}
+
+Result<std::string> digest_source(const SourceTree& tree, const Source& source, FileDigests* memory,
+                                  const CancelToken& cancel) {
+  Hasher hasher;
+  std::vector<std::byte> buffer(256u << 10);
+  std::string text;
+  for (const TreeEntry& entry : source.entries) {
+    if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    const bool is_top = entry.path.empty();
+    const struct stat& status = entry.status;
+    text.clear();
+    add_field(text, is_top && !source.is_directory() ? split_path(source.path).second : entry.path);
+    add_field(text, std::to_string(status.st_mode));
+    if (!tree.is_context) add_field(text, std::to_string(status.st_uid) + ":" + std::to_string(status.st_gid));
+    add_field(text, entry.link_target);
+    if (S_ISREG(status.st_mode)) {
+      const std::string* known = memory != nullptr ? memory->find(status) : nullptr;
+      if (known != nullptr) {
+        add_field(text, *known);
+      } else {
+        const std::string full =
+            is_top ? source.path : (source.path == "/" ? "/" : source.path + "/") + entry.path;
+        const std::string digest = TRY(digest_file(tree, full, buffer, cancel));
+        if (memory != nullptr) memory->learn(status, digest);
+        add_field(text, digest);
+      }
+    } else if (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode)) {
+      add_field(text, std::to_string(status.st_rdev));
+    }
+    hasher.update(text);
+  }
+  return hasher.finish().hex();
 }
 
 }  // namespace dray::builder

@@ -68,6 +68,7 @@ Result<void> receive(const BuildRequest& request, const std::string& temporary, 
     }
     if (head.size() > kMaxText) return fail(ErrorCode::invalid_argument, "the Dockerfile is larger than 16 MiB");
     context.dockerfile = std::move(head);
+    context.is_only_dockerfile = true;
     return {};
   }
   TRY(make_directories(temporary, 0700));
@@ -93,6 +94,19 @@ std::optional<std::string> inside(const std::string& directory, const std::strin
   return relative;
 }
 
+constexpr int kFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
+
+/// A file named by -f: in the context where it lies in it, so that a link there shows the build nothing else.
+Result<FileDescriptor> open_named(const BuildRequest& request, const BuildContext& context, const std::string& name,
+                                  const std::string& suffix) {
+  std::optional<std::string> relative = name;
+  if (!context.unpacked && !request.dockerfile.empty()) relative = inside(request.context_directory, name);
+  if (!relative) return open_file(name + suffix, kFlags);
+  if (!context.directory.valid())
+    return fail(ErrorCode::invalid_argument, "a build needs a context directory or a Dockerfile");
+  return open_beneath(context.directory, *relative + suffix, kFlags);
+}
+
 Failure cannot_read(const std::string& name, Error error) {
   const bool missing = error.code() == ErrorCode::not_found;
   error = std::move(error).with_context("failed to read dockerfile \"" + name + "\"");
@@ -103,9 +117,13 @@ Failure cannot_read(const std::string& name, Error error) {
 Result<std::optional<std::string>> read_optional(Result<FileDescriptor> file, const std::string& path) {
   if (!file) {
     if (file.error().code() == ErrorCode::not_found) return std::nullopt;
-    return Failure(std::move(file).error().with_context(path));
+    return Failure(std::move(file).error().with_context("reading \"" + path + "\""));
   }
   return TRY(read_regular(*file, path));
+}
+
+std::string dockerfile_name(const BuildRequest& request) {
+  return request.dockerfile.empty() ? "Dockerfile" : request.dockerfile;
 }
 
 }  // namespace
@@ -113,41 +131,44 @@ Result<std::optional<std::string>> read_optional(Result<FileDescriptor> file, co
 Result<BuildContext> open_context(const BuildRequest& request, const std::string& temporary,
                                   const CancelToken& cancel) {
   BuildContext context;
-  const bool is_stream = request.context_tar.valid();
-  if (is_stream) {
+  if (request.context_tar.valid()) {
     TRY(receive(request, temporary, cancel, context));
+    if (context.is_only_dockerfile && (!request.dockerfile.empty() || request.dockerfile_text))
+      return fail(ErrorCode::invalid_argument, "ambiguous Dockerfile source: both stdin and -f name a Dockerfile");
   } else if (!request.context_directory.empty()) {
     context.directory = TRY_CTX(open_file(request.context_directory, O_RDONLY | O_DIRECTORY),
-                                "opening the build context \"" + request.context_directory + "\"");
+                                "unable to prepare the build context \"" + request.context_directory + "\"");
   }
+  return context;
+}
+
+Result<void> read_dockerfile(const BuildRequest& request, BuildContext& context) {
+  if (context.is_only_dockerfile) return {};
   if (request.dockerfile_text) {
     context.dockerfile = *request.dockerfile_text;
-  } else if (is_stream && !context.directory.valid()) {
-    return context;  // the stream was the Dockerfile
+    return {};
   }
-  constexpr int kFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
-  std::optional<std::string> ignore;
+  const std::string name = dockerfile_name(request);
+  context.dockerfile_name = split_path(name).second;
+  const auto file = open_named(request, context, name, "");
+  if (!file) return cannot_read(name, file.error());
+  auto text = read_regular(*file, name);
+  if (!text) return cannot_read(name, std::move(text).error());
+  context.dockerfile = std::move(*text);
+  return {};
+}
+
+Result<std::size_t> read_ignore_file(const BuildRequest& request, BuildContext& context) {
+  if (!context.directory.valid()) return std::size_t{0};
+  std::optional<std::string> text;
   if (!request.dockerfile_text) {
-    const std::string named = request.dockerfile.empty() ? "Dockerfile" : request.dockerfile;
-    std::optional<std::string> relative = named;
-    if (!is_stream && !request.dockerfile.empty()) relative = inside(request.context_directory, named);
-    context.dockerfile_name = split_path(named).second;
-    if (relative && !context.directory.valid())
-      return fail(ErrorCode::invalid_argument, "a build needs a context directory or a Dockerfile");
-    const auto open = [&](const std::string& suffix) {
-      return relative ? open_beneath(context.directory, *relative + suffix, kFlags) : open_file(named + suffix, kFlags);
-    };
-    const auto file = open("");
-    if (!file) return cannot_read(named, file.error());
-    auto text = read_regular(*file, named);
-    if (!text) return cannot_read(named, std::move(text).error());
-    context.dockerfile = std::move(*text);
-    ignore = TRY(read_optional(open(".dockerignore"), named + ".dockerignore"));
+    const std::string name = dockerfile_name(request);
+    text = TRY(read_optional(open_named(request, context, name, ".dockerignore"), name + ".dockerignore"));
   }
-  if (!ignore && context.directory.valid())
-    ignore = TRY(read_optional(open_beneath(context.directory, ".dockerignore", kFlags), ".dockerignore"));
-  if (ignore) context.ignore = TRY(IgnorePatterns::parse(*ignore));
-  return context;
+  if (!text) text = TRY(read_optional(open_beneath(context.directory, ".dockerignore", kFlags), ".dockerignore"));
+  if (!text) return std::size_t{0};
+  context.ignore = TRY(IgnorePatterns::parse(*text));
+  return text->size();
 }
 
 }  // namespace dray::builder

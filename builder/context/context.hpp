@@ -14,13 +14,18 @@ namespace dray::builder {
 struct BuildContext {
   FileDescriptor directory;
   std::optional<TempDir> unpacked;  ///< of a context that came as a tar
+  bool is_only_dockerfile = false;  ///< there is nothing else
   std::string dockerfile;
   std::string dockerfile_name = "Dockerfile";  ///< for locations
   IgnorePatterns ignore;
 };
 
-/// Opens (or unpacks below `temporary`) the context and reads Dockerfile and .dockerignore.
+/// Opens (or unpacks below `temporary`) the context. A stream may turn out to be the Dockerfile.
 Result<BuildContext> open_context(const BuildRequest& request, const std::string& temporary,
                                   const CancelToken& cancel);
+/// Reads the Dockerfile, unless the stream was it.
+Result<void> read_dockerfile(const BuildRequest& request, BuildContext& context);
+/// Reads <Dockerfile>.dockerignore or, where there is none, the context's .dockerignore. Returns its size.
+Result<std::size_t> read_ignore_file(const BuildRequest& request, BuildContext& context);
 
 }  // namespace dray::builder

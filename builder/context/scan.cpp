@@ -19,7 +19,6 @@ namespace {
 
 constexpr std::size_t kMaxDepth = 1000;
 
-std::string relative(const std::string& path) { return path.size() > 1 ? path.substr(1) : "."; }
 std::string below(const std::string& directory, const std::string& name) {
   return directory.empty() ? name : directory + "/" + name;
 }
@@ -93,14 +92,30 @@ class Walker {
   const CancelToken& cancel_;
 };
 
-Failure missing(const SourceTree& tree, const std::string& path) {
+/// `hidden`: the line of .dockerignore that hides it, or 0.
+Failure missing(const std::string& path, int hidden) {
   Error error(ErrorCode::not_found, "failed to compute cache key: \"" + path + "\": not found");
-  if (tree.ignore != nullptr && path != "/") {
-    const IgnorePatterns::Match match = tree.ignore->match(path.substr(1));
-    if (match.excluded)
-      error = std::move(error).with_hint("excluded by .dockerignore:" + std::to_string(match.line));
-  }
+  if (hidden > 0) error = std::move(error).with_hint("excluded by .dockerignore:" + std::to_string(hidden));
   return Failure(std::move(error));
+}
+
+Result<std::string> host_path(FdRef fd) {
+  std::string target(PATH_MAX, '\0');
+  const ssize_t length = ::readlink(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), target.data(), target.size());
+  if (length < 0) return fail_errno("reading /proc/self/fd");
+  target.resize(static_cast<std::size_t>(length));
+  return target;
+}
+
+/// Where an open file of a context is in it ("src/a", "" for the root): not as it was named, but with links
+/// followed, since a link must not bring in what .dockerignore hides. nullopt: nowhere (any more).
+Result<std::optional<std::string>> path_in_tree(const SourceTree& tree, FdRef file) {
+  std::string root = TRY(host_path(tree.root));
+  const std::string path = TRY(host_path(file));
+  if (path == root) return std::optional<std::string>("");
+  if (!root.ends_with('/')) root += '/';
+  if (!path.starts_with(root)) return std::optional<std::string>();
+  return std::optional<std::string>(path.substr(root.size()));
 }
 
 bool means_missing(const Error& error) {
@@ -109,31 +124,37 @@ bool means_missing(const Error& error) {
          number == EXDEV;
 }
 
-Result<std::optional<Source>> read_source(const SourceTree& tree, const std::string& path, bool follow,
-                                          const IgnorePatterns& exclude, const CancelToken& cancel) {
-  Source source;
-  source.path = path;
-  source.follow = follow;
-  const bool ignored = tree.ignore != nullptr && path != "/" && tree.ignore->excluded(path.substr(1));
-  if (ignored && !tree.ignore->may_reinclude(path.substr(1))) return std::nullopt;
-  auto opened = tree.open(path, O_PATH | (follow ? 0 : O_NOFOLLOW));
+/// nullopt: not there, or hidden; `hidden` then tells by which line of .dockerignore (0: not there).
+Result<std::optional<Source>> read_source(const SourceTree& tree, const std::string& path,
+                                          const IgnorePatterns& exclude, const CancelToken& cancel, int& hidden) {
+  const auto line_of = [](const IgnorePatterns::Match& found) { return found.excluded ? found.line : 0; };
+  hidden = tree.ignore != nullptr && path != "/" ? line_of(tree.ignore->match(path.substr(1))) : 0;
+  const auto opened = tree.open(path, O_PATH);
   if (!opened) {
     if (means_missing(opened.error())) return std::nullopt;
-    return Failure(std::move(opened).error());
+    return Failure(opened.error());
+  }
+  Source source;
+  source.path = path;
+  std::string full = path.substr(1);
+  IgnorePatterns::Match match;
+  if (tree.ignore != nullptr && !tree.ignore->empty() && path != "/") {
+    const std::optional<std::string> found = TRY(path_in_tree(tree, *opened));
+    if (!found) return std::nullopt;
+    full = *found;
+    if (!full.empty()) match = tree.ignore->match(full);
+    hidden = line_of(match);
+    if (match.excluded && !tree.ignore->may_reinclude(full)) return std::nullopt;
   }
   TreeEntry top;
   if (::fstatat(opened->get(), "", &top.status, AT_EMPTY_PATH) != 0) return fail_errno("reading \"" + path + "\"");
   const bool is_directory = S_ISDIR(top.status.st_mode);
-  if (!is_directory) {
-    const std::string name = split_path(path).second;
-    if (ignored || (!exclude.empty() && exclude.excluded(name))) return std::nullopt;
-    if (S_ISLNK(top.status.st_mode)) top.link_target = TRY(read_link(*opened, ""));
-  }
+  if (!is_directory && (match.excluded || S_ISSOCK(top.status.st_mode))) return std::nullopt;
   source.entries.push_back(std::move(top));
   if (is_directory) {
     Walker walker(tree, exclude, cancel);
-    TRY(walker.walk(*opened, path == "/" ? "" : path.substr(1), "", source.entries));
-    if (ignored && source.entries.size() == 1) return std::nullopt;
+    TRY(walker.walk(*opened, full, "", source.entries));
+    if (match.excluded && source.entries.size() == 1) return std::nullopt;
   }
   return source;
 }
@@ -153,15 +174,16 @@ std::vector<std::string> components(const std::string& path) {
 }  // namespace
 
 Result<FileDescriptor> SourceTree::open(const std::string& path, int flags) const {
-  return is_context ? open_beneath(root, relative(path), flags) : open_in_root(root, path, flags);
+  return open_in_root(root, path, flags);
 }
 
 Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::string& path,
                                          const IgnorePatterns& exclude, const CancelToken& cancel) {
   std::vector<Source> sources;
+  int hidden = 0;
   if (!has_wildcard(path)) {
-    std::optional<Source> source = TRY(read_source(tree, path, true, exclude, cancel));
-    if (!source) return missing(tree, path);
+    std::optional<Source> source = TRY(read_source(tree, path, exclude, cancel, hidden));
+    if (!source) return missing(path, hidden);
     sources.push_back(std::move(*source));
     return sources;
   }
@@ -184,10 +206,33 @@ Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::stri
     found = std::move(next);
   }
   for (const std::string& match : found) {
-    std::optional<Source> source = TRY(read_source(tree, match, false, exclude, cancel));
-    if (source) sources.push_back(std::move(*source));
+    const std::string name = split_path(match).second;
+    if (!exclude.empty() && exclude.excluded(name) && !exclude.may_reinclude(name)) continue;
+    std::optional<Source> source = TRY(read_source(tree, match, exclude, cancel, hidden));
+    if (source) {
+      sources.push_back(std::move(*source));
+    } else if (hidden == 0 && tree.open(match, O_PATH | O_NOFOLLOW)) {
+      return missing(match, 0);  // a link that leads nowhere
+    }
   }
   return sources;
+}
+
+Result<CopyContent> read_copy_content(const SourceTree& tree, const std::vector<std::string>& paths,
+                                      const std::vector<std::string>& exclude, FileDigests* memory,
+                                      const CancelToken& cancel) {
+  const IgnorePatterns hidden = TRY(IgnorePatterns::from_list(exclude));
+  CopyContent content;
+  for (const std::string& path : paths) {
+    if (!tree.root.valid()) return missing(path, 0);
+    std::vector<Source> found = TRY(find_sources(tree, path, hidden, cancel));
+    for (Source& source : found) {
+      std::string digest = TRY(digest_source(tree, source, memory, cancel));
+      content.digests.push_back(std::move(digest));
+      content.sources.push_back(std::move(source));
+    }
+  }
+  return content;
 }
 
 }  // namespace dray::builder

@@ -3,9 +3,11 @@
 
 #include <sys/stat.h>
 
-#include <mutex>
-#include <set>
+#include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include <dray/core/fd.hpp>
@@ -18,10 +20,11 @@
 
 namespace dray::builder {
 
-/// Where files are copied from. Paths in it are clean and absolute ("/src"); no symlink leads out of it.
+/// Where files are copied from. Paths in it are clean and absolute ("/src"), and its root is theirs: a symlink,
+/// however hostile, leads to something in the tree or nowhere.
 struct SourceTree {
   FdRef root;
-  bool is_context = true;  ///< beneath (the user's directory); otherwise resolved as in a container
+  bool is_context = true;  ///< the user's directory: owners mean nothing; otherwise another stage's rootfs
   const IgnorePatterns* ignore = nullptr;
 
   Result<FileDescriptor> open(const std::string& path, int flags) const;
@@ -38,31 +41,55 @@ struct TreeEntry {
 struct Source {
   std::string path;  ///< in the tree, as named
   std::vector<TreeEntry> entries;
-  bool follow = true;  ///< named literally: a symlink is followed
 
   bool is_directory() const { return S_ISDIR(entries.front().status.st_mode); }
 };
 
-/// The sources a path with wildcards (filepath.Match) names, without what .dockerignore and `exclude` hide.
-/// not_found for a literal path that is not there; nothing for a wildcard without match.
+/// The sources a path with wildcards (filepath.Match) names, without what .dockerignore and `exclude` hide. A
+/// source that is a symlink stands for what it leads to; links below a directory stay links. not_found for a
+/// literal path that is not there; nothing for a wildcard without match.
 Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::string& path,
                                          const IgnorePatterns& exclude, const CancelToken& cancel);
 
-/// Digests of files' contents. Those of a context are remembered in the database for files that keep
-/// device, inode, size, mtime and ctime. Thread-safe.
-class ContentDigests {
+/// Digests of a context's files, remembered in the database from build to build for files that keep device,
+/// inode, size, mtime and ctime. Not thread-safe.
+class FileDigests {
  public:
-  explicit ContentDigests(std::shared_ptr<store::Database> database) : database_(std::move(database)) {}
-  /// One digest for the names, modes, link targets and contents of the source; times play no part. Owners
-  /// count in a stage only.
-  Result<std::string> of(const SourceTree& tree, const Source& source, const CancelToken& cancel);
+  /// What is known about the context whose directory `root` is.
+  static Result<FileDigests> load(std::shared_ptr<store::Database> database, FdRef root);
+  /// Keeps what was learnt.
+  Result<void> save();
+
+  const std::string* find(const struct stat& status) const;
+  void learn(const struct stat& status, const std::string& digest);
+  std::uint64_t bytes_read() const { return bytes_read_; }
 
  private:
-  Result<std::string> of_file(const SourceTree& tree, const std::string& path, const struct stat& status,
-                              const CancelToken& cancel, std::vector<std::string>& learnt);
-  Result<void> remember(const std::vector<std::string>& learnt);
+  struct Known {
+    std::int64_t device = 0, size = 0, modified = 0, changed = 0;
+    std::string digest;
+    mutable bool used = false;  ///< in this build
+  };
+  FileDigests() = default;
   std::shared_ptr<store::Database> database_;
-  std::once_flag created_;
+  std::int64_t device_ = 0, inode_ = 0;
+  std::unordered_map<std::uint64_t, Known> known_;  ///< by inode
+  std::uint64_t bytes_read_ = 0;
+  bool changed_ = false;
 };
+
+/// One digest for the names, modes, link targets and contents of a source; times play no part. Owners count in a
+/// stage only. `memory`: for a context; may be nullptr.
+Result<std::string> digest_source(const SourceTree& tree, const Source& source, FileDigests* memory,
+                                  const CancelToken& cancel);
+
+/// All that a COPY reads: its paths' sources and their digests, in order.
+struct CopyContent {
+  std::vector<Source> sources;
+  std::vector<std::string> digests;
+};
+Result<CopyContent> read_copy_content(const SourceTree& tree, const std::vector<std::string>& paths,
+                                      const std::vector<std::string>& exclude, FileDigests* memory,
+                                      const CancelToken& cancel);
 
 }  // namespace dray::builder

@@ -10,6 +10,8 @@
 
 #include <dray/core/process.hpp>
 
+#include "progress_step.hpp"
+
 namespace dray::builder {
 namespace {
 
@@ -30,14 +32,18 @@ std::string oci_layer_type(const std::string& type) {
   return type;
 }
 
-std::optional<std::string> source_date_epoch() {
-  const char* text = std::getenv("SOURCE_DATE_EPOCH");
-  if (text == nullptr) return std::nullopt;
-  const std::string_view digits = text;
+/// --build-arg SOURCE_DATE_EPOCH, or the environment's. https://reproducible-builds.org/specs/source-date-epoch/
+Result<std::optional<std::string>> source_date_epoch(const BuildRequest& request) {
+  std::string text;
+  if (const char* value = std::getenv("SOURCE_DATE_EPOCH")) text = value;
+  for (const auto& [name, value] : request.build_args)
+    if (name == "SOURCE_DATE_EPOCH") text = value;
+  if (text.empty()) return std::optional<std::string>();
   std::int64_t seconds = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), seconds);
-  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
-  return format_time(seconds);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (error != std::errc() || end != text.data() + text.size() || seconds < 0)
+    return fail(ErrorCode::invalid_argument, "invalid SOURCE_DATE_EPOCH \"" + text + "\": expected seconds since 1970");
+  return std::optional<std::string>(format_time(seconds));
 }
 
 Result<std::string> remembered_time(store::Store& store, const image::ImageConfig& config, bool no_cache) {
@@ -60,7 +66,7 @@ Result<void> fill_times(store::Store& store, const ExportRequest& request, const
   const std::size_t first = std::min(request.base != nullptr ? request.base->config.history.size() : 0, config.history.size());
   config.created.clear();
   for (std::size_t i = first; i < config.history.size(); ++i) config.history[i].created.clear();
-  const std::optional<std::string> epoch = source_date_epoch();
+  const std::optional<std::string> epoch = TRY(source_date_epoch(request.build));
   std::size_t layer = 0;
   for (std::size_t i = first; i < config.history.size(); ++i) {
     if (config.history[i].empty_layer || layer == chain.size()) continue;
@@ -75,11 +81,14 @@ Result<void> fill_times(store::Store& store, const ExportRequest& request, const
 
 }  // namespace
 
-Result<BuildResult> export_image(store::Store& store, const ExportRequest& request) {
+Result<BuildResult> export_image(store::Store& store, const ExportRequest& request, ProgressSink& progress) {
   image::ImageConfig config = request.plan.config;
   image::Manifest manifest;
   manifest.media_type = std::string(image::kOciManifest);
+  report_status(progress, request.step_id, "exporting layers");
   if (request.base != nullptr) {
+    if (request.base->manifest.layers.size() != request.base->config.diff_ids.size())
+      return fail(ErrorCode::corrupt, "the base image's manifest and config have different numbers of layers");
     for (image::Descriptor layer : request.base->manifest.layers) {
       layer.media_type = oci_layer_type(layer.media_type);
       manifest.layers.push_back(std::move(layer));
@@ -100,6 +109,7 @@ Result<BuildResult> export_image(store::Store& store, const ExportRequest& reque
   }
   BuildResult result;
   const std::string config_bytes = image::serialize(config);
+  report_status(progress, request.step_id, "writing image " + Digest::of(config_bytes).to_string());
   result.image_id = TRY(store.content().write_blob(config_bytes));
   manifest.config.media_type = std::string(image::kOciConfig);
   manifest.config.digest = result.image_id;
@@ -112,6 +122,7 @@ Result<BuildResult> export_image(store::Store& store, const ExportRequest& reque
   record.created_at = format_time_now();
   if (names.empty()) TRY(store.put_image(record));
   for (const std::string& name : names) {
+    report_status(progress, request.step_id, "naming to " + name);
     record.reference = name;
     TRY(store.put_image(record));
   }

@@ -16,9 +16,10 @@ struct ExportRequest {
   const std::vector<StepResult>& results;  ///< by vertex
   const store::LoadedImage* base;          ///< of the result; nullptr: scratch
   const BuildRequest& build;
+  int step_id;  ///< in progress events
 };
 
 /// Writes config and manifest and records the image under its tags, or untagged.
-Result<BuildResult> export_image(store::Store& store, const ExportRequest& request);
+Result<BuildResult> export_image(store::Store& store, const ExportRequest& request, ProgressSink& progress);
 
 }  // namespace dray::builder

@@ -76,8 +76,8 @@ class TreeCopier {
   Result<void> copy_file(const Source& source, FileDescriptor directory, const std::string& name) {
     target_ = {};
     const FileDescriptor from = TRY(tree_.open(split_path(source.path).first, O_RDONLY | O_DIRECTORY));
-    // A literal source may be a link: it is opened anew in the tree, never from its directory.
-    if (source.follow && S_ISREG(source.entries.front().status.st_mode)) {
+    // The name may be a link: what it leads to is opened anew in the tree, never from the directory.
+    if (S_ISREG(source.entries.front().status.st_mode)) {
       const FileDescriptor file = TRY(tree_.open(source.path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
       return write_file(file, directory, name, source.entries.front().status, source.path);
     }

@@ -5,7 +5,7 @@
 namespace dray::builder {
 namespace {
 
-constexpr std::string_view kVersion = "dray build cache 1";  // change it when the same step gives other layers
+constexpr std::string_view kVersion = "dray build cache 2";  // change it when the same step gives other layers
 
 class Fields {
  public:
@@ -44,6 +44,7 @@ std::string cache_key(const Op& op, const std::vector<DiffId>& parent, const std
     fields.add(copy->chown);
     fields.add(copy->mode ? std::to_string(*copy->mode) : "");
     fields.add(copy->from == CopyOp::From::context ? "context" : "stage");
+    fields.add(std::to_string(copy->files.size()));
     for (const InlineFile& file : copy->files) {
       fields.add(file.name);
       fields.add(file.content);

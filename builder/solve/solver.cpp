@@ -14,7 +14,7 @@
 namespace dray::builder {
 namespace {
 
-constexpr std::size_t kMaxThreads = 4;
+constexpr std::size_t kMinThreads = 4;  // steps that wait for a network need no processor
 constexpr auto kCancelPoll = std::chrono::milliseconds(20);
 
 class Solver {
@@ -26,7 +26,8 @@ class Solver {
   Result<std::vector<StepResult>> run() {
     left_ = plan_.vertices.size();
     std::vector<std::thread> threads;
-    const std::size_t count = std::min(kMaxThreads, plan_.vertices.size());
+    const std::size_t most = std::max<std::size_t>(kMinThreads, std::thread::hardware_concurrency());
+    const std::size_t count = std::min(most, plan_.vertices.size());
     for (std::size_t i = 0; i < count; ++i) threads.emplace_back([this] { work(); });
     {
       std::unique_lock lock(mutex_);

@@ -2,12 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 #include <dray/builder/builder.hpp>
 
-#include "context/ignore.hpp"
+#include "context/scan.hpp"
 #include "plan/plan.hpp"
 
 namespace dray::builder {
@@ -22,8 +23,8 @@ struct StepResult {
 struct SolveRequest {
   store::Store& store;
   Executor& executor;
-  FdRef context;  ///< invalid: none, COPY from it finds nothing
-  const IgnorePatterns& ignore;
+  const SourceTree& context;
+  const std::map<int, CopyContent>& from_context;  ///< what each COPY from the context reads, by vertex
   bool no_cache = false;
   int first_id = 1;  ///< of the vertices in progress events
   /// The layers of a base image; called from several threads.

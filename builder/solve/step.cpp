@@ -20,8 +20,8 @@ namespace dray::builder {
 struct StepRunner::CopyInput {
   FileDescriptor view;  ///< of another stage
   SourceTree tree;
-  std::vector<Source> sources;
-  bool found = false;
+  CopyContent of_stage;
+  const CopyContent* content = nullptr;
 };
 
 namespace {
@@ -43,18 +43,31 @@ class ActiveSnapshot {
   std::string id_;
 };
 
-Result<std::vector<Source>> all_sources(const CopyOp& op, const SourceTree& tree, const CancelToken& cancel) {
-  const IgnorePatterns exclude = TRY(IgnorePatterns::from_list(op.exclude));
-  std::vector<Source> sources;
-  for (const std::string& path : op.paths) {
-    std::vector<Source> found = TRY(find_sources(tree, path, exclude, cancel));
-    std::move(found.begin(), found.end(), std::back_inserter(sources));
+/// Passes a process's output on and remembers its last line, for the error.
+class Output {
+ public:
+  Output(ProgressSink& progress, int id) : progress_(progress), id_(id) {}
+
+  void add(std::string_view bytes, bool is_stderr) {
+    progress_.report({.kind = ProgressEvent::Kind::output, .id = id_, .text = std::string(bytes), .is_stderr = is_stderr});
+    for (const char c : bytes) {
+      if (c != '\n' && c != '\r') {
+        if (line_.size() < kMaxLine) line_ += c;
+      } else if (line_.find_first_not_of(" \t") != std::string::npos) {
+        last_ = std::exchange(line_, "");
+      } else {
+        line_.clear();
+      }
+    }
   }
-  // A wildcard may name nothing beside others (COPY app.py requirement*.txt), but not all of them.
-  if (sources.empty() && op.files.empty() && !op.paths.empty())
-    return fail(ErrorCode::not_found, "failed to compute cache key: \"" + op.paths.front() + "\": not found");
-  return sources;
-}
+  const std::string& last_line() const { return line_.find_first_not_of(" \t") != std::string::npos ? line_ : last_; }
+
+ private:
+  static constexpr std::size_t kMaxLine = 300;
+  ProgressSink& progress_;
+  int id_;
+  std::string line_, last_;
+};
 
 }  // namespace
 
@@ -70,17 +83,18 @@ std::vector<DiffId> mountable(const std::vector<DiffId>& layers) {
 Result<StepResult> StepRunner::run(const Vertex& vertex, const std::vector<const StepResult*>& inputs) {
   const int id = request_.first_id + vertex.id;
   ProgressEvent event{.kind = ProgressEvent::Kind::started, .id = id, .name = vertex.title};
-  progress_.report(event);
+  const bool shown = !vertex.title.empty();  // FROM scratch is nothing to tell
+  if (shown) progress_.report(event);
   bool cached = false;
   Result<StepResult> result = step(vertex, inputs, id, cached);
   if (!result) {
     event.kind = ProgressEvent::Kind::failed;
-    event.text = result.error().message();
-    progress_.report(event);
+    event.text = result.error().code() == ErrorCode::cancelled ? "CANCELED" : result.error().message();
+    if (shown) progress_.report(event);
     return Failure(std::move(result).error().with_location(vertex.location.to_string()));
   }
   event.kind = cached ? ProgressEvent::Kind::cached : ProgressEvent::Kind::completed;
-  progress_.report(event);
+  if (shown) progress_.report(event);
   return result;
 }
 
@@ -116,41 +130,37 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
         }
       }
     }
-    TRY(open_copy(*copy, inputs, input));
-    std::vector<std::string> content;
-    for (const Source& source : input.sources) {
-      const std::string digest = TRY(digests_.of(input.tree, source, cancel_));
-      content.push_back(digest);
-    }
-    keys.push_back(cache_key(vertex.op, parent.layers, content));
+    TRY(open_copy(vertex, inputs, input));
+    keys.push_back(cache_key(vertex.op, parent.layers, input.content->digests));
   }
   if (!request_.no_cache) {
     std::optional<StepResult> hit = TRY(look_up(keys.back(), parent));
     if (hit) {
       cached = true;
+      // The cheap question shall have an answer next time.
+      if (keys.size() > 1) TRY(remember(vertex, *hit, {keys.front()}));
       return std::move(*hit);
     }
   }
   return make(vertex, parent, input, id, keys);
 }
 
-Result<void> StepRunner::open_copy(const CopyOp& op, const std::vector<const StepResult*>& inputs,
+Result<void> StepRunner::open_copy(const Vertex& vertex, const std::vector<const StepResult*>& inputs,
                                    CopyInput& input) {
-  if (op.from == CopyOp::From::vertex) {
-    if (inputs.at(1)->layers.empty()) {  // scratch: nothing is there
-      if (op.paths.empty()) return {};
-      return fail(ErrorCode::not_found, "failed to compute cache key: \"" + op.paths.front() + "\": not found");
-    }
+  const CopyOp& op = std::get<CopyOp>(vertex.op);
+  if (op.from == CopyOp::From::context) {
+    input.tree = request_.context;
+    input.content = &request_.from_context.at(vertex.id);
+    return {};
+  }
+  input.tree = {.root = {}, .is_context = false, .ignore = nullptr};
+  if (!inputs.at(1)->layers.empty()) {  // nothing is in scratch
     const store::MountRecipe recipe = TRY(request_.store.snapshots().view(mountable(inputs.at(1)->layers)));
     input.view = TRY(store::open_mount(recipe));
-    input.tree = {.root = input.view, .is_context = false, .ignore = nullptr};
-  } else {
-    input.tree = {.root = request_.context, .is_context = true, .ignore = &request_.ignore};
-    if (!request_.context.valid() && !op.paths.empty())
-      return fail(ErrorCode::not_found, "failed to compute cache key: \"" + op.paths.front() +
-                                            "\": not found, the build has no context");
+    input.tree.root = input.view;
   }
-  input.sources = TRY(all_sources(op, input.tree, cancel_));
+  input.of_stage = TRY(read_copy_content(input.tree, op.paths, op.exclude, nullptr, cancel_));
+  input.content = &input.of_stage;
   return {};
 }
 
@@ -184,7 +194,7 @@ Result<void> StepRunner::change(const Vertex& vertex, const std::string& snapsho
   if (const auto* run = std::get_if<RunOp>(&vertex.op)) return run_process(*run, recipe, id);
   const FileDescriptor root = TRY(store::open_mount(recipe));
   if (const auto* directory = std::get_if<WorkdirOp>(&vertex.op)) return make_working_directory(root, *directory);
-  return copy_sources(root, std::get<CopyOp>(vertex.op), input.tree, input.sources, cancel_);
+  return copy_sources(root, std::get<CopyOp>(vertex.op), input.tree, input.content->sources, cancel_);
 }
 
 Result<void> StepRunner::run_process(const RunOp& op, const store::MountRecipe& rootfs, int id) {
@@ -196,15 +206,16 @@ Result<void> StepRunner::run_process(const RunOp& op, const store::MountRecipe& 
   request.working_dir = op.working_dir;
   request.user = op.user;
   request.network = op.network;
-  const auto output = [&](std::string_view bytes, bool is_stderr) {
-    progress_.report({.kind = ProgressEvent::Kind::output, .id = id, .text = std::string(bytes), .is_stderr = is_stderr});
-  };
-  const ExitStatus status = TRY(request_.executor.run(request, output, cancel_));
+  Output output(progress_, id);
+  const ExitStatus status = TRY(request_.executor.run(
+      request, [&](std::string_view bytes, bool is_stderr) { output.add(bytes, is_stderr); }, cancel_));
   if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
   if (status.exit_code() == 0) return {};
-  return fail(ErrorCode::command_failed, "process \"" + join(op.args, " ") +
+  Error error(ErrorCode::command_failed, "process \"" + join(op.args, " ") +
                                              "\" did not complete successfully: exit code: " +
                                              std::to_string(status.exit_code()));
+  if (!output.last_line().empty()) error = std::move(error).with_hint("its last output: " + output.last_line());
+  return Failure(std::move(error));
 }
 
 Result<StepResult> StepRunner::commit(const Vertex& vertex, const StepResult& parent, const std::string& snapshot,
@@ -215,25 +226,31 @@ Result<StepResult> StepRunner::commit(const Vertex& vertex, const StepResult& pa
   TRY(request_.store.snapshots().write_diff(snapshot, tar, cancel_));
   TRY(tar.finish());
   const DiffId layer{tar.digest()};
-  store::BuildCacheRecord record;
-  record.blob.emplace();
-  record.blob->media_type = std::string(image::kOciLayerGzip);
-  record.blob->size = writer.size();
-  record.blob->digest = TRY(writer.commit());
+  StepResult result;
+  result.layers = parent.layers;
+  result.layers.push_back(layer);
+  result.blob.media_type = std::string(image::kOciLayerGzip);
+  result.blob.size = writer.size();
+  result.blob.digest = TRY(writer.commit());
   TRY(request_.store.snapshots().commit(snapshot, layer));
-  record.layer = layer;
+  result.created_at = format_time_now();
+  TRY(remember(vertex, result, keys));
+  return result;
+}
+
+/// Only after blob and layer are in the store: a record never promises what a kill could have prevented.
+Result<void> StepRunner::remember(const Vertex& vertex, const StepResult& result, const std::vector<std::string>& keys) {
+  store::BuildCacheRecord record;
+  record.layer = result.layers.back();
+  record.blob = result.blob;
   record.description = vertex.title;
-  record.created_at = record.last_used_at = format_time_now();
+  record.created_at = result.created_at;
+  record.last_used_at = format_time_now();
   for (const std::string& key : keys) {
     record.key = key;
     TRY(request_.store.put_build_cache(record));
   }
-  StepResult result;
-  result.layers = parent.layers;
-  result.layers.push_back(layer);
-  result.blob = *record.blob;
-  result.created_at = record.created_at;
-  return result;
+  return {};
 }
 
 }  // namespace dray::builder

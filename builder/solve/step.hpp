@@ -10,7 +10,7 @@ namespace dray::builder {
 class StepRunner {
  public:
   StepRunner(const SolveRequest& request, ProgressSink& progress, const CancelToken& cancel)
-      : request_(request), progress_(progress), cancel_(cancel), digests_(request.store.database()) {}
+      : request_(request), progress_(progress), cancel_(cancel) {}
 
   /// `inputs`: the results of vertex.inputs.
   Result<StepResult> run(const Vertex& vertex, const std::vector<const StepResult*>& inputs);
@@ -18,7 +18,7 @@ class StepRunner {
  private:
   struct CopyInput;
   Result<StepResult> step(const Vertex& vertex, const std::vector<const StepResult*>& inputs, int id, bool& cached);
-  Result<void> open_copy(const CopyOp& op, const std::vector<const StepResult*>& inputs, CopyInput& input);
+  Result<void> open_copy(const Vertex& vertex, const std::vector<const StepResult*>& inputs, CopyInput& input);
   Result<std::optional<StepResult>> look_up(const std::string& key, const StepResult& parent);
   Result<StepResult> make(const Vertex& vertex, const StepResult& parent, CopyInput& input, int id,
                           const std::vector<std::string>& keys);
@@ -27,10 +27,11 @@ class StepRunner {
   Result<StepResult> commit(const Vertex& vertex, const StepResult& parent, const std::string& snapshot,
                             const std::vector<std::string>& keys);
 
+  Result<void> remember(const Vertex& vertex, const StepResult& result, const std::vector<std::string>& keys);
+
   const SolveRequest& request_;
   ProgressSink& progress_;
   const CancelToken& cancel_;
-  ContentDigests digests_;
 };
 
 }  // namespace dray::builder

@@ -159,9 +159,10 @@ class Cache(DrayTestCase):
 class Errors(DrayTestCase):
     def build_fails(self, pattern, dockerfile, files=None, *flags):
         folder = self.context({"Dockerfile": dockerfile, **(files or {})})
-        before = (self.ok("images", "-a"), sorted(os.listdir(self.root / "snapshots")))
+        before = self.ok("images", "-a", "-q", "--no-trunc")
         result = self.fails(1, pattern, "build", "-t", "broken", *flags, folder)
-        self.assertEqual(before[0], self.ok("images", "-a"))
+        self.assertEqual(before, self.ok("images", "-a", "-q", "--no-trunc"))
+        self.assertEqual([], os.listdir(self.root / "tmp"))
         return result
 
     def test_unknown_instruction(self):

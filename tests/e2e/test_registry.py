@@ -160,9 +160,9 @@ class HostileRegistry(DrayTestCase):
         return layer, digest(layer), config, digest(config), manifest
 
     def pull_fails(self, pattern, address, name="x:1"):
-        before = self.ok("images", "-a", "--no-trunc")
+        before = self.ok("images", "-a", "-q", "--no-trunc")
         self.fails(1, pattern, "pull", f"{address}/{name}")
-        self.assertEqual(before, self.ok("images", "-a", "--no-trunc"))
+        self.assertEqual(before, self.ok("images", "-a", "-q", "--no-trunc"))
         ingest = self.root / "content" / "ingest"
         self.assertEqual([], list(ingest.iterdir()) if ingest.exists() else [])
 

@@ -88,19 +88,19 @@ T take(Result<T>& result) {
 
 // TRY(expr): the value of a Result, or return its error from the enclosing function. Use it only as a whole initialiser or
 // statement, never inside a braced initialiser (g++ 12 leaks the members already built there on the error path).
-#define TRY(expression)                                                              \
-  __extension__({                                                                    \
-    auto dray_try_result_ = (expression);                                            \
-    if (!dray_try_result_) [[unlikely]]                                              \
-      return ::dray::Failure(std::move(dray_try_result_).error());                   \
-    ::dray::detail::take(dray_try_result_);                                          \
-  })
+#define TRY(expression) DRAY_TRY_NAMED(DRAY_UNIQUE_NAME(__COUNTER__), expression, )
 
 // TRY_CTX(expr, "pushing " + ref): as TRY, with context put before the error's message.
-#define TRY_CTX(expression, context)                                                              \
-  __extension__({                                                                                 \
-    auto dray_try_result_ = (expression);                                                         \
-    if (!dray_try_result_) [[unlikely]]                                                           \
-      return ::dray::Failure(std::move(dray_try_result_).error().with_context(context));          \
-    ::dray::detail::take(dray_try_result_);                                                       \
+#define TRY_CTX(expression, context) \
+  DRAY_TRY_NAMED(DRAY_UNIQUE_NAME(__COUNTER__), expression, .with_context(context))
+
+// A name of its own for each use, since one may stand in a lambda in the expression of another.
+#define DRAY_UNIQUE_NAME(number) DRAY_UNIQUE_NAME_2(number)
+#define DRAY_UNIQUE_NAME_2(number) dray_try_result_##number##_
+#define DRAY_TRY_NAMED(name, expression, with_context)                      \
+  __extension__({                                                          \
+    auto name = (expression);                                              \
+    if (!name) [[unlikely]]                                                \
+      return ::dray::Failure(std::move(name).error() with_context);        \
+    ::dray::detail::take(name);                                            \
   })
