@@ -130,13 +130,13 @@ void set_sysctls(const ChildPlan& plan) {
   }
 }
 
-// The parent's "go", with the cgroups' mounts beside it. Returns how many there are.
-std::uint32_t wait_for_go(const ChildPlan& plan, int* trees) {
-  char go = 0;
+// `fds`: room for 2 * kMaxCgroups.
+Go wait_for_go(const ChildPlan& plan, int* fds) {
+  Go go;
   struct iovec part {
-    &go, 1
+    &go, sizeof go
   };
-  alignas(struct cmsghdr) char control[CMSG_SPACE(kMaxCgroupMounts * sizeof(int))];
+  alignas(struct cmsghdr) char control[CMSG_SPACE(2 * kMaxCgroups * sizeof(int))];
   struct msghdr message {};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
@@ -149,10 +149,19 @@ std::uint32_t wait_for_go(const ChildPlan& plan, int* trees) {
   if (count < 0) fail(plan, Step::wait_for_go, errno);
   if (count == 0) ::_exit(126);  // the parent gave up and knows why
   struct cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (header == nullptr || header->cmsg_type != SCM_RIGHTS) return 0;
-  std::size_t size = header->cmsg_len - CMSG_LEN(0);
-  std::memcpy(trees, CMSG_DATA(header), size);
-  return static_cast<std::uint32_t>(size / sizeof(int));
+  std::size_t size = header == nullptr ? 0 : header->cmsg_len - CMSG_LEN(0);
+  if (size != (go.tasks_count + go.mount_count) * sizeof(int)) fail(plan, Step::wait_for_go, EMFILE);
+  if (size > 0) std::memcpy(fds, CMSG_DATA(header), size);
+  return go;
+}
+
+// cgroup v1. By moving itself a process avoids what makes moving it from outside slow (CgroupEntrance); it is alone yet, so
+// moving the thread moves all. On v2 the clone made us where we belong.
+void enter_cgroups(const ChildPlan& plan, const int* tasks, std::uint32_t count) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (::write(tasks[i], "0", 1) != 1) fail(plan, Step::enter_cgroup, errno, i);
+    ::close(tasks[i]);
+  }
 }
 
 // Docker starts a container of user X in a directory that only root may enter: so before the user changes. A cwd below a
@@ -324,12 +333,13 @@ void run_container_child(const ChildPlan& plan) {
   make_paths_readonly(plan);
   // 8. Afterwards there is no path to the host. It takes its time, which the parent needs as well.
   leave_host(plan);
-  // 9. The parent has meanwhile made the cgroup, moved us into it and set up the network.
-  int trees[kMaxCgroupMounts];
-  std::uint32_t count = wait_for_go(plan, trees);
-  // 10. After the move: the cgroup we are in becomes the root of the namespace.
+  // 9. The parent has meanwhile made the cgroup and set up the network.
+  int fds[2 * kMaxCgroups];
+  const Go go = wait_for_go(plan, fds);
+  // 10. First in, then the namespace, whose root is the cgroup we are in.
+  enter_cgroups(plan, fds, go.tasks_count);
   if (plan.new_cgroup_namespace && ::unshare(CLONE_NEWCGROUP) != 0) fail(plan, Step::cgroup_namespace, errno);
-  mount_cgroups(plan, trees, count);
+  mount_cgroups(plan, fds + go.tasks_count, go.mount_count);
   // 11. The last thing that may have to be created in the root; then it can become read-only.
   enter_working_directory(plan, true);
   make_rootfs_readonly(plan);
@@ -341,9 +351,10 @@ void run_exec_child(const ChildPlan& plan) {
   using namespace child;
   // 1. Before we can be seen from inside.
   become_undumpable(plan);
-  // 2. The parent moves us into the cgroup by our pid on the host; what is forked below is born there.
-  int trees[kMaxCgroupMounts];
-  wait_for_go(plan, trees);
+  // 2. What is forked below is born in the cgroup.
+  int fds[2 * kMaxCgroups];
+  const Go go = wait_for_go(plan, fds);
+  enter_cgroups(plan, fds, go.tasks_count);
   // 3. All namespaces at once, or none.
   if (plan.join_flags != 0 && ::setns(plan.target, plan.join_flags) != 0) fail(plan, Step::join_namespaces, errno);
   // 4. A pid namespace takes effect for children only. CLONE_PARENT: the caller is the parent, not this intermediate process.

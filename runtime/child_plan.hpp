@@ -13,7 +13,7 @@
 //
 // The conversation (every descriptor close-on-exec until the very last step):
 //   1. child -> parent  socket: the pty's master (terminal only); of exec: the pid and pidfd of the process in the container
-//   2. parent -> child  socket: one byte "go" when cgroup and network are ready; beside it the mounts of the cgroups, detached
+//   2. parent -> child  socket: a Go when cgroup and network are ready, with its descriptors beside it
 //   3. child -> parent  status pipe: a ChildFailure, or end of file when execve() has closed it: success
 
 namespace dray::runtime {
@@ -47,6 +47,7 @@ enum class Step : std::int32_t {
   masked_path,    // index: path
   readonly_path,  // index: path
   wait_for_go,
+  enter_cgroup,
   cgroup_namespace,
   cgroup_mount,
   make_working_directory,
@@ -131,7 +132,12 @@ struct PlanCgroups {
   std::uint32_t link_count;
 };
 
-inline constexpr std::uint32_t kMaxCgroupMounts = 64;
+inline constexpr std::uint32_t kMaxCgroups = 64;  ///< hierarchies
+
+/// What lies beside it: first the opened "tasks" files of cgroup v1 to enter by, then the cgroups' mounts, detached.
+struct Go {
+  std::uint32_t tasks_count = 0, mount_count = 0;
+};
 
 struct PlanProcess {
   const char* const* argv;  ///< of dray-init: its own name first

@@ -24,6 +24,7 @@ void make_devices(const ChildPlan& plan);
 void bind_console(const ChildPlan& plan, int slave);
 void mask_paths(const ChildPlan& plan);
 void make_paths_readonly(const ChildPlan& plan);
+/// `trees`: detached mounts.
 void mount_cgroups(const ChildPlan& plan, const int* trees, std::uint32_t count);
 void make_rootfs_readonly(const ChildPlan& plan);
 

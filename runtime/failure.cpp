@@ -32,6 +32,7 @@ const char* sentence(Step step) {
     case Step::hostname: return "setting the host name";
     case Step::domainname: return "setting the domain name";
     case Step::wait_for_go: return "waiting for the engine";
+    case Step::enter_cgroup: return "entering the cgroup";
     case Step::cgroup_namespace: return "creating the cgroup namespace";
     case Step::cgroup_mount: return "mounting the cgroups";
     case Step::readonly_rootfs: return "making the root file system read-only";

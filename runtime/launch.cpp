@@ -64,14 +64,18 @@ struct Child {
   }
 };
 
-// A plain fork with namespaces; glibc's fork would run handlers of libraries.
-Result<Child> clone_child(const ChildPlan& plan, const Channel& channel, std::uint64_t namespaces,
+// A plain fork with namespaces; glibc's fork would run handlers of libraries. `cgroup`: of v2 to be born in, may be invalid.
+Result<Child> clone_child(const ChildPlan& plan, const Channel& channel, std::uint64_t namespaces, FdRef cgroup,
                           void (*run)(const ChildPlan&)) {
   int pidfd = -1;
   struct clone_args arguments {};
   arguments.flags = namespaces | CLONE_PIDFD;
   arguments.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
   arguments.exit_signal = SIGCHLD;
+  if (cgroup.valid()) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = static_cast<std::uint64_t>(cgroup.get());
+  }
   long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
   if (pid < 0) return fail_errno("creating a process in new namespaces");
   if (pid == 0) {
@@ -87,12 +91,17 @@ Result<Child> clone_child(const ChildPlan& plan, const Channel& channel, std::ui
   return child;
 }
 
-Result<void> send_go(FdRef socket, const std::vector<FileDescriptor>& fds) {
-  char go = 'g';
+Result<void> send_go(FdRef socket, const std::vector<FileDescriptor>& tasks, const std::vector<FileDescriptor>& mounts) {
+  if (tasks.size() > kMaxCgroups || mounts.size() > kMaxCgroups)
+    return fail(ErrorCode::unsupported, "more than " + std::to_string(kMaxCgroups) + " cgroup hierarchies");
+  std::vector<int> fds;
+  for (const auto* list : {&tasks, &mounts})
+    for (const FileDescriptor& fd : *list) fds.push_back(fd.get());
+  Go go{static_cast<std::uint32_t>(tasks.size()), static_cast<std::uint32_t>(mounts.size())};
   struct iovec part {
-    &go, 1
+    &go, sizeof go
   };
-  alignas(struct cmsghdr) char control[CMSG_SPACE(kMaxCgroupMounts * sizeof(int))] = {};
+  alignas(struct cmsghdr) char control[CMSG_SPACE(2 * kMaxCgroups * sizeof(int))] = {};
   struct msghdr message {};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
@@ -103,9 +112,7 @@ Result<void> send_go(FdRef socket, const std::vector<FileDescriptor>& fds) {
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-    int numbers[kMaxCgroupMounts];
-    for (std::size_t i = 0; i < fds.size(); ++i) numbers[i] = fds[i].get();
-    std::memcpy(CMSG_DATA(header), numbers, fds.size() * sizeof(int));
+    std::memcpy(CMSG_DATA(header), fds.data(), fds.size() * sizeof(int));
   }
   ssize_t sent;
   do {
@@ -182,23 +189,20 @@ Result<std::vector<FileDescriptor>> open_cgroups(const PlanBuilder& builder, con
 }
 
 // The parent's work while the child mounts.
-Result<void> prepare_surroundings(const LaunchRequest& request, PlanBuilder& builder, const Child& child, FdRef socket) {
+Result<void> prepare_surroundings(const LaunchRequest& request, PlanBuilder& builder, const Child& child,
+                                  const CgroupEntrance& entrance, FdRef socket) {
   const Spec& spec = *request.spec;
   std::vector<FileDescriptor> trees;
-  if (!spec.cgroups_path.empty()) {
-    TRY(create_cgroup(spec.cgroups_path, spec.resources));
-    TRY(attach_to_cgroup(spec.cgroups_path, child.pid));
-    trees = TRY(open_cgroups(builder, spec, builder.plan().cgroups.read_only));
-  }
+  if (!spec.cgroups_path.empty()) trees = TRY(open_cgroups(builder, spec, builder.plan().cgroups.read_only));
   if (spec.process.oom_score_adj) TRY(write_oom_score(child.pid, *spec.process.oom_score_adj));
   if (request.configure_network) {
     FileDescriptor netns = TRY(open_file("/proc/" + std::to_string(child.pid) + "/ns/net", O_RDONLY));
     TRY(request.configure_network(netns));
   }
-  return send_go(socket, trees);
+  return send_go(socket, entrance.tasks, trees);
 }
 
-// A failure on our side while the child had one of its own (it is dead, so moving it to a cgroup failed): the child's is the cause.
+// A failure on our side while the child had one of its own (it is dead, so nothing can be done to it): the child's is the cause.
 Error first_cause(Error ours, FdRef status, const PlanBuilder& builder, const Process& process, const Spec* spec) {
   struct pollfd waiting {
     status.get(), POLLIN, 0
@@ -212,11 +216,16 @@ Error first_cause(Error ours, FdRef status, const PlanBuilder& builder, const Pr
 Result<Launched> launch_child(const LaunchRequest& request, PlanBuilder& builder) {
   const Spec& spec = *request.spec;
   Channel channel = TRY(make_channel(builder.plan()));
-  Child child = TRY(clone_child(builder.plan(), channel, new_namespaces(spec.namespaces),
+  CgroupEntrance entrance;
+  if (!spec.cgroups_path.empty()) {
+    TRY(create_cgroup(spec.cgroups_path, spec.resources));
+    entrance = TRY(open_cgroup_entrance(spec.cgroups_path));
+  }
+  Child child = TRY(clone_child(builder.plan(), channel, new_namespaces(spec.namespaces), entrance.unified,
                                 [](const ChildPlan& plan) { run_container_child(plan); }));
   channel.status.write_end.reset();
   channel.childs.reset();
-  auto prepared = prepare_surroundings(request, builder, child, channel.ours);
+  auto prepared = prepare_surroundings(request, builder, child, entrance, channel.ours);
   if (!prepared) {
     child.end();
     return Failure(first_cause(std::move(prepared).error(), channel.status.read_end, builder, spec.process, &spec));
@@ -280,13 +289,15 @@ Result<int> foreign_namespaces(pid_t pid) {
 
 Result<Launched> exec_child(const ExecRequest& request, PlanBuilder& builder) {
   Channel channel = TRY(make_channel(builder.plan()));
-  Child helper = TRY(clone_child(builder.plan(), channel, 0, [](const ChildPlan& plan) { run_exec_child(plan); }));
+  CgroupEntrance entrance;
+  if (!request.cgroups_path.empty()) entrance = TRY(open_cgroup_entrance(request.cgroups_path));
+  Child helper = TRY(clone_child(builder.plan(), channel, 0, entrance.unified,
+                                 [](const ChildPlan& plan) { run_exec_child(plan); }));
   channel.status.write_end.reset();
   channel.childs.reset();
   auto prepare = [&]() -> Result<void> {
-    if (!request.cgroups_path.empty()) TRY(attach_to_cgroup(request.cgroups_path, helper.pid));
     if (request.process.oom_score_adj) TRY(write_oom_score(helper.pid, *request.process.oom_score_adj));
-    return send_go(channel.ours, {});
+    return send_go(channel.ours, entrance.tasks, {});
   };
   auto prepared = prepare();
   if (!prepared) {

@@ -109,7 +109,7 @@ Result<void> PlanBuilder::set_cgroup_mount(const Mount& mount) {
   if (plan_.cgroups.destination != nullptr) return fail(ErrorCode::invalid_argument, "more than one cgroup mount");
   cgroup_points_ = TRY(runtime::cgroup_mount_points());
   if (cgroup_points_.empty()) return {};
-  if (cgroup_points_.size() > kMaxCgroupMounts) cgroup_points_.resize(kMaxCgroupMounts);
+  if (cgroup_points_.size() > kMaxCgroups) cgroup_points_.resize(kMaxCgroups);
   PlanCgroups& plan = plan_.cgroups;
   plan.destination = keep(clean_path("/" + mount.destination));
   plan.unified = cgroup_points_.size() == 1 && cgroup_points_.front().unified;

@@ -5,7 +5,6 @@
 #include "cgroup.hpp"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
@@ -99,25 +98,6 @@ const Hierarchy* find_memory(const std::vector<Hierarchy>& all) {
   return nullptr;
 }
 
-/// Writing "0" (ourselves) to the cgroup.procs that we are in moves nothing but takes the kernel's cgroup_threadgroup_rwsem
-/// for writing. Its first writer waits for an RCU grace period; those that come within the next ones do not.
-void* take_rwsem(void*) {
-  const auto& all = hierarchies();
-  if (!all || all->front().unified) return nullptr;
-  auto ours = read_file("/proc/self/cgroup", 1u << 20);
-  if (!ours) return nullptr;
-  for (const Hierarchy& hierarchy : *all) {
-    std::string controllers = hierarchy.controllers.empty() ? "name=" + hierarchy.name : hierarchy.name;
-    std::size_t at = ours->find(":" + controllers + ":");
-    if (at == std::string::npos) continue;
-    std::size_t from = at + controllers.size() + 2;
-    std::string path = ours->substr(from, ours->find('\n', from) - from);
-    auto directory = open_file(hierarchy.mount_point + path, O_PATH | O_DIRECTORY);
-    if (directory && cgroup::write_value(*directory, "cgroup.procs", "0")) return nullptr;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 Result<void> create_cgroup(const std::string& cgroups_path, const Resources& resources) {
@@ -127,16 +107,21 @@ Result<void> create_cgroup(const std::string& cgroups_path, const Resources& res
   return all->front().unified ? cgroup::create_v2(all->front(), path, resources) : cgroup::create_v1(*all, path, resources);
 }
 
-Result<void> attach_to_cgroup(const std::string& cgroups_path, pid_t pid) {
+Result<CgroupEntrance> open_cgroup_entrance(const std::string& cgroups_path) {
   std::string path = TRY(cgroup::clean_path(cgroups_path));
   const auto& all = hierarchies();
   if (!all) return Failure(all.error());
-  std::string text = std::to_string(pid);
+  CgroupEntrance entrance;
   for (const Hierarchy& hierarchy : *all) {
-    std::string file = hierarchy.mount_point + "/" + path + "/cgroup.procs";
-    TRY_CTX(cgroup::write_value(FdRef(AT_FDCWD), file.c_str(), text), "entering the cgroup");
+    const FileDescriptor root = TRY(open_root(hierarchy));
+    if (hierarchy.unified) {
+      entrance.unified = TRY(cgroup::open_directory(root, path));
+    } else {
+      FileDescriptor tasks = TRY_CTX(open_file_at(root, path + "/tasks", O_WRONLY | O_NOFOLLOW), "entering the cgroup");
+      entrance.tasks.push_back(std::move(tasks));
+    }
   }
-  return {};
+  return entrance;
 }
 
 Result<std::vector<CgroupMountPoint>> cgroup_mount_points() {
@@ -199,16 +184,6 @@ Result<void> destroy_cgroup(const std::string& cgroups_path) {
     kill_all(*all, path);
     usleep(static_cast<useconds_t>(pause_us));
   }
-}
-
-void warm_up_cgroups() {
-  pthread_attr_t attributes;
-  if (pthread_attr_init(&attributes) != 0) return;
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, 256 * 1024);
-  pthread_t thread;
-  pthread_create(&thread, &attributes, take_rwsem, nullptr);  // without it the first attach is slow, nothing more
-  pthread_attr_destroy(&attributes);
 }
 
 }  // namespace dray::runtime

@@ -18,8 +18,13 @@ namespace dray::runtime {
 /// Makes the cgroup in every hierarchy and sets the limits. On failure nothing that was made is left.
 Result<void> create_cgroup(const std::string& cgroups_path, const Resources& resources);
 
-/// Moves a process of the host's pid namespace into it, in every hierarchy.
-Result<void> attach_to_cgroup(const std::string& cgroups_path, pid_t pid);
+/// The ways into an existing cgroup that cost microseconds. Moving a process by its pid instead takes the kernel's
+/// cgroup_threadgroup_rwsem for writing, whose first writer after an idle moment waits for an RCU grace period: 10 ms.
+struct CgroupEntrance {
+  FileDescriptor unified;             ///< v2: the directory, for CLONE_INTO_CGROUP; invalid on v1
+  std::vector<FileDescriptor> tasks;  ///< v1: "tasks" of each hierarchy; who writes "0" moves itself (its thread alone)
+};
+Result<CgroupEntrance> open_cgroup_entrance(const std::string& cgroups_path);
 
 /// One hierarchy of the host.
 struct CgroupMountPoint {

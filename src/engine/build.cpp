@@ -230,7 +230,6 @@ class StoreThenRegistry : public builder::ImageSource {
 
 Result<builder::BuildResult> build_image(Context& context, const builder::BuildRequest& request, const BuildOptions& options,
                                          ProgressSink& progress, const CancelToken& cancel) {
-  runtime::warm_up_cgroups();
   store::Store::Lease lease = TRY(context.store->lease());
   BuildExecutor executor(context, options.trust_host_ca || context.configuration.trust_host_ca);
   StoreThenRegistry images(context);

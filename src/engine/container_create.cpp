@@ -173,7 +173,6 @@ Result<void> create_files(Context& context, ContainerRecord& record) {
 }  // namespace
 
 Result<std::string> create_container(Context& context, const ContainerOptions& options) {
-  runtime::warm_up_cgroups();
   store::Store::Lease lease = TRY(context.store->lease());
   ContainerRecord record;
   record.options = options;

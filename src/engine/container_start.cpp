@@ -245,7 +245,6 @@ Result<Started> launch_locked(Context& context, const ContainerRecord& record, F
 }  // namespace
 
 Result<Started> start_container(Context& context, const std::string& name, const StartOptions& options) {
-  runtime::warm_up_cgroups();
   store::Store::Lease lease = TRY(context.store->lease());
   ContainerRecord record = TRY(find_record(context, name));
   // A process that has just ended may still be marked as running: then its monitor's clean-up is waited for.

@@ -59,9 +59,6 @@ Result<void> destroy_cgroup(const std::string& cgroups_path);
 /// True if the kernel's OOM killer struck in it.
 bool oom_killed(const std::string& cgroups_path);
 Result<std::vector<pid_t>> cgroup_processes(const std::string& cgroups_path);
-/// Starts, in a thread, what makes the first cgroup v1 attach after an idle time slow (10 ms, an RCU grace period), so that it
-/// overlaps with other work. Call as early as possible. No-op on v2.
-void warm_up_cgroups();
 
 /// Compiled seccomp filters are kept in this directory (ours alone, such as /run/dray) and read back by later processes: compiling
 /// takes milliseconds. "" (the start) = no cache. Not thread-safe: call once, early.

@@ -61,7 +61,6 @@ Result<int> run(Invocation& invocation) {
   if (container.terminal && container.interactive && !detach && !is_terminal(0))
     return fail(ErrorCode::invalid_argument, "the input device is not a TTY (leave out -t when standard input is a pipe or file)");
   TRY(DetachKeys::parse(detach_keys));
-  runtime::warm_up_cgroups();
   engine::Context context = TRY(open_engine(invocation));
   std::string id = TRY(create_with_pull(context, container));
   if (!detach) block_session_signals();
@@ -100,7 +99,6 @@ Result<int> start(Invocation& invocation) {
   flags.option("--detach-keys", detach_keys, "Override the key sequence for detaching a container");
   flags.operands(names, 1, kAnyNumber);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  runtime::warm_up_cgroups();
   engine::Context context = TRY(open_engine(invocation));
   attach = attach || interactive;
   if (attach && names.size() > 1) return fail(ErrorCode::invalid_argument, "you cannot start and attach multiple containers at once");

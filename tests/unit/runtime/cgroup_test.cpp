@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 
@@ -49,13 +50,21 @@ bool can_make_cgroups() {
   }                                                  \
   Cleaner cleaner
 
+/// The calling process, which has one thread.
+bool enter_cgroup(const std::string& path) {
+  auto entrance = open_cgroup_entrance(path);
+  if (!entrance) return false;
+  if (entrance->unified.valid()) return cgroup::write_value(entrance->unified, "cgroup.procs", "0").has_value();
+  return std::ranges::all_of(entrance->tasks, [](const FileDescriptor& tasks) { return write(tasks.get(), "0", 1) == 1; });
+}
+
 /// A process that enters the cgroup and then forks once more.
 pid_t spawn_sleeper(const std::string& path) {
   int ready[2] = {};
   REQUIRE(pipe(ready) == 0);
   pid_t pid = fork();
   if (pid == 0) {
-    bool entered = attach_to_cgroup(path, getpid()).has_value();
+    bool entered = enter_cgroup(path);
     if (entered && fork() == 0) {
       close(ready[0]);
       close(ready[1]);
@@ -114,7 +123,7 @@ TEST_CASE("cgroup paths that leave their parent are refused") {
     REQUIRE(!cgroup::clean_path(bad));
     REQUIRE(!create_cgroup(bad, {}));
     REQUIRE(!destroy_cgroup(bad));
-    REQUIRE(!attach_to_cgroup(bad, 1));
+    REQUIRE(!open_cgroup_entrance(bad));
   }
   REQUIRE(cgroup::clean_path("/dray/x").value() == "dray/x");
 }
@@ -254,7 +263,7 @@ TEST_CASE("the OOM killer's work is seen") {
   REQUIRE_OK(create_cgroup(path, r));
   pid_t child = fork();
   if (child == 0) {
-    if (!attach_to_cgroup(path, getpid())) _exit(1);
+    if (!enter_cgroup(path)) _exit(1);
     std::size_t size = 128u << 20;
     auto memory = static_cast<volatile char*>(std::malloc(size));
     for (std::size_t at = 0; memory != nullptr && at < size; at += 4096) memory[at] = 1;

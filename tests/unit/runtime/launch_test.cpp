@@ -515,7 +515,6 @@ TEST_CASE("launching is quick", "[runtime][.bench]") {
   }
   TempDir cache = *TempDir::create("/tmp", "dray-launch-test-");
   set_seccomp_cache_directory(cache.path());
-  warm_up_cgroups();
   for (int i = 0; i < 9; ++i) {
     auto begin = std::chrono::steady_clock::now();
     auto launched = box.start();
