@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 cmake_policy(SET CMP0057 NEW) # IN_LIST
-# core <- image <- store <- {registry, runtime, network, builder} <- engine <- {cli, registry-helper}.
+# core <- image <- store <- {registry, runtime, builder}, core <- network <- engine <- {cli, registry-helper}.
 # Every #include <dray/X/…> in a part's sources and public headers must be of the part itself or of one below it.
 set(below_core "core")
 set(below_image "core;image")
 set(below_store "core;image;store")
 set(below_registry "core;image;store;registry")
 set(below_runtime "core;image;store;runtime")
-set(below_network "core;image;store;network")
+set(below_network "core;network")
 set(below_builder "core;image;store;builder")
 set(below_engine "core;image;store;registry;runtime;network;builder;engine")
 set(below_cli "core;image;store;runtime;network;builder;engine;cli")

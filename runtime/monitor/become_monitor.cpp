@@ -127,6 +127,8 @@ Result<void> execute(MonitorRequest& request) {
   TRY(arguments.add_descriptor("state", state.get()));
   for (const FileDescriptor& kept : request.keep_open) TRY(arguments.add_descriptor("keep", kept.get()));
   arguments.add("stdin_once", request.stdin_once ? "1" : "0");
+  arguments.add("exit_durable", request.exit_durable ? "1" : "0");
+  arguments.add("client_cleans", request.client_cleans ? "1" : "0");
   if (!request.exit_path.empty()) arguments.add("exit", request.exit_path);
   if (!request.cleanup_argv.empty()) {
     arguments.add_word("--");

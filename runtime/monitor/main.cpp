@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // dray-monitor: the one process that stays with a container, so it is small: static, no C++ library, buffers only in use. It relays
-// until the container's first process ends, records the exit durably, runs the clean-up command, tells the clients, ends.
+// until the container's first process ends, records the exit, has the clean-up done, tells the clients, ends.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +27,7 @@ Relay relay;  // static storage: untouched pages of its buffers cost nothing
 
 constexpr int kIgnoredSignals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM};
 constexpr int kGoodbyeMs = 10'000;
+constexpr int kClientCleansMs = 2000;
 
 bool write_whole(int fd, const char* data, size_t size) {
   while (size > 0) {
@@ -74,8 +75,8 @@ bool was_oom_killed(int fd) {
   return false;
 }
 
-/// Temporary file, fsync, rename, fsync of the directory: after a crash the exit is there or not, never half.
-bool write_exit_file(const char* path, int code, bool oom) {
+/// Temporary file and rename: after a kill the exit is there or not, never half; `durable`, also after a power failure.
+bool write_exit_file(const char* path, int code, bool oom, bool durable) {
   char temporary[4200];
   char text[160];
   size_t length = strlen(path);
@@ -100,12 +101,13 @@ bool write_exit_file(const char* path, int code, bool oom) {
 
   int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return false;
-  bool written = write_whole(fd, text, strlen(text)) && fsync(fd) == 0;
+  bool written = write_whole(fd, text, strlen(text)) && (!durable || fsync(fd) == 0);
   written = close(fd) == 0 && written;
   if (!written || rename(temporary, path) != 0) {
     unlink(temporary);
     return false;
   }
+  if (!durable) return true;
   char* slash = strrchr(temporary, '/');
   if (slash != nullptr) slash[1] = '\0';
   int directory = open(slash != nullptr ? temporary : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -171,10 +173,11 @@ int main(int argc, char** argv) {
   relay.unwatch(options.pidfd);
   relay.finish_output();
   bool oom = was_oom_killed(options.oom);
-  if (options.exit_path != nullptr) write_exit_file(options.exit_path, code, oom);
+  if (options.exit_path != nullptr) write_exit_file(options.exit_path, code, oom, options.exit_durable);
   // The name goes before the clean-up, which may start a successor; who has connected is still served.
   if (options.state_directory >= 0) unlinkat(options.state_directory, "attach.sock", 0);
-  if (options.cleanup_argv != nullptr) run_cleanup(options.cleanup_argv, oom_score);
+  const bool cleaned = options.client_cleans && relay.delegate_cleanup(kClientCleansMs);
+  if (!cleaned && options.cleanup_argv != nullptr) run_cleanup(options.cleanup_argv, oom_score);
 
   // Free the lock before the news is out: who hears of the exit may remove or restart the container at once.
   if (options.lock >= 0) close(options.lock);

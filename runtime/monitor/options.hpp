@@ -12,7 +12,7 @@ struct Options {
   pid_t pid = -1;
   int pidfd = -1, console = -1, in = -1, out = -1, err = -1;
   int lock = -1, client = -1, listener = -1, log = -1, oom = -1, state_directory = -1;
-  bool stdin_once = false;
+  bool stdin_once = false, exit_durable = false, client_cleans = false;
   const char* exit_path = nullptr;
   char** cleanup_argv = nullptr;  ///< null-terminated, or null
 };

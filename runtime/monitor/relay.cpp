@@ -22,7 +22,7 @@ namespace dray::monitor {
 namespace {
 
 enum Tag : uint64_t { kOutput0 = 1000, kOutput1, kInputTag, kListener, kWatched };  // below: index of a client
-enum Kind : uint8_t { kStdin, kStdinClose, kResize, kStdout, kStderr, kExited };
+enum Kind : uint8_t { kStdin, kStdinClose, kResize, kStdout, kStderr, kExited, kCleanUp, kCleanedUp };
 constexpr size_t kHeader = 8;
 
 int64_t now_ms() {
@@ -163,6 +163,7 @@ bool Relay::run(int timeout_ms) {
       if (client.fd >= 0 && client.hung_up && client.input_ended && client.in_to == client.in_from) drop_client(client);
     }
     if (ended) return true;
+    if (cleaned_up_) return false;
     if (finished_ && deadline >= 0 && watched_.fd < 0 && pending_first() + pending_others() == 0) return false;
   }
 }
@@ -289,20 +290,21 @@ void Relay::flush_client(Client& client) {
   client.out_from = client.out_to = client.out_capacity = 0;
 }
 
-void Relay::accept_client() {
+bool Relay::accept_client() {
   int fd = accept4(listener_.fd, nullptr, nullptr, SOCK_CLOEXEC);
   if (fd < 0) {
     if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) usleep(10'000);  // still in the queue: no busy loop
-    return;
+    return false;
   }
   // The socket is 0600 in a directory of ours; this holds even where someone loosened that.
   ucred peer = {};
   socklen_t length = sizeof(peer);
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || (peer.uid != geteuid() && peer.uid != 0)) {
     close(fd);
-    return;
+    return true;
   }
   add_client(fd, false);
+  return true;
 }
 
 void Relay::add_client(int fd, bool first) {
@@ -348,7 +350,8 @@ void Relay::process_input(Client& client) {
     const char* frame = client.in + client.in_from;
     auto kind = static_cast<uint8_t>(frame[0]);
     size_t size = little_endian(frame + 4);
-    bool valid = (kind == kStdin && size <= 64 * 1024) || (kind == kStdinClose && size == 0) || (kind == kResize && size == 4);
+    bool valid = (kind == kStdin && size <= 64 * 1024) || (kind == kStdinClose && size == 0) || (kind == kResize && size == 4) ||
+                 (kind == kCleanedUp && size == 0 && client.first);
     if (!valid || frame[1] != 0 || frame[2] != 0 || frame[3] != 0) return drop_client(client);
     if (client.in_to - client.in_from < kHeader + size) break;
     const char* payload = frame + kHeader;
@@ -363,6 +366,8 @@ void Relay::process_input(Client& client) {
     } else if (kind == kStdinClose) {
       client.used_stdin = true;
       if (options_.stdin_once && options_.console < 0) close_input();
+    } else if (kind == kCleanedUp) {
+      cleaned_up_ = true;
     } else if (options_.console >= 0) {
       winsize window = {};
       window.ws_row = static_cast<unsigned short>(little_endian(payload));
@@ -403,12 +408,33 @@ void Relay::close_input() {
   input_blocked_ = false;
 }
 
+bool Relay::delegate_cleanup(int timeout_ms) {
+  Client* first = nullptr;
+  for (Client& client : clients_)
+    if (client.fd >= 0 && client.first && !client.hung_up) first = &client;
+  if (first == nullptr) return false;
+  send_frame(*first, kCleanUp, nullptr, 0);
+  const int64_t deadline = now_ms() + timeout_ms;
+  cleaned_up_ = false;
+  bool waiting = true;
+  while (waiting) {
+    int64_t left = deadline - now_ms();
+    // In slices, because run() does not tell that a client is gone.
+    if (left > 0) run(static_cast<int>(left < 50 ? left : 50));
+    waiting = left > 0 && !cleaned_up_ && first->fd >= 0 && first->first && !first->hung_up;
+  }
+  const bool done = cleaned_up_;
+  cleaned_up_ = false;
+  return done;
+}
+
 void Relay::send_exit(int32_t code) {
   char payload[4];
   for (int i = 0; i < 4; ++i) payload[i] = static_cast<char>(static_cast<uint32_t>(code) >> (8 * i));
   // Who is still in the queue gets it too.
   if (listener_.fd >= 0) {
-    for (size_t i = 0; i < kClients; ++i) accept_client();
+    for (size_t i = 0; i < kClients && accept_client(); ++i) {
+    }
     set_interest(listener_.fd, kListener, listener_.registered, listener_.interest, false, 0);
     close(listener_.fd);
     listener_ = Source{};

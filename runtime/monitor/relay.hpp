@@ -38,6 +38,8 @@ class Relay {
   bool run(int timeout_ms);
   /// The process has ended: takes what its pipes still hold (bounded, a grandchild may go on writing), ends log and input.
   void finish_output();
+  /// Asks the first client to clean up. False: it is gone, or does not say within `timeout_ms` that it has.
+  bool delegate_cleanup(int timeout_ms);
   /// To all clients; nothing follows it.
   void send_exit(int32_t code);
   /// Bytes that clients have not taken: of the first one, of the others.
@@ -64,7 +66,7 @@ class Relay {
   void send_frame(Client& client, uint8_t kind, const char* data, size_t size);
   void keep_for_later(Client& client, const char* data, size_t size);
   void flush_client(Client& client);
-  void accept_client();
+  bool accept_client();  ///< false: nobody waits
   void add_client(int fd, bool first);
   void drop_client(Client& client);
   void read_client(Client& client);
@@ -82,6 +84,7 @@ class Relay {
   Source listener_;
   Source watched_;
   bool input_blocked_ = false, finished_ = false;
+  bool cleaned_up_ = false;  ///< said the first client
   int console_retry_ms_ = 0;  ///< >0: no process has the terminal open; look again after this time
   Client clients_[kClients];
   char chunk_[kChunk];

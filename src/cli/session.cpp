@@ -149,6 +149,9 @@ Result<SessionEnd> run_attach_session(FileDescriptor connection, const SessionOp
           (void)write_all(FdRef(1), frame->payload);
         } else if (frame->kind == FrameKind::stderr_data) {
           (void)write_all(FdRef(2), frame->payload);
+        } else if (frame->kind == FrameKind::clean_up) {
+          // Where it fails, the monitor's own attempt reports nothing, but the next command tries again.
+          if (options.clean_up && options.clean_up()) (void)send_frame(connection, FrameKind::cleaned_up, "");
         } else if (frame->kind == FrameKind::exited && frame->payload.size() >= 4) {
           std::uint32_t code = 0;
           for (int i = 0; i < 4; ++i) code |= static_cast<std::uint32_t>(static_cast<unsigned char>(frame->payload[static_cast<std::size_t>(i)])) << (8 * i);

@@ -18,6 +18,7 @@ struct SessionOptions {
   bool forward_signals = true;  ///< without a pty: SIGINT, SIGTERM, … go to the container
   DetachKeys detach_keys;
   std::function<void(int signal)> deliver_signal;  ///< how a signal reaches the process
+  std::function<Result<void>()> clean_up;          ///< after the container, when its monitor asks for it
 };
 
 struct SessionEnd {

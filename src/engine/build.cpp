@@ -42,7 +42,6 @@ struct BuildExecutor::Step {
   std::string id, directory;
   FileDescriptor rootfs, out, err;
   runtime::Spec spec;
-  bool attached = false;
 };
 
 Result<std::string> hosts_for(const std::string& network, const std::string& hostname, const std::string& ip,
@@ -108,9 +107,7 @@ Result<runtime::Launched> BuildExecutor::start(Step& step, const builder::RunReq
     launch.configure_network = [](FdRef netns) { return network::bring_up_loopback(netns); };
   } else if (request.network != "host") {
     launch.configure_network = [&](FdRef netns) -> Result<void> {
-      auto bridge = TRY(network::Bridge::open(context_.store->database(), context_.configuration.state));
-      auto attachment = TRY(bridge->attach(netns, step.id, {}));
-      step.attached = true;
+      auto attachment = TRY(network::attach_to_bridge(netns, {}, context_.configuration.state));
       const network::Endpoint& endpoint = attachment.endpoint;
       std::string hosts = TRY(hosts_for(request.network, step.spec.hostname, endpoint.ip_address, endpoint.gateway));
       FileDescriptor file = TRY(open_file(step.directory + "/hosts", O_WRONLY | O_TRUNC));
@@ -185,21 +182,14 @@ Result<ExitStatus> BuildExecutor::run(const builder::RunRequest& request,
   };
   auto outcome = execute();
   auto destroyed = runtime::destroy_cgroup("dray/" + step.id);
-  Result<void> detached;
-  if (request.network != "none" && request.network != "host") {
-    auto bridge = network::Bridge::open(context_.store->database(), context_.configuration.state);
-    detached = bridge ? (*bridge)->detach(step.id) : Result<void>(Failure(bridge.error()));
-  }
   auto parent = open_file(builds, O_PATH | O_DIRECTORY);
   if (parent) (void)remove_tree(*parent, step.id);
   if (!outcome) {
     Error error = std::move(outcome).error();
     if (!destroyed) error = std::move(error).with_cleanup_failure(destroyed.error());
-    if (!detached) error = std::move(error).with_cleanup_failure(detached.error());
     return Failure(std::move(error));
   }
   TRY(std::move(destroyed));
-  TRY(std::move(detached));
   return outcome;
 }
 

@@ -292,7 +292,8 @@ std::string serialize(const network::Endpoint& endpoint) {
   for (const auto& port : endpoint.ports) ports.push_back(port_json(port));
   json value = {{"network", endpoint.network},         {"ip_address", endpoint.ip_address},
                 {"gateway", endpoint.gateway},         {"mac_address", endpoint.mac_address},
-                {"prefix_length", endpoint.prefix_length}, {"host_interface", endpoint.host_interface}};
+                {"prefix_length", endpoint.prefix_length}, {"host_interface", endpoint.host_interface},
+                {"host_index", endpoint.host_index}};
   value["ports"] = std::move(ports);
   return text_of(value);
 }
@@ -307,6 +308,7 @@ Result<network::Endpoint> parse_endpoint(std::string_view text) {
   get(value, "mac_address", endpoint.mac_address);
   get(value, "prefix_length", endpoint.prefix_length);
   get(value, "host_interface", endpoint.host_interface);
+  get(value, "host_index", endpoint.host_index);
   each(value, "ports", [&](const json& item) { endpoint.ports.push_back(port_of(item)); });
   return endpoint;
 }

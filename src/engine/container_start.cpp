@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // `start`. The caller checks, locks, mounts and thinks; then it forks a process that launches the container and execs the
 // monitor, so that the container's first process is the monitor's child from birth. The lock passes to the child by the fork
-// (one open file description) and is held until the monitor ends. Whatever needs the database — the network — stays
-// with the caller, which the child asks over a socket. All or nothing: a failed start leaves a 'created' container.
+// (one open file description) and is held until the monitor ends. The child uses no database (SQLite does not survive a fork).
+// All or nothing: a failed start leaves a 'created' container.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -26,7 +26,7 @@ struct Plan {
   const ContainerRecord& record;
   runtime::Spec spec;
   FileDescriptor rootfs, lock, first_client;
-  std::string state_directory, log_path, exit_path;
+  std::string state_directory, log_path, exit_path, hosts_path, network_state_directory;
   std::vector<std::string> cleanup_argv;
 };
 
@@ -41,15 +41,26 @@ Result<std::vector<std::string>> make_cleanup_argv(const Context& context, const
 
 // ---- in the forked process -----------------------------------------------------------------------------------------
 
-Result<void> ask_for_network(FdRef channel, FdRef netns, std::vector<FileDescriptor>& reservations) {
-  TRY(send_message(channel, StartMessage::Kind::network, "", {netns.get()}));
-  StartMessage reply = TRY(receive_message(channel));
-  if (reply.kind != StartMessage::Kind::ready) return Failure(parse_error(reply.text));
-  reservations = std::move(reply.fds);
-  return {};
+// The namespace exists: attach it, note the endpoint, complete the hosts file in place.
+Result<std::vector<FileDescriptor>> attach_network(const Plan& plan, FdRef netns) {
+  const ContainerRecord& record = plan.record;
+  network::Attachment attachment = TRY(network::attach_to_bridge(netns, record.options.ports, plan.network_state_directory));
+  const network::Endpoint& endpoint = attachment.endpoint;
+  auto finish = [&]() -> Result<void> {
+    TRY(write_file_atomically(plan.state_directory + "/endpoint.json", serialize(endpoint), 0600, Durability::none));
+    std::string hosts = TRY(network::make_hosts_file(record.hostname, endpoint.ip_address, record.options.add_hosts,
+                                                     endpoint.gateway));
+    FileDescriptor file = TRY(open_file(plan.hosts_path, O_WRONLY | O_TRUNC));
+    return write_all(file, hosts);
+  };
+  auto finished = finish();
+  if (finished) return std::move(attachment.port_reservations);
+  Error error = std::move(finished).error();
+  if (auto undone = network::withdraw_ports(endpoint); !undone) error = std::move(error).with_cleanup_failure(undone.error());
+  return Failure(std::move(error));
 }
 
-Result<runtime::MonitorRequest> launch_container(Plan& plan, FdRef channel) {
+Result<runtime::MonitorRequest> launch_container(Plan& plan) {
   const ContainerOptions& options = plan.record.options;
   runtime::MonitorRequest request;
   runtime::LaunchRequest launch;
@@ -74,7 +85,10 @@ Result<runtime::MonitorRequest> launch_container(Plan& plan, FdRef channel) {
     launch.stdio = {in, out, err};
   }
   if (options.network == "bridge") {
-    launch.configure_network = [&](FdRef netns) { return ask_for_network(channel, netns, request.keep_open); };
+    launch.configure_network = [&](FdRef netns) -> Result<void> {
+      request.keep_open = TRY(attach_network(plan, netns));
+      return {};
+    };
   } else if (options.network == "none") {
     launch.configure_network = [](FdRef netns) { return network::bring_up_loopback(netns); };
   }
@@ -86,12 +100,29 @@ Result<runtime::MonitorRequest> launch_container(Plan& plan, FdRef channel) {
   request.state_directory = plan.state_directory;
   request.log_path = plan.log_path;
   request.exit_path = plan.exit_path;
+  request.exit_durable = !options.auto_remove;
+  // Of a container that goes with its clean-up: a clean-up that comes late finds nothing, no successor that was started meanwhile.
+  request.client_cleans = options.auto_remove && request.first_client.valid();
   request.cgroups_path = plan.spec.cgroups_path;
   request.cleanup_argv = plan.cleanup_argv;
   return request;
 }
 
-[[noreturn]] void run_child(Plan& plan, FdRef channel) {
+// Launches and says so in a file; what has failed is undone.
+Result<std::string> launch_and_record(Plan& plan, runtime::MonitorRequest& request) {
+  request = TRY(launch_container(plan));
+  pid_t pid = request.launched.pid;
+  RunningState state{pid, process_start_ticks(pid), format_time_now()};
+  auto written = write_file_atomically(plan.state_directory + "/running.json", serialize(state), 0600, Durability::none);
+  if (written) return state.started_at;
+  ::kill(pid, SIGKILL);
+  while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  (void)runtime::destroy_cgroup(plan.spec.cgroups_path);
+  return Failure(std::move(written).error());
+}
+
+[[noreturn]] void run_child(Plan& plan, FileDescriptor outcome) {
   // Own session: a ^C in the caller's terminal is for the client, not for the monitor. Nor does the monitor keep the caller's
   // terminal or pipes open.
   ::setsid();
@@ -99,76 +130,27 @@ Result<runtime::MonitorRequest> launch_container(Plan& plan, FdRef channel) {
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  auto request = launch_container(plan, channel);
-  if (!request) {
-    (void)send_message(channel, StartMessage::Kind::failed, serialize_error(request.error()), {});
-    ::_exit(1);
-  }
-  pid_t pid = request->launched.pid;
-  RunningState state{pid, process_start_ticks(pid), format_time_now()};
-  auto written = write_file_atomically(plan.state_directory + "/running.json", serialize(state), 0600, Durability::none);
-  if (!written) {
-    ::kill(pid, SIGKILL);
-    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
-    }
-    (void)runtime::destroy_cgroup(plan.spec.cgroups_path);
-    (void)send_message(channel, StartMessage::Kind::failed, serialize_error(written.error()), {});
-    ::_exit(1);
-  }
-  (void)send_message(channel, StartMessage::Kind::started, state.started_at, {});
+  runtime::MonitorRequest request;
+  auto started_at = launch_and_record(plan, request);
+  (void)send_outcome(outcome, started_at);
+  outcome.reset();
+  if (!started_at) ::_exit(1);
+  const pid_t pid = request.launched.pid;
   if (int null = ::open("/dev/null", O_RDWR | O_CLOEXEC); null >= 0) {
     for (int fd : {0, 1, 2}) ::dup2(null, fd);
   }
-  Error error = runtime::become_monitor(std::move(*request));
+  Error error = runtime::become_monitor(std::move(request));
   // The container runs, but nobody can watch it: end it. The next command finds a stale container and cleans up.
   ::kill(pid, SIGKILL);
   while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
   }
-  LastStart failure{state.started_at, error.to_string(), 125};
+  LastStart failure{*started_at, error.to_string(), 125};
   (void)write_file_atomically(plan.log_path.substr(0, plan.log_path.rfind('/')) + "/last_start.json", serialize(failure), 0600,
                               Durability::none);
   ::_exit(1);
 }
 
 // ---- in the caller -------------------------------------------------------------------------------------------------
-
-// The namespace exists: attach it, note the endpoint, complete the hosts file in place.
-Result<std::vector<FileDescriptor>> attach_network(Context& context, const ContainerRecord& record, FdRef netns) {
-  auto bridge = TRY(network::Bridge::open(context.store->database(), context.configuration.state));
-  auto attachment = TRY(bridge->attach(netns, record.id, record.options.ports));
-  auto finish = [&]() -> Result<void> {
-    const network::Endpoint& endpoint = attachment.endpoint;
-    TRY(write_file_atomically(container_state_directory(context, record.id) + "/endpoint.json", serialize(endpoint), 0600,
-                              Durability::none));
-    std::string hosts = TRY(network::make_hosts_file(record.hostname, endpoint.ip_address, record.options.add_hosts,
-                                                     endpoint.gateway));
-    FileDescriptor file = TRY(open_file(container_directory(context, record.id) + "/hosts", O_WRONLY | O_TRUNC));
-    return write_all(file, hosts);
-  };
-  auto finished = finish();
-  if (finished) return std::move(attachment.port_reservations);
-  (void)bridge->detach(record.id);
-  return Failure(std::move(finished).error());
-}
-
-// Answers the child until it reports success or failure.
-Result<std::string> converse(Context& context, const ContainerRecord& record, FdRef channel) {
-  for (;;) {
-    StartMessage message = TRY(receive_message(channel));
-    if (message.kind == StartMessage::Kind::started) return message.text;
-    if (message.kind == StartMessage::Kind::failed) return Failure(parse_error(message.text));
-    if (message.kind != StartMessage::Kind::network || message.fds.empty())
-      return fail(ErrorCode::internal, "the starting process sent an unknown message");
-    auto reservations = attach_network(context, record, message.fds.front());
-    if (!reservations) {
-      TRY(send_message(channel, StartMessage::Kind::failed, serialize_error(reservations.error()), {}));
-      continue;  // it undoes the launch and reports this error back
-    }
-    std::vector<int> fds;
-    for (const auto& fd : *reservations) fds.push_back(fd.get());
-    TRY(send_message(channel, StartMessage::Kind::ready, "", fds));
-  }
-}
 
 int exit_code_of(const Error& error) {
   if (error.code() == ErrorCode::command_not_found) return 127;
@@ -182,6 +164,8 @@ Result<Plan> make_plan(Context& context, const ContainerRecord& record, FileLock
   plan.state_directory = container_state_directory(context, record.id);
   plan.log_path = log_path(context, record.id);
   plan.exit_path = exit_path(context, record);
+  plan.hosts_path = container_directory(context, record.id) + "/hosts";
+  plan.network_state_directory = context.configuration.state;
   plan.cleanup_argv = TRY(make_cleanup_argv(context, record.id));
   store::MountRecipe recipe = TRY(context.store->snapshots().mount_recipe(record.snapshot));
   plan.rootfs = TRY(store::open_mount(recipe));
@@ -213,23 +197,20 @@ Result<Started> launch_locked(Context& context, const ContainerRecord& record, F
     started.connection = FileDescriptor(pair[0]);
     plan.first_client = FileDescriptor(pair[1]);
   }
-  int pair[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return fail_errno("creating a socket");
-  FileDescriptor ours(pair[0]), theirs(pair[1]);
+  Pipe channel = TRY(make_pipe());
   pid_t child = ::fork();
   if (child < 0) return fail_errno("starting the monitor process");
   if (child == 0) {
-    ours.reset();
+    channel.read_end.reset();
     started.connection.reset();
-    run_child(plan, theirs);
+    run_child(plan, std::move(channel.write_end));
   }
-  theirs.reset();
+  channel.write_end.reset();
   plan.first_client.reset();
   plan.lock.reset();
   plan.rootfs.reset();
-  auto outcome = converse(context, record, ours);
+  auto outcome = receive_outcome(channel.read_end);
   if (!outcome) {
-    ours.reset();
     while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
     }
     return Failure(std::move(outcome).error());

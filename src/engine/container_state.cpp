@@ -179,10 +179,7 @@ Result<void> clean_up_running(Context& context, const ContainerRecord& record) {
     first = first ? std::move(*first).with_cleanup_failure(result.error()) : result.error();
   };
   note(runtime::destroy_cgroup(cgroups_path(record.id)));
-  if (record.options.network == "bridge" || record.options.network == "default") {
-    auto bridge = network::Bridge::open(context.store->database(), context.configuration.state);
-    note(bridge ? (*bridge)->detach(record.id) : Result<void>(Failure(bridge.error())));
-  }
+  if (auto endpoint = read_endpoint(context, record.id)) note(network::withdraw_ports(*endpoint));
   // running.json goes last: until then the next command sees a stale container and tries again.
   if (first) return Failure(std::move(*first));
   ::unlink((directory + "/endpoint.json").c_str());

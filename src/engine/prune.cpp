@@ -87,7 +87,6 @@ Result<PruneReport> prune(Context& context, PruneImages which) {
   store::Store::GarbageReport garbage = TRY(context.store->collect_garbage(layers));
 
   std::set<std::string> ids, used_snapshots, named_volumes;
-  std::vector<std::string> alive;
   bool all_read = true;
   auto names = TRY(all_names(context));
   for (const auto& name : names) {
@@ -95,8 +94,6 @@ Result<PruneReport> prune(Context& context, PruneImages which) {
     auto record = read_record(context, name);
     if (record) used_snapshots.insert(record->snapshot);
     all_read = all_read && record.has_value();
-    // Starting counts as alive: the lock is held from before the network is attached.
-    if (lock_held(container_state_directory(context, name.id) + "/lock")) alive.push_back(name.id);
   }
   auto known_volumes = TRY(list_volumes(context));
   for (const auto& volume : known_volumes) named_volumes.insert(volume.name);
@@ -111,14 +108,12 @@ Result<PruneReport> prune(Context& context, PruneImages which) {
   auto builds_directory = open_file(builds, O_PATH | O_DIRECTORY);
   for (const auto& build : directory_names(builds)) {
     if (std::find(dead_builds.begin(), dead_builds.end(), build) == dead_builds.end()) {
-      alive.push_back(build);
       continue;
     }
     TRY(runtime::destroy_cgroup("dray/" + build));
     if (builds_directory) TRY(remove_tree(*builds_directory, build));
   }
-  auto bridge = TRY(network::Bridge::open(context.store->database(), context.configuration.state));
-  TRY(bridge->recover(alive));
+  TRY(network::withdraw_stale_ports());
   report.bytes = garbage.bytes;
   return report;
 }

@@ -178,17 +178,15 @@ void add_chain(Batch& batch, const char* name, std::uint32_t hook, std::int32_t 
   batch.builder.finish();
 }
 
-void add_set(Batch& batch, const char* name, std::uint32_t id, std::uint32_t key_type, std::uint32_t key_length, bool is_map) {
-  batch.message(NFT_MSG_NEWSET, NLM_F_CREATE, std::string("creating the firewall set ") + name);
+void add_map(Batch& batch, const char* name, std::uint32_t id, std::uint32_t key_type, std::uint32_t key_length) {
+  batch.message(NFT_MSG_NEWSET, NLM_F_CREATE, std::string("creating the firewall map ") + name);
   batch.builder.text(NFTA_SET_TABLE, kTable);
   batch.builder.text(NFTA_SET_NAME, name);
-  batch.builder.u32_be(NFTA_SET_FLAGS, is_map ? static_cast<std::uint32_t>(NFT_SET_MAP) : 0u);
+  batch.builder.u32_be(NFTA_SET_FLAGS, NFT_SET_MAP);
   batch.builder.u32_be(NFTA_SET_KEY_TYPE, key_type);
   batch.builder.u32_be(NFTA_SET_KEY_LEN, key_length);
-  if (is_map) {
-    batch.builder.u32_be(NFTA_SET_DATA_TYPE, (kTypeAddress << 6) | kTypePort);
-    batch.builder.u32_be(NFTA_SET_DATA_LEN, 8);
-  }
+  batch.builder.u32_be(NFTA_SET_DATA_TYPE, (kTypeAddress << 6) | kTypePort);
+  batch.builder.u32_be(NFTA_SET_DATA_LEN, 8);
   batch.builder.u32_be(NFTA_SET_ID, id);
   batch.builder.finish();
 }
@@ -230,6 +228,37 @@ Result<void> delete_element(const char* set, const std::string& key) {
   return batch.send();
 }
 
+struct MapElement {
+  std::string key, data;
+};
+
+/// One NEWSETELEM message: a list of elements, each with a key and a value.
+void read_elements(std::string_view attributes, std::vector<MapElement>& elements) {
+  const auto value_of = [](std::string_view item, std::uint16_t type) {
+    return std::string(find_attribute(find_attribute(item, type), NFTA_DATA_VALUE));
+  };
+  std::string_view list = find_attribute(attributes, NFTA_SET_ELEM_LIST_ELEMENTS);
+  while (auto item = next_attribute(list))
+    elements.push_back({value_of(item->value, NFTA_SET_ELEM_KEY), value_of(item->value, NFTA_SET_ELEM_DATA)});
+}
+
+/// Nothing where there is no table.
+Result<std::vector<MapElement>> list_elements(const char* map) {
+  MessageBuilder builder;
+  nfgenmsg header{NFPROTO_IPV4, NFNETLINK_V0, 0};
+  builder.begin((NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETSETELEM, NLM_F_ACK | NLM_F_DUMP, &header, sizeof header);
+  builder.expect("listing published ports", ENOENT);
+  builder.text(NFTA_SET_ELEM_LIST_TABLE, kTable);
+  builder.text(NFTA_SET_ELEM_LIST_SET, map);
+  builder.finish();
+  std::vector<MapElement> elements;
+  NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
+  TRY(socket.dump(builder, [&](std::string_view payload) {
+    if (payload.size() > sizeof header) read_elements(payload.substr(sizeof header), elements);
+  }));
+  return elements;
+}
+
 }  // namespace
 
 Result<bool> Firewall::exists() {
@@ -252,9 +281,8 @@ Result<void> Firewall::ensure() {
   batch.message(NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, "creating the firewall table");
   batch.builder.text(NFTA_TABLE_NAME, kTable);
   batch.builder.finish();
-  add_set(batch, "addresses", 1, kTypeAddress, 4, false);
-  add_set(batch, "ports", 2, (kTypeProtocol << 6) | kTypePort, 8, true);
-  add_set(batch, "ports_at", 3, (((kTypeAddress << 6) | kTypeProtocol) << 6) | kTypePort, 12, true);
+  add_map(batch, "ports", 1, (kTypeProtocol << 6) | kTypePort, 8);
+  add_map(batch, "ports_at", 2, (((kTypeAddress << 6) | kTypeProtocol) << 6) | kTypePort, 12);
   add_chain(batch, "prerouting", NF_INET_PRE_ROUTING, -100);
   add_chain(batch, "output", NF_INET_LOCAL_OUT, -100);
   add_chain(batch, "postrouting", NF_INET_POST_ROUTING, 100);
@@ -289,31 +317,36 @@ Result<void> Firewall::ensure() {
   return made;
 }
 
-Result<void> Firewall::claim_address(std::uint32_t address) {
-  Batch batch;
-  element(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL, "addresses", big_endian(address), "", "allocating an address", 0);
-  return batch.send();
-}
-
-Result<void> Firewall::release_address(std::uint32_t address) { return delete_element("addresses", big_endian(address)); }
-
 Result<void> Firewall::publish(std::uint32_t container_address, const std::vector<PortMapping>& ports) {
   if (ports.empty()) return {};
-  Batch batch;
-  for (const PortMapping& port : ports) {
-    MapKey key = key_of(port);
-    element(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL, key.map, key.key, big_endian(container_address) + padded_port(port.container_port),
-            "publishing port " + std::to_string(port.host_port), 0);
+  // Twice: an element in the way belongs to a container whose monitor was killed.
+  for (int attempt = 0;; ++attempt) {
+    Batch batch;
+    for (const PortMapping& port : ports) {
+      MapKey key = key_of(port);
+      element(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL, key.map, key.key, big_endian(container_address) + padded_port(port.container_port),
+              "publishing port " + std::to_string(port.host_port), 0);
+    }
+    auto published = batch.send();
+    if (published || published.error().error_number() != EEXIST || attempt == 1) return published;
+    for (const PortMapping& port : ports) {
+      MapKey key = key_of(port);
+      TRY(delete_element(key.map, key.key));
+    }
   }
-  return batch.send();
 }
 
-Result<void> Firewall::withdraw(const std::vector<PortMapping>& ports) {
+Result<void> Firewall::withdraw(const std::function<bool(std::uint32_t address)>& gone) {
   Result<void> result;
-  for (const PortMapping& port : ports) {
-    MapKey key = key_of(port);
-    auto deleted = delete_element(key.map, key.key);
-    if (!deleted && result) result = std::move(deleted);
+  for (const char* map : {"ports", "ports_at"}) {
+    for (const MapElement& published : TRY(list_elements(map))) {
+      std::uint32_t address = 0;
+      if (published.data.size() < sizeof address) continue;
+      std::memcpy(&address, published.data.data(), sizeof address);
+      if (!gone(ntohl(address))) continue;
+      auto deleted = delete_element(map, published.key);
+      if (!deleted && result) result = std::move(deleted);
+    }
   }
   return result;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -10,7 +11,6 @@
 namespace dray::network {
 
 /// The nftables table "ip dray", shared by all dray roots of the machine. Made in one transaction, so it exists whole or not at all:
-///   set  addresses {container IPs in use}     an address is allocated by adding it exclusively
 ///   map  ports     {proto . port -> ip . port}, for all local addresses
 ///   map  ports_at  {address . proto . port -> ip . port}
 ///   chains prerouting, output (dnat by the maps), postrouting (masquerade)
@@ -20,11 +20,10 @@ class Firewall {
   Firewall(std::string bridge, std::uint32_t subnet, int prefix_length) : bridge_(std::move(bridge)), subnet_(subnet), prefix_length_(prefix_length) {}
 
   Result<void> ensure();
-  /// already_exists when another container has it.
-  Result<void> claim_address(std::uint32_t address);
-  Result<void> release_address(std::uint32_t address);
+  /// A former owner's element for the same port is replaced: who has reserved the port is its owner.
   Result<void> publish(std::uint32_t container_address, const std::vector<PortMapping>& ports);
-  Result<void> withdraw(const std::vector<PortMapping>& ports);
+  /// Withdraws all published ports that lead to an address of which `gone` is true.
+  static Result<void> withdraw(const std::function<bool(std::uint32_t address)>& gone);
 
  private:
   Result<bool> exists();

@@ -202,15 +202,4 @@ Result<void> create_veth(const VethRequest& request) {
   });
 }
 
-Result<void> delete_link(const std::string& name) {
-  NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_ROUTE));
-  MessageBuilder batch;
-  ifinfomsg header{};
-  batch.begin(RTM_DELLINK, NLM_F_ACK, &header, sizeof header);
-  batch.expect("removing the network interface " + name, ENODEV);
-  batch.text(IFLA_IFNAME, name);
-  batch.finish();
-  return socket.send(batch);
-}
-
 }  // namespace dray::network

@@ -38,10 +38,10 @@ struct VethRequest {
   unsigned mtu = 1500;
 };
 /// One message makes both ends, the peer as eth0 in `netns`; a second batch in there brings up lo and sets address and route.
+/// EEXIST: an interface `host_name` exists.
 Result<void> create_veth(const VethRequest& request);
 /// Adds a message that brings up interface `index`.
 void add_link_up(MessageBuilder& batch, unsigned index);
-Result<void> delete_link(const std::string& name);
 
 std::string to_text(std::uint32_t address);
 std::optional<std::uint32_t> parse_address(const std::string& text);

@@ -90,11 +90,53 @@ Result<NetlinkSocket> NetlinkSocket::open(int family, FdRef netns) {
   return result;
 }
 
-Result<void> NetlinkSocket::send(const MessageBuilder& batch) {
+Result<void> NetlinkSocket::send_bytes(const std::string& bytes) {
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
-  ssize_t sent = ::sendto(fd_.get(), batch.bytes().data(), batch.bytes().size(), 0, reinterpret_cast<sockaddr*>(&kernel), sizeof kernel);
+  ssize_t sent = ::sendto(fd_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&kernel), sizeof kernel);
   if (sent < 0) return fail_errno("sending a netlink message");
+  return {};
+}
+
+Result<void> NetlinkSocket::dump(const MessageBuilder& request, const std::function<void(std::string_view payload)>& take) {
+  TRY(send_bytes(request.bytes()));
+  const MessageBuilder::Expectation& expectation = request.expectations().front();
+  alignas(nlmsghdr) char buffer[32768];
+  while (true) {
+    ssize_t count = ::recv(fd_.get(), buffer, sizeof buffer, 0);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return fail_errno("receiving a netlink answer");
+    auto left = static_cast<unsigned>(count);
+    for (auto* head = reinterpret_cast<nlmsghdr*>(buffer); NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) {
+      if (head->nlmsg_type == NLMSG_DONE) return {};
+      if (head->nlmsg_type == NLMSG_ERROR) {
+        auto* answer = static_cast<nlmsgerr*>(NLMSG_DATA(head));
+        if (answer->error == 0 || -answer->error == expectation.tolerated) return {};
+        return Failure(Error::from_errno(-answer->error, expectation.what));
+      }
+      take({static_cast<const char*>(NLMSG_DATA(head)), head->nlmsg_len - NLMSG_HDRLEN});
+    }
+  }
+}
+
+std::optional<Attribute> next_attribute(std::string_view& bytes) {
+  nlattr head;
+  if (bytes.size() < sizeof head) return std::nullopt;
+  std::memcpy(&head, bytes.data(), sizeof head);
+  if (head.nla_len < sizeof head || head.nla_len > bytes.size()) return std::nullopt;
+  Attribute attribute{static_cast<std::uint16_t>(head.nla_type & NLA_TYPE_MASK), bytes.substr(sizeof head, head.nla_len - sizeof head)};
+  bytes.remove_prefix(std::min<std::size_t>(NLA_ALIGN(head.nla_len), bytes.size()));
+  return attribute;
+}
+
+std::string_view find_attribute(std::string_view bytes, std::uint16_t type) {
+  while (auto attribute = next_attribute(bytes))
+    if (attribute->type == type) return attribute->value;
+  return {};
+}
+
+Result<void> NetlinkSocket::send(const MessageBuilder& batch) {
+  TRY(send_bytes(batch.bytes()));
   std::optional<Error> first;
   std::size_t waiting = batch.expectations().size();
   alignas(nlmsghdr) char buffer[16384];

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,11 +57,23 @@ class NetlinkSocket {
   static Result<NetlinkSocket> open(int family, FdRef netns = {});
   /// Sends the batch in one call and reads the acknowledgements; the first error that is not tolerated.
   Result<void> send(const MessageBuilder& batch);
-  FdRef fd() const { return fd_; }
+  /// Sends one NLM_F_DUMP request and gives the payload (fixed struct and attributes) of each answer to `take`. An error
+  /// that the request tolerates ends it like an empty answer.
+  Result<void> dump(const MessageBuilder& request, const std::function<void(std::string_view payload)>& take);
 
  private:
+  Result<void> send_bytes(const std::string& bytes);
   FileDescriptor fd_;
 };
+
+struct Attribute {
+  std::uint16_t type;
+  std::string_view value;
+};
+/// Takes the first attribute off the front; nullopt at the end, or where the bytes are none.
+std::optional<Attribute> next_attribute(std::string_view& bytes);
+/// The value of the first attribute of this type; "" without one.
+std::string_view find_attribute(std::string_view bytes, std::uint16_t type);
 
 /// Runs `work` in the network namespace `netns`, in a thread of its own: the caller's namespace never changes.
 Result<void> in_namespace(FdRef netns, const std::function<Result<void>()>& work);

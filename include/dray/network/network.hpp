@@ -12,7 +12,6 @@
 
 #include <dray/core/fd.hpp>
 #include <dray/core/result.hpp>
-#include <dray/store/database.hpp>
 
 namespace dray::network {
 
@@ -31,37 +30,30 @@ struct Endpoint {
   std::string ip_address, gateway, mac_address;
   int prefix_length = 16;
   std::string host_interface;       ///< the veth's host end
+  unsigned host_index = 0;          ///< its interface index: an address, and so the name, may come again
   std::vector<PortMapping> ports;   ///< host_port filled in
 };
 
-/// The default bridge network: interface dray0 with a /16 that collides with no route of the host (IPv4 only; a dray0 that exists is
-/// taken as it is, so several roots share it). Set up on first use, idempotently: rtnetlink for the link, one nftables table
-/// "ip dray" (masquerade, maps for published ports), net.ipv4.ip_forward. Endpoints have a row in the database; that an address is
-/// free is decided by the kernel (an exclusive element of the table). Safe to use from several processes at once.
-/// A firewall of the host whose FORWARD policy is "drop" must itself accept traffic of dray0.
-class Bridge {
- public:
-  static Result<std::unique_ptr<Bridge>> open(std::shared_ptr<store::Database> db, const std::string& state_directory);
-  ~Bridge();
+// The default bridge network: interface dray0 with a /16 that collides with no route of the host (IPv4 only; a dray0 that exists is
+// taken as it is, so several roots share it). Set up on first use, idempotently: rtnetlink for the link, one nftables table
+// "ip dray" (masquerade, maps for published ports), net.ipv4.ip_forward. All state is the kernel's: an address is in use while the
+// interface named after it exists, which the kernel removes with the container's network namespace, however that ends. Only
+// published ports must be withdrawn. Safe to use from several processes at once, and in a forked process.
+// A firewall of the host whose FORWARD policy is "drop" must itself accept traffic of dray0.
 
-  /// Makes a veth pair whose peer is born as eth0 in the network namespace `netns`, addresses and brings up both ends and lo,
-  /// default route, publishes `ports`. `reserved` receives listening sockets that hold the host ports (given to the
-  /// monitor, which keeps them until the container ends). in_use: "port is already allocated". On failure all is undone.
-  struct Attachment {
-    Endpoint endpoint;
-    std::vector<FileDescriptor> port_reservations;
-  };
-  Result<Attachment> attach(FdRef netns, const std::string& container_id, const std::vector<PortMapping>& ports);
-  /// Undoes attach: ports unpublished, link and lease removed. Never heard of it = success.
-  Result<void> detach(const std::string& container_id);
-  /// Removes leases, links and rules of containers that are not in `alive` (after kill -9 or reboot).
-  Result<void> recover(const std::vector<std::string>& alive);
-
- private:
-  struct State;
-  explicit Bridge(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+struct Attachment {
+  Endpoint endpoint;
+  /// Listening sockets that hold the host ports; to be kept until the container ends.
+  std::vector<FileDescriptor> port_reservations;
 };
+/// Makes a veth pair whose peer is born as eth0 in the network namespace `netns`, addresses and brings up both ends and lo,
+/// sets the default route, publishes `ports`. in_use: "port is already allocated". What a failure leaves goes with `netns`.
+/// `state_directory` remembers the last address given, so that one is not soon given again.
+Result<Attachment> attach_to_bridge(FdRef netns, const std::vector<PortMapping>& ports, const std::string& state_directory);
+/// Withdraws the ports of an endpoint whose container has ended. Repeating it is success.
+Result<void> withdraw_ports(const Endpoint& endpoint);
+/// Withdraws the ports of all endpoints that are gone (after kill -9 of what should have withdrawn them).
+Result<void> withdraw_stale_ports();
 
 /// Brings up lo in the namespace (for --network none).
 Result<void> bring_up_loopback(FdRef netns);

@@ -23,7 +23,9 @@ enum class FrameKind : std::uint8_t {
   resize = 2,       ///< client → monitor: rows u16, columns u16 (little-endian)
   stdout_data = 3,  ///< monitor → client
   stderr_data = 4,
-  exited = 5        ///< monitor → client: exit code i32; the last frame (sent after the clean-up command has ended)
+  exited = 5,       ///< monitor → client: exit code i32; the last frame (sent after the clean-up)
+  clean_up = 6,     ///< monitor → first client with MonitorRequest::client_cleans: the exit is on disk, clean up now
+  cleaned_up = 7    ///< client → monitor: done. Without it within 2 s, or when the client leaves, the clean-up command runs
 };
 inline constexpr std::uint32_t kMaxFrame = 64 * 1024;
 
@@ -38,8 +40,11 @@ struct MonitorRequest {
   std::vector<FileDescriptor> keep_open;  ///< port reservations
   std::string state_directory;      ///< attach.sock, exit.json are made here
   std::string log_path;             ///< json-file log: {"log":"…\n","stream":"stdout","time":"RFC3339Nano"}; "" = no log
-  std::string exit_path;            ///< {"exit_code":0,"oom_killed":false,"finished_at":"…"} written atomically and fsynced before clean-up
+  std::string exit_path;            ///< {"exit_code":0,"oom_killed":false,"finished_at":"…"} written atomically before the clean-up
   std::string cgroups_path;
+  bool exit_durable = true;         ///< fsync it; false where only clients that listen will ask
+  /// The first client runs the clean-up itself, which saves starting a program. What it does must do no harm when done late or twice.
+  bool client_cleans = false;
   std::vector<std::string> cleanup_argv;  ///< run after exit, e.g. {"/usr/bin/dray","--root",…,"container","cleanup",ID}
 };
 

@@ -36,6 +36,7 @@ Result<int> follow(engine::Context& context, const std::string& id, FileDescript
   options.forward_signals = forward_signals;
   options.detach_keys = TRY(DetachKeys::parse(detach_keys));
   options.deliver_signal = [&](int number) { (void)engine::kill_container(context, id, signal_name(number)); };
+  options.clean_up = [&] { return engine::clean_up_container(context, id); };
   SessionEnd end = TRY(run_attach_session(std::move(connection), options));
   if (end.exit_code) return *end.exit_code;
   if (end.detached) {
