@@ -36,8 +36,4 @@ struct SolveRequest {
 Result<std::vector<StepResult>> solve(const Plan& plan, const SolveRequest& request, ProgressSink& progress,
                                       const CancelToken& cancel);
 
-/// A stack for mounting: a layer that occurs twice (empty ones do) counts where it is topmost, since overlay
-/// takes no directory twice.
-std::vector<DiffId> mountable(const std::vector<DiffId>& layers);
-
 }  // namespace dray::builder

@@ -71,15 +71,6 @@ class Output {
 
 }  // namespace
 
-std::vector<DiffId> mountable(const std::vector<DiffId>& layers) {
-  std::vector<DiffId> result;
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    if (std::find(layers.begin() + static_cast<std::ptrdiff_t>(i) + 1, layers.end(), layers[i]) == layers.end())
-      result.push_back(layers[i]);
-  }
-  return result;
-}
-
 Result<StepResult> StepRunner::run(const Vertex& vertex, const std::vector<const StepResult*>& inputs) {
   const int id = request_.first_id + vertex.id;
   ProgressEvent event{.kind = ProgressEvent::Kind::started, .id = id, .name = vertex.title};
@@ -155,7 +146,7 @@ Result<void> StepRunner::open_copy(const Vertex& vertex, const std::vector<const
   }
   input.tree = {.root = {}, .is_context = false, .ignore = nullptr};
   if (!inputs.at(1)->layers.empty()) {  // nothing is in scratch
-    const store::MountRecipe recipe = TRY(request_.store.snapshots().view(mountable(inputs.at(1)->layers)));
+    const store::MountRecipe recipe = TRY(request_.store.snapshots().view(inputs.at(1)->layers));
     input.view = TRY(store::open_mount(recipe));
     input.tree.root = input.view;
   }
@@ -181,7 +172,7 @@ Result<std::optional<StepResult>> StepRunner::look_up(const std::string& key, co
 
 Result<StepResult> StepRunner::make(const Vertex& vertex, const StepResult& parent, CopyInput& input, int id,
                                     const std::vector<std::string>& keys) {
-  const std::string active = TRY(request_.store.snapshots().prepare(mountable(parent.layers)));
+  const std::string active = TRY(request_.store.snapshots().prepare(parent.layers));
   ActiveSnapshot snapshot(request_.store.snapshots(), active);
   TRY(change(vertex, snapshot.id(), input, id));
   StepResult result = TRY(commit(vertex, parent, snapshot.id(), keys));

@@ -9,12 +9,14 @@
 
 namespace dray::store {
 
-/// An entry of docker save's manifest.json. Paths are members of the archive.
-struct ArchiveImage {
+/// One image in the manifest.json of a `docker save` archive: paths within the archive.
+struct SavedImage {
   std::string config;
-  std::vector<std::string> repo_tags, layers;
+  std::vector<std::string> repo_tags;
+  std::vector<std::string> layers;
 };
-Result<std::vector<ArchiveImage>> parse_archive_manifest(std::string_view json);
-std::string serialize_archive_manifest(const std::vector<ArchiveImage>& images);
+
+Result<std::vector<SavedImage>> parse_saved_images(std::string_view bytes);
+std::string serialize(const std::vector<SavedImage>& images);
 
 }  // namespace dray::store

@@ -1,268 +1,400 @@
 // SPDX-License-Identifier: Apache-2.0
-// Archives name their members in any order, and layers may come before what describes them. So a first pass spools the members into a
-// temporary folder under flat names of our own (member names are only ever keys of a map); the second pass verifies and records.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <dray/core/rooted_path.hpp>
-#include <dray/core/tar.hpp>
-#include <dray/store/store.hpp>
+// Loading has three phases. Stage: the archive's files are put aside (archive_stage.cpp). Plan: what images
+// they make, from index.json (OCI layout, which newer `docker save` archives are too) or manifest.json;
+// everything is checked here that can be checked without unpacking. Install: layers are unpacked and
+// verified, blobs get their names, and only then are the images recorded. A failure before the records takes
+// back what it brought.
+#include <dray/core/process.hpp>
 
 #include "archive_json.hpp"
+#include "archive_stage.hpp"
+#include "content_paths.hpp"
+#include "store_private.hpp"
 
 namespace dray::store {
 namespace {
 
-constexpr std::size_t kMaxMembers = 100000;
+constexpr int kMaxIndexDepth = 4;
+constexpr std::size_t kMaxImages = 1000;
+constexpr std::size_t kMaxLayers = 1024;
 
-/// The members of an archive, spooled.
-class Members {
- public:
-  static Result<Members> spool(ByteSource& source, const std::string& parent, const CancelToken& cancel) {
-    TempDir folder = TRY(TempDir::create(parent, "load-"));
-    Members members(std::move(folder));
-    auto plain = make_decompressing_source(source);
-    tar::Reader reader(*plain);
-    std::vector<std::byte> buffer(256 * 1024);
-    for (;;) {
-      if (cancel.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
-      std::optional<tar::Entry> entry = TRY_CTX(reader.next(), "reading the archive");
-      if (!entry) break;
-      if (members.files_.size() > kMaxMembers) return fail(ErrorCode::corrupt, "the archive has too many members");
-      std::string name = clean_path(entry->path);
-      if (entry->type == tar::EntryType::symlink) {
-        // Old docker archives share a layer by a link "../<id>/layer.tar"; it only ever names another member.
-        members.links_[name] = clean_path(split_path(name).first + "/" + entry->link_target);
-      } else if (entry->type == tar::EntryType::hardlink) {
-        members.links_[name] = clean_path(entry->link_target);
-      } else if (entry->type == tar::EntryType::regular) {
-        std::string path = members.folder_.path() + "/" + std::to_string(members.files_.size());
-        FileDescriptor fd = TRY(open_file(path, O_WRONLY | O_CREAT | O_EXCL, 0600));
-        for (;;) {
-          if (cancel.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
-          std::size_t count = TRY_CTX(reader.read(buffer), "reading the archive");
-          if (count == 0) break;
-          TRY(write_all(fd, {reinterpret_cast<const char*>(buffer.data()), count}));
-        }
-        members.files_[name] = path;
-      }
-    }
-    return members;
-  }
-
-  bool contains(const std::string& name) const { return find(name) != nullptr; }
-
-  Result<FileDescriptor> open(const std::string& name) const {
-    const std::string* path = find(name);
-    if (path == nullptr) return fail(ErrorCode::corrupt, "the archive lacks its member \"" + name.substr(0, 300) + "\"");
-    return open_file(*path, O_RDONLY);
-  }
-
-  Result<std::string> read(const std::string& name) const {
-    FileDescriptor fd = TRY(open(name));
-    return TRY_CTX(read_all(fd, image::kMaxManifestSize), "member \"" + name + "\"");
-  }
-
- private:
-  explicit Members(TempDir folder) : folder_(std::move(folder)) {}
-  const std::string* find(const std::string& name) const {
-    std::string key = clean_path(name);
-    for (int hops = 0; hops < 8; ++hops) {
-      auto file = files_.find(key);
-      if (file != files_.end()) return &file->second;
-      auto link = links_.find(key);
-      if (link == links_.end()) return nullptr;
-      key = link->second;
-    }
-    return nullptr;
-  }
-
-  TempDir folder_;
-  std::map<std::string, std::string> files_, links_;
+struct PlannedLayer {
+  image::Descriptor blob;
+  DiffId diff_id;
+  const StagedFile* staged = nullptr;  ///< nullptr: in the content store already
 };
 
-std::string blob_member(const Digest& digest) { return "blobs/" + digest.algorithm() + "/" + digest.hex(); }
+struct PlannedImage {
+  std::string manifest_bytes, config_bytes;
+  Digest manifest;
+  std::string media_type;
+  Digest config;
+  std::vector<PlannedLayer> layers;
+  std::vector<Reference> names;
+};
 
-class Loader {
+class Planner {
  public:
-  Loader(Store& store, const Members& members, ProgressSink& progress, const CancelToken& cancel)
-      : store_(store), members_(members), progress_(progress), cancel_(cancel) {}
+  Planner(Store& store, const ArchiveStage& stage, ProgressSink& progress)
+      : store_(store), stage_(stage), progress_(progress) {}
 
-  Result<std::vector<std::string>> run() {
-    // manifest.json first: it has the names as Docker means them. An archive with both says the same in both.
-    if (members_.contains("manifest.json")) {
-      TRY(docker_form());
-    } else if (members_.contains("index.json")) {
-      TRY(oci_form(TRY_CTX(image::parse_index(TRY(members_.read("index.json"))), "index.json"), 0, ""));
-    } else {
-      return fail(ErrorCode::corrupt, "not an image archive: it has neither manifest.json nor index.json");
+  Result<std::vector<PlannedImage>> plan() {
+    const bool has_index = stage_.find("index.json") != nullptr,
+               has_saved = stage_.find("manifest.json") != nullptr;
+    if (!has_index && !has_saved)
+      return Failure(
+          Error(ErrorCode::corrupt, "not an image archive: it has neither manifest.json nor index.json")
+              .with_hint("`dray load` reads what `docker save` and `skopeo copy … oci-archive:` write"));
+    if (has_saved) {
+      std::string bytes = TRY(stage_.read_document("manifest.json"));
+      saved_ = TRY(parse_saved_images(bytes));
     }
-    if (records_.empty()) return fail(ErrorCode::not_found, "the archive holds no image for " + image::Platform::host().to_string());
-    std::vector<std::string> lines;
-    for (const ImageRecord& record : records_) {
-      TRY(store_.put_image(record));
-      lines.push_back(record.reference.empty() ? "Loaded image ID: " + record.image_id.to_string() : "Loaded image: " + TRY(Reference::parse(record.reference)).familiar());
-    }
-    return lines;
+    if (has_index) TRY(plan_layout());
+    if (images_.empty() && has_saved) TRY(plan_saved());
+    if (images_.empty()) return fail(ErrorCode::corrupt, "the archive holds no image");
+    return std::move(images_);
   }
 
  private:
-  Result<void> docker_form() {
-    // The OCI side of the archive, if it has one, has the manifest with its original bytes.
-    std::map<std::string, image::Descriptor> manifest_of_config;
-    if (members_.contains("index.json")) {
-      auto index = image::parse_index(TRY(members_.read("index.json")));
-      if (index) {
-        for (const auto& entry : index->manifests) {
-          if (!members_.contains(blob_member(entry.digest))) continue;
-          auto manifest = image::parse_manifest(TRY(members_.read(blob_member(entry.digest))));
-          if (manifest) manifest_of_config[manifest->config.digest.to_string()] = entry;
-        }
-      }
+  /// Names that are no references (a directory, a bare word with capitals) are no reason to refuse the image.
+  void add_name(PlannedImage& image, const std::string& text) {
+    auto reference = Reference::parse(text);
+    if (!reference || reference->digest()) {
+      ProgressEvent event;
+      event.text = "warning: \"" + text + "\" is not a usable image name; the image is loaded without it";
+      progress_.report(event);
+      return;
     }
-    for (const ArchiveImage& entry : TRY(parse_archive_manifest(TRY(members_.read("manifest.json"))))) {
-      std::string config_bytes = TRY(members_.read(entry.config));
-      auto known = manifest_of_config.find(Digest::of(config_bytes).to_string());
-      ImageRecord record;
-      if (known != manifest_of_config.end()) {
-        record = TRY(load_manifest(known->second));
-      } else {
-        record = TRY(synthesize(entry, config_bytes));
-      }
-      if (entry.repo_tags.empty()) records_.push_back(record);
-      for (const std::string& tag : entry.repo_tags) {
-        record.reference = TRY_CTX(Reference::parse(tag), "manifest.json").canonical();
-        records_.push_back(record);
-      }
+    if (std::find(image.names.begin(), image.names.end(), *reference) == image.names.end())
+      image.names.push_back(*reference);
+  }
+
+  Result<std::string> read_blob(const image::Descriptor& descriptor) {
+    const StagedFile* staged = stage_.find_blob(descriptor.digest);
+    std::string bytes;
+    if (staged != nullptr) {
+      bytes =
+          TRY(stage_.read_document("blobs/" + descriptor.digest.algorithm() + "/" + descriptor.digest.hex()));
+    } else if (store_.content().contains(descriptor.digest)) {
+      bytes = TRY(store_.content().read_blob(descriptor.digest));
+    } else {
+      return fail(ErrorCode::not_found,
+                  "blob " + descriptor.digest.to_string() + " is missing from the archive");
+    }
+    if (descriptor.size != bytes.size())
+      return fail(ErrorCode::corrupt, "blob " + descriptor.digest.to_string() + " has " +
+                                          std::to_string(bytes.size()) + " bytes, its descriptor says " +
+                                          std::to_string(descriptor.size));
+    return bytes;
+  }
+
+  // -- OCI image layout
+  // ---------------------------------------------------------------------------------------------
+
+  /// Entries of one name, or without one, that differ in platform are one image for several platforms.
+  Result<void> plan_layout() {
+    std::string bytes = TRY(stage_.read_document("index.json"));
+    image::Index index = TRY(image::parse_index(bytes));
+    std::map<std::string, std::vector<image::Descriptor>> groups;
+    std::vector<std::string> order;
+    std::size_t anonymous = 0;
+    for (auto& descriptor : index.manifests) {
+      if (descriptor.platform && descriptor.platform->os == "unknown") continue;  // an attestation
+      std::string name = name_of(descriptor);
+      std::string key = !name.empty()         ? name
+                        : descriptor.platform ? "\n"
+                                              : "\n" + std::to_string(++anonymous);
+      if (!groups.contains(key)) order.push_back(key);
+      groups[key].push_back(std::move(descriptor));
+    }
+    for (const auto& key : order) TRY(plan_group(std::move(groups[key]), key));
+    return {};
+  }
+
+  static std::string name_of(const image::Descriptor& descriptor) {
+    for (const char* key : {"io.containerd.image.name", "org.opencontainers.image.ref.name"})
+      if (auto found = descriptor.annotations.find(key);
+          found != descriptor.annotations.end() && !found->second.empty())
+        return found->second;
+    return "";
+  }
+
+  Result<void> plan_group(std::vector<image::Descriptor> group, const std::string& name) {
+    std::vector<image::Descriptor> chosen;
+    bool same = std::all_of(group.begin(), group.end(),
+                            [&](const auto& d) { return d.digest == group.front().digest; });
+    if (same) {
+      chosen = {group.front()};
+    } else {
+      image::Index choices;
+      choices.manifests = group;
+      auto selected = image::select_platform(choices, image::Platform::host());
+      if (!selected && name.starts_with('\n')) return Failure(std::move(selected).error());
+      chosen = {selected ? *selected : group.back()};  // one name given twice: the last one has it
+    }
+    for (const auto& descriptor : chosen) {
+      auto manifest = TRY(find_manifest(descriptor, 0));
+      TRY(plan_manifest(manifest, name.starts_with('\n') ? "" : name));
     }
     return {};
   }
 
-  Result<void> oci_form(const image::Index& index, int depth, const std::string& inherited_name) {
-    if (depth > 4) return fail(ErrorCode::corrupt, "indexes nested too deeply");
-    for (const image::Descriptor& entry : index.manifests) {
-      std::string name = inherited_name;
-      for (const char* key : {"io.containerd.image.name", "org.opencontainers.image.ref.name"}) {
-        auto found = entry.annotations.find(key);
-        // ref.name may be a bare tag, which names no image.
-        if (name.empty() && found != entry.annotations.end() && (key[0] == 'i' || found->second.find_first_of("/:") != std::string::npos)) name = found->second;
-      }
-      if (entry.platform && (entry.platform->os == "unknown" || (depth > 0 && !entry.platform->matches(image::Platform::host())))) continue;
-      std::string bytes = TRY(members_.read(blob_member(entry.digest)));
-      if (Digest::of(bytes) != entry.digest) return fail(ErrorCode::corrupt, "member " + blob_member(entry.digest) + " does not match its digest");
-      if (image::is_index(bytes, entry.media_type)) {
-        TRY(oci_form(TRY(image::parse_index(bytes)), depth + 1, name));
-        continue;
-      }
-      ImageRecord record = TRY(load_manifest(entry));
-      if (!name.empty()) {
-        auto reference = Reference::parse(name);
-        if (reference) record.reference = reference->canonical();
-      }
-      records_.push_back(std::move(record));
+  Result<image::Descriptor> find_manifest(const image::Descriptor& descriptor, int depth) {
+    if (depth > kMaxIndexDepth) return fail(ErrorCode::corrupt, "indexes are nested too deeply");
+    std::string bytes = TRY(read_blob(descriptor));
+    if (!image::is_index(bytes, descriptor.media_type)) return descriptor;
+    image::Index index = TRY_CTX(image::parse_index(bytes), "index " + descriptor.digest.to_string());
+    auto selected = image::select_platform(index, image::Platform::host());
+    if (selected) return find_manifest(*selected, depth + 1);
+    // No entry is for our platform; one without a platform may be an index that has it.
+    for (const auto& entry : index.manifests) {
+      if (entry.platform) continue;
+      auto found = find_manifest(entry, depth + 1);
+      if (found || found.error().code() != ErrorCode::not_found) return found;
     }
-    return {};
+    return Failure(std::move(selected).error());
   }
 
-  /// An image whose manifest is in the archive.
-  Result<ImageRecord> load_manifest(const image::Descriptor& descriptor) {
-    std::string manifest_bytes = TRY(members_.read(blob_member(descriptor.digest)));
-    if (Digest::of(manifest_bytes) != descriptor.digest) return fail(ErrorCode::corrupt, "the manifest does not match its digest " + descriptor.digest.to_string());
-    image::Manifest manifest = TRY(image::parse_manifest(manifest_bytes));
-    std::string config_bytes = TRY(members_.read(blob_member(manifest.config.digest)));
-    if (Digest::of(config_bytes) != manifest.config.digest) return fail(ErrorCode::corrupt, "the config does not match its digest " + manifest.config.digest.to_string());
-    image::ImageConfig config = TRY(image::parse_config(config_bytes));
-    if (config.diff_ids.size() != manifest.layers.size()) return fail(ErrorCode::corrupt, "manifest and config disagree on the number of layers");
+  Result<void> plan_manifest(const image::Descriptor& descriptor, const std::string& name) {
+    PlannedImage image;
+    image.manifest_bytes = TRY(read_blob(descriptor));
+    image.manifest = descriptor.digest;
+    const std::string what = "manifest " + descriptor.digest.to_string();
+    image::Manifest manifest = TRY_CTX(image::parse_manifest(image.manifest_bytes), what);
+    image.media_type = manifest.media_type;
+    if (manifest.config.media_type != image::kOciConfig && manifest.config.media_type != image::kDockerConfig)
+      return fail(ErrorCode::unsupported, what + ": not a container image: its config is of type \"" +
+                                              manifest.config.media_type + "\"");
+    image.config = manifest.config.digest;
+    image.config_bytes = TRY_CTX(read_blob(manifest.config), what);
+    image::ImageConfig config = TRY_CTX(image::parse_config(image.config_bytes), what);
+    TRY_CTX(check_counts(manifest.layers.size(), config), what);
     for (std::size_t i = 0; i < manifest.layers.size(); ++i) {
-      const image::Descriptor& layer = manifest.layers[i];
-      TRY(report_layer(layer.digest));
-      if (store_.content().contains(layer.digest) && store_.snapshots().contains(config.diff_ids[i])) continue;
-      auto source = make_fd_source(TRY(members_.open(blob_member(layer.digest))));
-      BlobWriter writer = TRY(store_.content().begin_write(layer.digest.algorithm()));
-      TRY(copy_checked(*source, writer));
-      TRY(writer.commit(layer.digest, layer.size));
-      auto blob = make_fd_source(TRY(store_.content().open_blob(layer.digest)));
-      TRY(store_.snapshots().unpack(*blob, config.diff_ids[i]));
+      PlannedLayer layer;
+      layer.blob = manifest.layers[i];
+      layer.diff_id = config.diff_ids[i];
+      layer.staged = stage_.find_blob(layer.blob.digest);
+      std::uint64_t size = 0;
+      if (layer.staged != nullptr) {
+        size = layer.staged->size;
+      } else if (store_.content().contains(layer.blob.digest)) {
+        size = TRY(store_.content().size(layer.blob.digest));
+      } else {
+        return fail(
+            ErrorCode::not_found,
+            what + ": layer blob " + layer.blob.digest.to_string() + " is missing from the archive" +
+                (layer.blob.urls.empty() ? "" : " (it is to be had elsewhere; pull the image instead)"));
+      }
+      if (size != layer.blob.size)
+        return fail(ErrorCode::corrupt, what + ": layer blob " + layer.blob.digest.to_string() + " has " +
+                                            std::to_string(size) + " bytes, its descriptor says " +
+                                            std::to_string(layer.blob.size));
+      image.layers.push_back(std::move(layer));
     }
-    return record_of(manifest_bytes, manifest.media_type, config_bytes);
-  }
-
-  /// An image of docker's old form: layers are plain tars, there is no manifest. The layers are packed, so that the image can be
-  /// pushed, and a manifest is made.
-  Result<ImageRecord> synthesize(const ArchiveImage& entry, const std::string& config_bytes) {
-    image::ImageConfig config = TRY(image::parse_config(config_bytes));
-    if (config.diff_ids.size() != entry.layers.size()) return fail(ErrorCode::corrupt, "manifest.json and the config disagree on the number of layers");
-    image::Manifest manifest;
-    manifest.media_type = image::kOciManifest;
-    manifest.config.media_type = image::kOciConfig;
-    manifest.config.digest = Digest::of(config_bytes);
-    manifest.config.size = config_bytes.size();
-    for (std::size_t i = 0; i < entry.layers.size(); ++i) {
-      TRY(report_layer(config.diff_ids[i].digest));
-      auto raw = make_fd_source(TRY(members_.open(entry.layers[i])));
-      auto plain = make_decompressing_source(*raw);
-      HashingSource tar(*plain);
-      BlobWriter writer = TRY(store_.content().begin_write());
-      auto gzip = make_gzip_sink(writer);
-      TRY(copy_checked(tar, *gzip));
-      TRY(gzip->finish());
-      // Checked before the blob gets its name.
-      if (Digest actual = tar.finish(); actual != config.diff_ids[i].digest)
-        return fail(ErrorCode::corrupt, "layer \"" + entry.layers[i].substr(0, 300) + "\" has the diffID " + actual.to_string() + ", expected " + config.diff_ids[i].digest.to_string());
-      image::Descriptor layer;
-      layer.media_type = image::kOciLayerGzip;
-      layer.size = writer.size();
-      layer.digest = TRY(writer.commit());
-      auto blob = make_fd_source(TRY(store_.content().open_blob(layer.digest)));
-      TRY(store_.snapshots().unpack(*blob, config.diff_ids[i]));
-      manifest.layers.push_back(std::move(layer));
+    if (!name.empty()) add_name(image, name);
+    for (const SavedImage& saved : saved_) {
+      const StagedFile* staged = stage_.find(saved.config);
+      if (staged == nullptr || staged->digest != image.config) continue;
+      for (const auto& tag : saved.repo_tags) add_name(image, tag);
     }
-    return record_of(image::serialize(manifest), manifest.media_type, config_bytes);
+    return add(std::move(image));
   }
 
-  Result<ImageRecord> record_of(const std::string& manifest_bytes, const std::string& media_type, const std::string& config_bytes) {
-    ImageRecord record;
-    record.manifest = TRY(store_.content().write_blob(manifest_bytes));
-    record.image_id = TRY(store_.content().write_blob(config_bytes));
-    record.media_type = media_type;
-    return record;
+  Result<void> check_counts(std::size_t layers, const image::ImageConfig& config) {
+    if (layers != config.diff_ids.size())
+      return fail(ErrorCode::corrupt, "the image config names " + std::to_string(config.diff_ids.size()) +
+                                          " layers, the manifest " + std::to_string(layers));
+    if (layers > kMaxLayers)
+      return fail(ErrorCode::unsupported, "more than " + std::to_string(kMaxLayers) + " layers");
+    if (!config.platform.os.empty() && config.platform.os != "linux")
+      return fail(ErrorCode::unsupported,
+                  "image operating system \"" + config.platform.os + "\" cannot be used on this platform");
+    return {};
   }
 
-  Result<void> copy_checked(ByteSource& source, ByteSink& sink) {
-    std::vector<std::byte> buffer(256 * 1024);
-    for (;;) {
-      if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
-      std::size_t count = TRY(source.read(buffer));
-      if (count == 0) return {};
-      TRY(sink.write(std::span<const std::byte>(buffer).first(count)));
+  Result<void> add(PlannedImage image) {
+    for (auto& known : images_) {
+      if (known.manifest != image.manifest) continue;
+      for (auto& name : image.names)
+        if (std::find(known.names.begin(), known.names.end(), name) == known.names.end())
+          known.names.push_back(std::move(name));
+      return {};
     }
+    if (images_.size() >= kMaxImages) return fail(ErrorCode::corrupt, "the archive holds too many images");
+    images_.push_back(std::move(image));
+    return {};
   }
 
-  Result<void> report_layer(const Digest& digest) {
-    ProgressEvent event;
-    event.kind = ProgressEvent::Kind::status;
-    event.id = ++layer_count_;
-    event.name = digest.short_hex();
-    event.text = "Loading layer";
-    progress_.report(event);
+  // -- docker save of Docker before 25, podman, skopeo
+  // --------------------------------------------------------------
+
+  Result<void> plan_saved() {
+    for (const SavedImage& saved : saved_) {
+      PlannedImage image;
+      image.config_bytes = TRY(stage_.read_document(saved.config));
+      image.config = Digest::of(image.config_bytes);
+      if (auto named = Digest::parse("sha256:" + saved.config.substr(0, 64));
+          named && saved.config == named->hex() + ".json" && *named != image.config)
+        return fail(ErrorCode::corrupt, "\"" + saved.config + "\" of the archive: content has digest " +
+                                            image.config.to_string());
+      image::ImageConfig config =
+          TRY_CTX(image::parse_config(image.config_bytes), "\"" + saved.config + "\" of the archive");
+      TRY_CTX(check_counts(saved.layers.size(), config), "\"" + saved.config + "\" of the archive");
+      // The archive has no manifest; this one is a function of its content.
+      image::Manifest manifest;
+      manifest.media_type = image::kOciManifest;
+      manifest.config.media_type = image::kOciConfig;
+      manifest.config.digest = image.config;
+      manifest.config.size = image.config_bytes.size();
+      for (std::size_t i = 0; i < saved.layers.size(); ++i) {
+        PlannedLayer layer;
+        layer.staged = stage_.find(saved.layers[i]);
+        if (layer.staged == nullptr)
+          return fail(ErrorCode::not_found, "layer \"" + saved.layers[i] + "\" is missing from the archive");
+        layer.diff_id = config.diff_ids[i];
+        layer.blob.digest = layer.staged->digest;
+        layer.blob.size = layer.staged->size;
+        layer.blob.media_type = layer.staged->compression == Compression::gzip   ? image::kOciLayerGzip
+                                : layer.staged->compression == Compression::zstd ? image::kOciLayerZstd
+                                                                                 : image::kOciLayer;
+        manifest.layers.push_back(layer.blob);
+        image.layers.push_back(std::move(layer));
+      }
+      image.manifest_bytes = image::serialize(manifest);
+      image.manifest = Digest::of(image.manifest_bytes);
+      image.media_type = manifest.media_type;
+      for (const auto& tag : saved.repo_tags) add_name(image, tag);
+      TRY(add(std::move(image)));
+    }
     return {};
   }
 
   Store& store_;
-  const Members& members_;
+  const ArchiveStage& stage_;
+  ProgressSink& progress_;
+  std::vector<SavedImage> saved_;
+  std::vector<PlannedImage> images_;
+};
+
+class Installer {
+ public:
+  Installer(Store& store, ProgressSink& progress, const CancelToken& cancel)
+      : store_(store), progress_(progress), cancel_(cancel) {}
+
+  Result<void> install(const PlannedImage& image) {
+    for (const PlannedLayer& layer : image.layers) TRY(unpack(layer));
+    for (const PlannedLayer& layer : image.layers) {
+      if (layer.staged == nullptr || store_.content().contains(layer.blob.digest)) continue;
+      blobs.push_back(layer.blob.digest);
+      TRY(adopt_blob(store_.content().directory(), layer.staged->file, layer.blob.digest));
+    }
+    TRY(write(image.config_bytes, image.config));
+    return write(image.manifest_bytes, image.manifest);
+  }
+
+  std::vector<Digest> blobs;   ///< new in the store
+  std::vector<DiffId> layers;  ///< new in the store
+
+ private:
+  Result<void> write(const std::string& bytes, const Digest& digest) {
+    if (store_.content().contains(digest)) return {};
+    blobs.push_back(digest);
+    BlobWriter writer = TRY(store_.content().begin_write(digest.algorithm()));
+    TRY(writer.write(std::as_bytes(std::span(bytes))));
+    return writer.commit(digest, bytes.size());
+  }
+
+  void report(ProgressEvent::Kind kind, const PlannedLayer& layer, std::string text) {
+    ProgressEvent event;
+    event.kind = kind;
+    event.id = step_;
+    event.name = layer.blob.digest.short_hex();
+    event.text = std::move(text);
+    event.total = layer.blob.size;
+    progress_.report(event);
+  }
+
+  Result<void> unpack(const PlannedLayer& layer) {
+    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+    if (!verified_.emplace(layer.blob.digest, layer.diff_id).second) return {};
+    ++step_;
+    report(ProgressEvent::Kind::started, layer, "");
+    auto unpacked = unpack_blob(layer);
+    if (unpacked) {
+      report(ProgressEvent::Kind::completed, layer, "");
+      return {};
+    }
+    report(ProgressEvent::Kind::failed, layer, unpacked.error().message());
+    return Failure(std::move(unpacked).error().with_context("layer " + layer.blob.digest.short_hex()));
+  }
+
+  Result<void> unpack_blob(const PlannedLayer& layer) {
+    const bool known = store_.snapshots().contains(layer.diff_id);
+    const bool verified = layer.staged != nullptr && layer.staged->diff_id == layer.diff_id;
+    if (known && verified) return {};
+    // Adopted for an earlier image of this archive, it is not in the staging directory any more.
+    const bool in_store = layer.staged == nullptr || store_.content().contains(layer.blob.digest);
+    std::unique_ptr<ByteSource> source;
+    if (in_store) {
+      source = make_fd_source(TRY(store_.content().open_blob(layer.blob.digest)));
+    } else {
+      source = make_fd_source(TRY(open_file(layer.staged->file, 0)));
+    }
+    TRY(store_.snapshots().unpack(*source, layer.diff_id));  // a layer that is here already is compared
+    if (!known) layers.push_back(layer.diff_id);
+    return {};
+  }
+
+  Store& store_;
   ProgressSink& progress_;
   const CancelToken& cancel_;
-  std::vector<ImageRecord> records_;
-  int layer_count_ = 0;
+  std::set<std::pair<Digest, DiffId>> verified_;
+  int step_ = 0;
 };
+
+Result<std::vector<std::string>> record_images(Store& store, const std::vector<PlannedImage>& images) {
+  std::vector<std::string> lines;
+  for (const PlannedImage& image : images) {
+    ImageRecord record;
+    record.manifest = image.manifest;
+    record.media_type = image.media_type;
+    record.image_id = image.config;
+    record.created_at = format_time_now();
+    for (const Reference& name : image.names) {
+      record.reference = name.canonical();
+      TRY(store.put_image(record));
+      lines.push_back("Loaded image: " + name.familiar());
+    }
+    if (!image.names.empty()) continue;
+    TRY(store.put_image(record));
+    lines.push_back("Loaded image ID: " + image.config.to_string());
+  }
+  return lines;
+}
 
 }  // namespace
 
-Result<std::vector<std::string>> load_archive(Store& store, ByteSource& source, ProgressSink& progress, const CancelToken& cancel) {
-  Store::Lease lease = TRY(store.lease());
-  Members members = TRY(Members::spool(source, store.root() + "/tmp", cancel));
-  return Loader(store, members, progress, cancel).run();
+Result<std::vector<std::string>> load_archive(Store& store, ByteSource& source, ProgressSink& progress,
+                                              const CancelToken& cancel) {
+  std::optional<Store::Lease> lease = TRY(store.lease());
+  ArchiveStage stage = TRY(ArchiveStage::create(ingest_path(store.content().directory())));
+  TRY(stage.read(source, cancel));
+  std::vector<PlannedImage> images = TRY(Planner(store, stage, progress).plan());
+  Installer installer(store, progress, cancel);
+  Result<void> installed;
+  for (const PlannedImage& image : images) {
+    installed = installer.install(image);
+    if (!installed) break;
+  }
+  Result<std::vector<std::string>> lines;
+  if (installed) {
+    lines = record_images(store, images);
+    if (lines) return lines;
+    installed = Failure(lines.error());
+  }
+  lease.reset();
+  take_back(store, installer.blobs, installer.layers);
+  return Failure(std::move(installed).error());
 }
 
 }  // namespace dray::store

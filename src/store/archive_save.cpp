@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One tar that is both an OCI image layout and docker save's form: manifest.json names the same blobs.
-#include <fcntl.h>
-
+// An archive that is both: an OCI image layout (oci-layout, index.json, blobs/) and `docker save`
+// (manifest.json, whose paths point into blobs/). Entries in a fixed order and without times: one set of
+// images gives one archive.
 #include <dray/core/tar.hpp>
 #include <dray/store/store.hpp>
 
@@ -10,80 +10,143 @@
 namespace dray::store {
 namespace {
 
+struct Selected {
+  LoadedImage image;
+  std::vector<Reference> names;
+};
+
 std::string blob_name(const Digest& digest) { return "blobs/" + digest.algorithm() + "/" + digest.hex(); }
 
-class CancellableSource : public ByteSource {
+Result<void> add_directory(tar::Writer& writer, const std::string& path) {
+  tar::Entry entry;
+  entry.path = path;
+  entry.type = tar::EntryType::directory;
+  entry.mode = 0755;
+  return writer.add(entry, nullptr);
+}
+
+Result<void> add_text(tar::Writer& writer, const std::string& path, const std::string& text) {
+  tar::Entry entry;
+  entry.path = path;
+  entry.mode = 0644;
+  entry.size = text.size();
+  auto source = make_memory_source(text);
+  return writer.add(entry, source.get());
+}
+
+/// Verified while copied: a damaged store must not spread.
+class CheckedSource : public ByteSource {
  public:
-  CancellableSource(ByteSource& inner, const CancelToken& cancel) : inner_(inner), cancel_(cancel) {}
+  CheckedSource(ByteSource& inner, const std::string& algorithm, const CancelToken& cancel)
+      : hashed_(inner, algorithm), cancel_(cancel) {}
   Result<std::size_t> read(std::span<std::byte> buffer) override {
     if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
-    return inner_.read(buffer);
+    return hashed_.read(buffer);
   }
+  Digest finish() { return hashed_.finish(); }
 
  private:
-  ByteSource& inner_;
+  HashingSource hashed_;
   const CancelToken& cancel_;
 };
 
-Result<void> add_text(tar::Writer& writer, const std::string& name, const std::string& text) {
+Result<void> add_blob(tar::Writer& writer, Store& store, const Digest& digest, const CancelToken& cancel) {
   tar::Entry entry;
-  entry.path = name;
+  entry.path = blob_name(digest);
   entry.mode = 0644;
-  entry.size = text.size();
-  auto content = make_memory_source(text);
-  return writer.add(entry, content.get());
+  entry.size = TRY(store.content().size(digest));
+  auto file = make_fd_source(TRY(store.content().open_blob(digest)));
+  CheckedSource source(*file, digest.algorithm(), cancel);
+  TRY_CTX(writer.add(entry, &source), "blob " + digest.to_string());
+  Digest actual = source.finish();
+  if (actual != digest)
+    return fail(ErrorCode::corrupt, "blob " + digest.to_string() +
+                                        " in the store is damaged (its bytes have digest " +
+                                        actual.to_string() + "); remove the image and pull it again");
+  return {};
+}
+
+Result<std::vector<Selected>> select_images(Store& store, const std::vector<std::string>& names) {
+  std::vector<Selected> selected;
+  for (const auto& name : names) {
+    ImageRecord record = TRY(store.resolve_image(name));
+    auto known = std::find_if(selected.begin(), selected.end(),
+                              [&](const Selected& s) { return s.image.record.manifest == record.manifest; });
+    if (known == selected.end()) {
+      Selected next;
+      next.image = TRY_CTX(store.load_image(record), name);
+      selected.push_back(std::move(next));
+      known = std::prev(selected.end());
+    }
+    // The name is kept if the image was asked for by it; an ID gives an image without one, as Docker does.
+    auto asked = Reference::parse(name);
+    if (asked && !asked->digest() && asked->canonical() == record.reference &&
+        std::find(known->names.begin(), known->names.end(), *asked) == known->names.end())
+      known->names.push_back(*asked);
+  }
+  return selected;
+}
+
+image::Index index_of(const std::vector<Selected>& selected) {
+  image::Index index;
+  index.media_type = image::kOciIndex;
+  for (const Selected& item : selected) {
+    image::Descriptor descriptor;
+    descriptor.media_type = item.image.manifest.media_type;
+    descriptor.digest = item.image.record.manifest;
+    descriptor.platform = item.image.config.platform;
+    for (const Reference& name : item.names) {
+      descriptor.annotations["io.containerd.image.name"] = name.canonical();
+      descriptor.annotations["org.opencontainers.image.ref.name"] = name.tag();
+      index.manifests.push_back(descriptor);
+    }
+    if (item.names.empty()) index.manifests.push_back(descriptor);
+  }
+  return index;
 }
 
 }  // namespace
 
-Result<void> save_archive(Store& store, const std::vector<std::string>& names, ByteSink& sink, const CancelToken& cancel) {
-  Store::Lease lease = TRY(store.lease());
-  image::Index index;
-  index.media_type = image::kOciIndex;
-  std::vector<ArchiveImage> archive_images;
-  std::map<std::string, Digest> blobs;  // by member name: each once, sorted
-  std::map<std::string, std::size_t> position;
-  for (const std::string& name : names) {
-    ImageRecord record = TRY(store.resolve_image(name));
-    LoadedImage loaded = TRY(store.load_image(record));
-    image::Descriptor descriptor;
-    descriptor.media_type = record.media_type;
-    descriptor.digest = record.manifest;
-    descriptor.size = TRY(store.content().size(record.manifest));
-    auto reference = record.reference.empty() ? Result<Reference>(fail(ErrorCode::not_found, "")) : Reference::parse(record.reference);
-    // As docker: saved by ID, an image carries no name.
-    bool by_name = reference && Reference::parse(name).has_value() && TRY(Reference::parse(name)).canonical() == record.reference;
-    if (by_name) {
-      descriptor.annotations["io.containerd.image.name"] = record.reference;
-      descriptor.annotations["org.opencontainers.image.ref.name"] = reference->tag();
+Result<void> save_archive(Store& store, const std::vector<std::string>& names, ByteSink& sink,
+                          const CancelToken& cancel) {
+  auto lease = TRY(store.lease());
+  auto selected = TRY(select_images(store, names));
+  if (selected.empty()) return fail(ErrorCode::invalid_argument, "no image to save");
+  std::set<Digest> blobs;
+  std::vector<SavedImage> saved;
+  for (const Selected& item : selected) {
+    SavedImage entry;
+    const Digest config = item.image.manifest.config.digest;
+    entry.config = blob_name(config);
+    blobs.insert({item.image.record.manifest, config});
+    for (const Reference& name : item.names) entry.repo_tags.push_back(name.familiar());
+    for (const auto& layer : item.image.manifest.layers) {
+      if (!store.content().contains(layer.digest))
+        return fail(ErrorCode::not_found, "layer blob " + layer.digest.to_string() + " of " +
+                                              item.image.record.image_id.short_hex() +
+                                              " is not in the store; pull the image again");
+      blobs.insert(layer.digest);
+      entry.layers.push_back(blob_name(layer.digest));
     }
-    index.manifests.push_back(descriptor);
-    auto [found, is_new] = position.try_emplace(record.manifest.to_string(), archive_images.size());
-    if (is_new) {
-      ArchiveImage entry;
-      entry.config = blob_name(loaded.manifest.config.digest);
-      for (const auto& layer : loaded.manifest.layers) entry.layers.push_back(blob_name(layer.digest));
-      archive_images.push_back(std::move(entry));
-    }
-    if (by_name) archive_images[found->second].repo_tags.push_back(reference->familiar());
-    for (const Digest& digest : {record.manifest, loaded.manifest.config.digest}) blobs[blob_name(digest)] = digest;
-    for (const auto& layer : loaded.manifest.layers) blobs[blob_name(layer.digest)] = layer.digest;
+    saved.push_back(std::move(entry));
   }
+  image::Index index = index_of(selected);
+  for (auto& descriptor : index.manifests) descriptor.size = TRY(store.content().size(descriptor.digest));
+
   tar::Writer writer(sink);
-  for (const auto& [member, digest] : blobs) {
-    tar::Entry entry;
-    entry.path = member;
-    entry.mode = 0644;
-    entry.size = TRY(store.content().size(digest));
-    auto source = make_fd_source(TRY(store.content().open_blob(digest)));
-    CancellableSource content(*source, cancel);
-    TRY(writer.add(entry, &content));
+  TRY(add_directory(writer, "blobs"));
+  std::string algorithm;
+  for (const Digest& blob : blobs) {
+    if (blob.algorithm() != algorithm) {
+      algorithm = blob.algorithm();
+      TRY(add_directory(writer, "blobs/" + algorithm));
+    }
+    TRY(add_blob(writer, store, blob, cancel));
   }
   TRY(add_text(writer, "index.json", image::serialize(index)));
-  TRY(add_text(writer, "manifest.json", serialize_archive_manifest(archive_images)));
+  TRY(add_text(writer, "manifest.json", serialize(saved)));
   TRY(add_text(writer, "oci-layout", R"({"imageLayoutVersion":"1.0.0"})"));
-  TRY(writer.finish());
-  return sink.finish();
+  return writer.finish();
 }
 
 }  // namespace dray::store

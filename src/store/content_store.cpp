@@ -1,36 +1,92 @@
 // SPDX-License-Identifier: Apache-2.0
-// Blobs in an OCI image layout. A blob is written under content/ingest with a random name and gets its own only when digest
-// and size are known to be right and the bytes are on disk.
-#include <dray/store/content_store.hpp>
-
+// Blobs by digest. The directory is the state: a file under blobs/ is complete and was verified, because it
+// got there by a rename after hashing and fsync. That a name itself is on the disk is made sure once an image
+// (sync_blob_names), not once a blob: until the image's record exists nobody misses a blob.
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <dray/image/image.hpp>
+#include <dray/store/content_store.hpp>
+
+#include "content_paths.hpp"
 
 namespace dray::store {
+namespace {
+
+constexpr std::size_t kWriteBuffer = 256 * 1024;
+constexpr std::uint64_t kWriteBehind = 8u << 20;
+constexpr std::string_view kAlgorithms[] = {"sha256", "sha512"};
+
+Result<std::vector<std::string>> list_names(const std::string& path) {
+  std::vector<std::string> names;
+  DIR* listing = ::opendir(path.c_str());
+  if (listing == nullptr) {
+    if (errno == ENOENT) return names;
+    return fail_errno("listing \"" + path + "\"");
+  }
+  while (dirent* entry = ::readdir(listing)) {
+    std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  ::closedir(listing);
+  return names;
+}
+
+Result<void> rename_into_place(const std::string& directory, const std::string& from, const Digest& digest) {
+  std::string target = blob_path(directory, digest);
+  if (::rename(from.c_str(), target.c_str()) == 0) return {};
+  if (errno != ENOENT) return fail_errno("renaming to \"" + target + "\"");
+  TRY(make_directories(directory + "/blobs/" + digest.algorithm(), 0700));
+  if (::rename(from.c_str(), target.c_str()) != 0) return fail_errno("renaming to \"" + target + "\"");
+  return {};
+}
+
+Result<Digest> hash_file(const std::string& path, const std::string& algorithm) {
+  auto source = make_fd_source(TRY(open_file(path, O_RDONLY)));
+  HashingSource hashed(*source, algorithm);
+  TRY(drain(hashed));
+  return hashed.finish();
+}
+
+Failure mismatch(const Digest& expected, const Digest& actual) {
+  return fail(ErrorCode::corrupt,
+              "content has digest " + actual.to_string() + ", expected " + expected.to_string());
+}
+
+}  // namespace
 
 struct BlobWriter::State {
-  std::string directory, temporary;
-  FileDescriptor fd;
+  std::string directory;  ///< of the content store
+  std::string path;
+  FileDescriptor file;
+  std::string algorithm;
   Hasher hasher;
-  std::uint64_t size = 0;
+  std::string buffer;
+  std::uint64_t size = 0, started = 0;
 
+  explicit State(std::string_view hash) : algorithm(hash), hasher(hash) {}
   ~State() {
-    if (!temporary.empty()) ::unlink(temporary.c_str());
+    if (!path.empty()) ::unlink(path.c_str());
   }
-
-  Result<void> publish(const Digest& digest) {
-    std::string target = directory + "/blobs/" + digest.algorithm() + "/" + digest.hex();
-    if (digest.algorithm() != "sha256") TRY(make_directories(directory + "/blobs/" + digest.algorithm()));
-    if (::fdatasync(fd.get()) != 0) return fail_errno("syncing a blob");
-    TRY(fd.close_checked());
-    if (::rename(temporary.c_str(), target.c_str()) != 0) return fail_errno("storing blob " + digest.to_string());
-    temporary.clear();
-    FileDescriptor parent = TRY(open_file(directory + "/blobs/" + digest.algorithm(), O_RDONLY | O_DIRECTORY));
-    if (::fsync(parent.get()) != 0) return fail_errno("syncing the blob directory");
+  Result<void> flush() {
+    TRY_CTX(write_all(file, buffer), "writing a blob");
+    buffer.clear();
+    // Lets the disk start now, so that the fsync at the end has little left to do.
+    if (size - started >= kWriteBehind) {
+      (void)::sync_file_range(file.get(), static_cast<off64_t>(started), static_cast<off64_t>(size - started),
+                              SYNC_FILE_RANGE_WRITE);
+      started = size;
+    }
+    return {};
+  }
+  Result<void> place(const Digest& digest) {
+    if (::access(blob_path(directory, digest).c_str(), F_OK) == 0) return {};  // the destructor discards ours
+    if (::fsync(file.get()) != 0) return fail_errno("syncing blob " + digest.to_string());
+    TRY(file.close_checked());
+    TRY(rename_into_place(directory, path, digest));
+    path.clear();
     return {};
   }
 };
@@ -38,47 +94,57 @@ struct BlobWriter::State {
 BlobWriter::BlobWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}
 BlobWriter::BlobWriter(BlobWriter&&) noexcept = default;
 BlobWriter::~BlobWriter() = default;
+std::uint64_t BlobWriter::size() const { return state_->size; }
 
 Result<void> BlobWriter::write(std::span<const std::byte> bytes) {
-  state_->hasher.update(bytes);
-  state_->size += bytes.size();
-  TRY_CTX(write_all(state_->fd, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}), "storing a blob");
+  State& state = *state_;
+  state.hasher.update(bytes);
+  state.size += bytes.size();
+  if (state.buffer.size() + bytes.size() > kWriteBuffer) TRY(state.flush());
+  std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (text.size() < kWriteBuffer) {
+    state.buffer += text;
+    return {};
+  }
+  TRY_CTX(write_all(state.file, text), "writing a blob");
   return {};
 }
 
 Result<void> BlobWriter::commit(const Digest& expected, std::uint64_t expected_size) {
-  Digest actual = state_->hasher.finish();
-  if (expected_size != 0 && state_->size != expected_size)
-    return fail(ErrorCode::corrupt, "blob " + expected.to_string() + " has " + std::to_string(state_->size) + " bytes, expected " + std::to_string(expected_size));
-  if (actual != expected) return fail(ErrorCode::corrupt, "the bytes of blob " + expected.to_string() + " have the digest " + actual.to_string());
-  return state_->publish(expected);
+  State& state = *state_;
+  if (expected_size != 0 && expected_size != state.size)
+    return fail(ErrorCode::corrupt, "blob " + expected.to_string() + " has " + std::to_string(state.size) +
+                                        " bytes, expected " + std::to_string(expected_size));
+  TRY(state.flush());
+  Digest actual = state.hasher.finish();
+  if (expected.algorithm() != state.algorithm) actual = TRY(hash_file(state.path, expected.algorithm()));
+  if (actual != expected) return mismatch(expected, actual);
+  return state.place(expected);
 }
 
 Result<Digest> BlobWriter::commit() {
+  TRY(state_->flush());
   Digest digest = state_->hasher.finish();
-  TRY(state_->publish(digest));
+  TRY(state_->place(digest));
   return digest;
 }
-
-std::uint64_t BlobWriter::size() const { return state_->size; }
 
 Result<ContentStore> ContentStore::open(const std::string& directory) {
   ContentStore store;
   store.directory_ = directory;
+  // oci-layout is written last: where it is, the rest is.
   if (::access((directory + "/oci-layout").c_str(), F_OK) == 0) return store;
-  TRY(make_directories(directory + "/blobs/sha256", 0755));
-  TRY(make_directories(directory + "/ingest", 0700));
-  TRY(write_file_atomically(directory + "/index.json", R"({"schemaVersion":2,"manifests":[]})", 0644, Durability::none));
-  // Last: its presence says that the layout is complete.
-  TRY(write_file_atomically(directory + "/oci-layout", R"({"imageLayoutVersion":"1.0.0"})", 0644, Durability::fsync));
+  TRY(make_directories(directory + "/blobs/sha256", 0700));
+  TRY(make_directories(ingest_path(directory), 0700));
+  if (::access((directory + "/index.json").c_str(), F_OK) != 0) {
+    image::Index empty;
+    empty.media_type = image::kOciIndex;
+    TRY(write_file_atomically(directory + "/index.json", image::serialize(empty), 0644, Durability::none));
+  }
+  TRY(write_file_atomically(directory + "/oci-layout", R"({"imageLayoutVersion":"1.0.0"})", 0644,
+                            Durability::none));
   return store;
 }
-
-namespace {
-std::string blob_path(const std::string& directory, const Digest& digest) {
-  return directory + "/blobs/" + digest.algorithm() + "/" + digest.hex();
-}
-}  // namespace
 
 bool ContentStore::contains(const Digest& digest) const {
   return !digest.empty() && ::access(blob_path(directory_, digest).c_str(), F_OK) == 0;
@@ -86,13 +152,19 @@ bool ContentStore::contains(const Digest& digest) const {
 
 Result<std::uint64_t> ContentStore::size(const Digest& digest) const {
   struct stat status;
-  if (::stat(blob_path(directory_, digest).c_str(), &status) != 0) return fail_errno("blob " + digest.to_string());
+  if (digest.empty() || ::stat(blob_path(directory_, digest).c_str(), &status) != 0) {
+    if (digest.empty() || errno == ENOENT)
+      return fail(ErrorCode::not_found, "blob " + digest.to_string() + " is not in the store");
+    return fail_errno("reading the size of blob " + digest.to_string());
+  }
   return static_cast<std::uint64_t>(status.st_size);
 }
 
 Result<FileDescriptor> ContentStore::open_blob(const Digest& digest) const {
+  if (digest.empty()) return fail(ErrorCode::not_found, "blob without a digest");
   auto fd = open_file(blob_path(directory_, digest), O_RDONLY);
-  if (!fd) return Failure(std::move(fd).error().with_context("blob " + digest.to_string()));
+  if (!fd && fd.error().error_number() == ENOENT)
+    return fail(ErrorCode::not_found, "blob " + digest.to_string() + " is not in the store");
   return fd;
 }
 
@@ -101,17 +173,21 @@ Result<std::string> ContentStore::read_blob(const Digest& digest) const {
   std::string bytes = TRY_CTX(read_all(fd, image::kMaxManifestSize), "blob " + digest.to_string());
   Hasher hasher(digest.algorithm());
   hasher.update(bytes);
-  if (hasher.finish() != digest) return fail(ErrorCode::corrupt, "blob " + digest.to_string() + " is damaged on disk");
+  Digest actual = hasher.finish();
+  if (actual != digest)
+    return Failure(mismatch(digest, actual)
+                       .error()
+                       .with_context("blob in the store is damaged")
+                       .with_hint("remove the image and pull it again"));
   return bytes;
 }
 
 Result<BlobWriter> ContentStore::begin_write(std::string_view algorithm) const {
-  auto state = std::make_unique<BlobWriter::State>();
+  auto state = std::make_unique<BlobWriter::State>(algorithm);
   state->directory = directory_;
-  std::string temporary = directory_ + "/ingest/" + random_hex(12);
-  state->fd = TRY(open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, 0644));
-  state->temporary = std::move(temporary);
-  state->hasher = Hasher(algorithm);
+  std::string path = ingest_path(directory_) + "/blob-" + random_hex(12);
+  state->file = TRY(open_file(path, O_RDWR | O_CREAT | O_EXCL, 0600));
+  state->path = std::move(path);
   return BlobWriter(std::move(state));
 }
 
@@ -120,26 +196,52 @@ Result<Digest> ContentStore::write_blob(std::string_view bytes) const {
   if (contains(digest)) return digest;
   BlobWriter writer = TRY(begin_write());
   TRY(writer.write(std::as_bytes(std::span(bytes))));
-  TRY(writer.commit(digest));
-  return digest;
+  return writer.commit();
 }
 
 Result<void> ContentStore::remove(const Digest& digest) const {
-  if (::unlink(blob_path(directory_, digest).c_str()) != 0 && errno != ENOENT) return fail_errno("removing blob " + digest.to_string());
+  if (digest.empty()) return {};
+  if (::unlink(blob_path(directory_, digest).c_str()) != 0 && errno != ENOENT)
+    return fail_errno("removing blob " + digest.to_string());
   return {};
 }
 
 Result<std::vector<Digest>> ContentStore::list() const {
   std::vector<Digest> digests;
-  for (std::string algorithm : {"sha256", "sha512"}) {
-    DIR* listing = ::opendir((directory_ + "/blobs/" + algorithm).c_str());
-    if (listing == nullptr) continue;
-    while (dirent* entry = ::readdir(listing)) {
-      if (auto digest = Digest::parse(algorithm + ":" + entry->d_name)) digests.push_back(*digest);
+  for (std::string_view algorithm : kAlgorithms) {
+    for (const auto& name : TRY(list_names(directory_ + "/blobs/" + std::string(algorithm)))) {
+      auto digest = Digest::parse(std::string(algorithm) + ":" + name);
+      if (digest) digests.push_back(*digest);
     }
-    ::closedir(listing);
   }
   return digests;
+}
+
+Result<void> adopt_blob(const std::string& content_directory, const std::string& file, const Digest& digest) {
+  FileDescriptor fd = TRY(open_file(file, O_RDONLY));
+  if (::fsync(fd.get()) != 0) return fail_errno("syncing blob " + digest.to_string());
+  return rename_into_place(content_directory, file, digest);
+}
+
+Result<void> sync_blob_names(const std::string& content_directory) {
+  for (std::string_view algorithm : kAlgorithms) {
+    std::string path = content_directory + "/blobs/" + std::string(algorithm);
+    auto directory = open_file(path, O_RDONLY | O_DIRECTORY);
+    if (!directory && directory.error().error_number() == ENOENT) continue;
+    if (!directory) return Failure(std::move(directory).error());
+    if (::fsync(directory->get()) != 0) return fail_errno("syncing \"" + path + "\"");
+  }
+  return {};
+}
+
+Result<std::uint64_t> remove_ingest_leftovers(const std::string& content_directory) {
+  std::uint64_t count = 0;
+  FileDescriptor directory = TRY(open_file(ingest_path(content_directory), O_RDONLY | O_DIRECTORY));
+  for (const auto& name : TRY(list_names(ingest_path(content_directory)))) {
+    TRY(remove_tree(directory, name));
+    ++count;
+  }
+  return count;
 }
 
 }  // namespace dray::store

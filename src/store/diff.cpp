@@ -1,139 +1,205 @@
 // SPDX-License-Identifier: Apache-2.0
-// The layer tar of an active snapshot, read from overlay's upper directory: what is there is what changed. Entries are sorted
-// bytewise within each directory, so that one content gives one digest.
+// The changes of an active snapshot are what its upper directory holds: no trees are compared. Entries come
+// in the order of their names' bytes, parents before children; owner and group names, access times and the
+// like are left out by tar::Writer, so that one upper directory gives one digest.
+//
+// Directories are opened by their whole path beneath the root, one at a time, so that depth costs no
+// descriptors.
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <dray/core/tar.hpp>
 
+#include "layer_format.hpp"
 #include "snapshotter_state.hpp"
 
 namespace dray::store {
 namespace {
 
-constexpr std::size_t kMaxXattr = 64 * 1024;  // XATTR_SIZE_MAX
+Result<FileDescriptor> open_plain(FdRef root, const std::string& path, int flags) {
+  struct open_how how{};
+  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  long fd = ::syscall(SYS_openat2, root.get(), path.empty() ? "." : path.c_str(), &how, sizeof how);
+  if (fd < 0) return fail_errno("opening \"" + path + "\"");
+  return FileDescriptor(static_cast<int>(fd));
+}
+
+Result<std::vector<std::string>> list_sorted(FdRef root, const std::string& path) {
+  FileDescriptor fd = TRY(open_plain(root, path, O_RDONLY | O_DIRECTORY));
+  DIR* listing = ::fdopendir(fd.get());
+  if (listing == nullptr) return fail_errno("listing \"" + path + "\"");
+  (void)fd.release();
+  std::vector<std::string> names;
+  while (dirent* entry = ::readdir(listing)) {
+    std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  ::closedir(listing);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+struct Attributes {
+  std::map<std::string, std::string> portable;
+  bool is_opaque = false;
+};
+
+Result<Attributes> read_xattrs(FdRef fd, const std::string& path) {
+  Attributes attributes;
+  std::string names(1024, '\0');
+  ssize_t size;
+  while ((size = ::flistxattr(fd.get(), names.data(), names.size())) < 0 && errno == ERANGE &&
+         names.size() < (1u << 20))
+    names.resize(names.size() * 4);
+  if (size < 0 && errno == ENOTSUP) return attributes;
+  if (size < 0) return fail_errno("reading extended attributes of \"" + path + "\"");
+  names.resize(static_cast<std::size_t>(size));
+  for (std::size_t start = 0; start < names.size();) {
+    const std::string name = names.c_str() + start;
+    start += name.size() + 1;
+    if (name != kOpaqueXattr && !is_portable_xattr(name)) continue;
+    std::string value(256, '\0');
+    ssize_t length;
+    while ((length = ::fgetxattr(fd.get(), name.c_str(), value.data(), value.size())) < 0 &&
+           errno == ERANGE && value.size() < (1u << 20))
+      value.resize(value.size() * 4);
+    if (length < 0) return fail_errno("reading extended attribute \"" + name + "\" of \"" + path + "\"");
+    value.resize(static_cast<std::size_t>(length));
+    if (name == kOpaqueXattr) {
+      attributes.is_opaque = value == "y";
+    } else {
+      attributes.portable[name] = std::move(value);
+    }
+  }
+  return attributes;
+}
 
 class DiffWriter {
  public:
-  DiffWriter(ByteSink& sink, const CancelToken& cancel) : writer_(sink), cancel_(cancel) {}
+  DiffWriter(FdRef root, ByteSink& sink, const CancelToken& cancel)
+      : root_(root), writer_(sink), cancel_(cancel) {}
 
-  Result<Snapshotter::DiffSummary> run(FdRef upper) {
-    TRY(directory(upper, ""));
-    TRY(writer_.finish());
-    return summary_;
+  Result<void> write_tree(const std::string& directory) {
+    for (const std::string& name : TRY(list_sorted(root_, directory))) {
+      if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+      TRY(write_entry(directory, name));
+    }
+    return {};
   }
+  Result<void> write_root(const struct stat& status) {
+    tar::Entry entry = entry_of(".", status);
+    entry.type = tar::EntryType::directory;
+    FileDescriptor fd = TRY(open_plain(root_, "", O_RDONLY | O_DIRECTORY));
+    entry.xattrs = TRY(read_xattrs(fd, "/")).portable;
+    return add(entry, nullptr);
+  }
+  Result<void> finish() { return writer_.finish(); }
+  const Snapshotter::DiffSummary& summary() const { return summary_; }
 
  private:
-  Result<void> directory(FdRef fd, const std::string& prefix) {
-    std::vector<std::string> names;
-    FileDescriptor copy = TRY(open_file_at(fd, ".", O_RDONLY | O_DIRECTORY));
-    DIR* listing = ::fdopendir(copy.get());
-    if (listing == nullptr) return fail_errno("listing \"" + prefix + "\"");
-    (void)copy.release();  // closedir closes it
-    errno = 0;
-    while (dirent* entry = ::readdir(listing)) {
-      std::string_view name = entry->d_name;
-      if (name != "." && name != "..") names.emplace_back(name);
-    }
-    ::closedir(listing);
-    std::sort(names.begin(), names.end());
-    for (const std::string& name : names) TRY(entry(fd, name, prefix + name));
+  static tar::Entry entry_of(const std::string& path, const struct stat& status) {
+    tar::Entry entry;
+    entry.path = path;
+    entry.mode = status.st_mode & 07777;
+    entry.uid = status.st_uid;
+    entry.gid = status.st_gid;
+    entry.mtime_seconds = status.st_mtim.tv_sec;
+    entry.mtime_nanoseconds = static_cast<std::uint32_t>(status.st_mtim.tv_nsec);
+    return entry;
+  }
+
+  Result<void> add(const tar::Entry& entry, ByteSource* content) {
+    TRY(writer_.add(entry, content));
+    summary_.empty = false;
+    ++summary_.files;
+    summary_.bytes += entry.type == tar::EntryType::regular ? entry.size : 0;
     return {};
   }
 
-  Result<void> entry(FdRef parent, const std::string& name, const std::string& path) {
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
-    struct stat status;
-    if (::fstatat(parent.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("reading \"" + path + "\"");
-    tar::Entry out;
-    out.path = path;
-    out.mode = status.st_mode & 07777;
-    out.uid = status.st_uid;
-    out.gid = status.st_gid;
-    out.mtime_seconds = status.st_mtim.tv_sec;
-    out.mtime_nanoseconds = static_cast<std::uint32_t>(status.st_mtim.tv_nsec);
+  /// Not the time of the deletion: equal deletions give equal layers.
+  Result<void> add_marker(const std::string& path) {
+    tar::Entry entry;
+    entry.path = path;
+    entry.mode = 0600;
+    return add(entry, nullptr);
+  }
 
-    if (S_ISCHR(status.st_mode) && status.st_rdev == 0) return whiteout(path);
-    if (S_ISSOCK(status.st_mode)) return {};  // a socket's name means nothing without its process
-    summary_.empty = false;
-    ++summary_.files;
-    if (S_ISDIR(status.st_mode)) {
-      out.type = tar::EntryType::directory;
-      FileDescriptor fd = TRY(open_file_at(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-      bool opaque = TRY(read_xattrs(fd, path, out));
-      TRY(writer_.add(out, nullptr));
-      if (opaque) TRY(whiteout(path + "/.wh..opq"));
-      return directory(fd, path + "/");
-    }
+  Result<void> write_entry(const std::string& directory, const std::string& name) {
+    const std::string path = directory.empty() ? name : directory + "/" + name;
+    FileDescriptor handle = TRY(open_plain(root_, path, O_PATH));
+    struct stat status;
+    if (::fstat(handle.get(), &status) != 0) return fail_errno("reading the status of \"" + path + "\"");
+    if (is_whiteout(status))
+      return add_marker((directory.empty() ? "" : directory + "/") + std::string(kWhiteoutPrefix) + name);
+    if (name.starts_with(kWhiteoutPrefix))
+      return fail(ErrorCode::unsupported,
+                  "\"/" + path +
+                      "\" cannot be stored in a layer: names that begin with \".wh.\" mean deletions there");
+    if (S_ISSOCK(status.st_mode)) return {};
+
+    tar::Entry entry = entry_of(path, status);
+    if (S_ISDIR(status.st_mode)) return write_directory(std::move(entry));
     if (status.st_nlink > 1) {
       auto [first, is_new] = links_.try_emplace({status.st_dev, status.st_ino}, path);
       if (!is_new) {
-        out.type = tar::EntryType::hardlink;
-        out.link_target = first->second;
-        return writer_.add(out, nullptr);
+        entry.type = tar::EntryType::hardlink;
+        entry.link_target = first->second;
+        return add(entry, nullptr);
       }
     }
-    if (S_ISREG(status.st_mode)) {
-      out.type = tar::EntryType::regular;
-      FileDescriptor fd = TRY(open_file_at(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
-      TRY(read_xattrs(fd, path, out));
-      out.size = static_cast<std::uint64_t>(status.st_size);
-      summary_.bytes += out.size;
-      auto content = make_fd_source(FdRef(fd));
-      return writer_.add(out, content.get());
-    }
+    if (S_ISREG(status.st_mode)) return write_regular(std::move(entry), status);
     if (S_ISLNK(status.st_mode)) {
-      out.type = tar::EntryType::symlink;
-      std::string target(4096, '\0');
-      ssize_t length = ::readlinkat(parent.get(), name.c_str(), target.data(), target.size());
-      if (length < 0) return fail_errno("reading link \"" + path + "\"");
+      std::string target(static_cast<std::size_t>(std::max<off_t>(status.st_size, 0)) + 1, '\0');
+      ssize_t length = ::readlinkat(handle.get(), "", target.data(), target.size());
+      if (length < 0) return fail_errno("reading symlink \"" + path + "\"");
       target.resize(static_cast<std::size_t>(length));
-      out.link_target = std::move(target);
+      entry.type = tar::EntryType::symlink;
+      entry.mode = 0777;
+      entry.link_target = std::move(target);
+    } else if (S_ISFIFO(status.st_mode)) {
+      entry.type = tar::EntryType::fifo;
     } else {
-      out.type = S_ISFIFO(status.st_mode) ? tar::EntryType::fifo : S_ISCHR(status.st_mode) ? tar::EntryType::character_device : tar::EntryType::block_device;
-      out.device_major = ::gnu_dev_major(status.st_rdev);
-      out.device_minor = ::gnu_dev_minor(status.st_rdev);
+      entry.type = S_ISCHR(status.st_mode) ? tar::EntryType::character_device : tar::EntryType::block_device;
+      entry.device_major = major(status.st_rdev);
+      entry.device_minor = minor(status.st_rdev);
     }
-    return writer_.add(out, nullptr);
+    return add(entry, nullptr);
   }
 
-  /// "a/b" hidden -> an empty file "a/.wh.b"; for opaque directories called with ".wh..opq" as the name.
-  Result<void> whiteout(const std::string& path) {
-    std::size_t slash = path.rfind('/');
-    tar::Entry out;
-    out.path = (slash == std::string::npos ? "" : path.substr(0, slash + 1)) + ".wh." + (slash == std::string::npos ? path : path.substr(slash + 1));
-    summary_.empty = false;
-    ++summary_.files;
-    return writer_.add(out, nullptr);
-  }
-
-  /// Fills entry.xattrs (but for overlay's own); true if the directory is opaque.
-  Result<bool> read_xattrs(FdRef fd, const std::string& path, tar::Entry& out) {
-    ssize_t size = ::flistxattr(fd.get(), nullptr, 0);
-    if (size <= 0) return false;
-    std::string names(static_cast<std::size_t>(size), '\0');
-    size = ::flistxattr(fd.get(), names.data(), names.size());
-    if (size < 0) return fail_errno("reading the attributes of \"" + path + "\"");
-    names.resize(static_cast<std::size_t>(size));
-    bool opaque = false;
-    for (std::size_t start = 0; start < names.size();) {
-      std::string name = names.c_str() + start;
-      start += name.size() + 1;
-      std::string value(kMaxXattr, '\0');
-      ssize_t length = ::fgetxattr(fd.get(), name.c_str(), value.data(), value.size());
-      if (length < 0) continue;  // removed meanwhile
-      value.resize(static_cast<std::size_t>(length));
-      if (name == "trusted.overlay.opaque") opaque = value == "y";
-      // POSIX ACLs and SELinux labels are of this host; capabilities and user attributes are content.
-      if (name == "security.capability" || name.starts_with("user.")) out.xattrs[name] = value;
+  Result<void> write_directory(tar::Entry entry) {
+    const std::string path = entry.path;
+    bool is_opaque;
+    {
+      FileDescriptor fd = TRY(open_plain(root_, path, O_RDONLY | O_DIRECTORY));
+      Attributes attributes = TRY(read_xattrs(fd, path));
+      entry.xattrs = std::move(attributes.portable);
+      is_opaque = attributes.is_opaque;
     }
-    return opaque;
+    entry.type = tar::EntryType::directory;
+    TRY(add(entry, nullptr));
+    if (is_opaque) TRY(add_marker(path + "/" + std::string(kOpaqueMarker)));
+    return write_tree(path);
   }
 
+  Result<void> write_regular(tar::Entry entry, const struct stat& status) {
+    FileDescriptor file = TRY(open_plain(root_, entry.path, O_RDONLY | O_NONBLOCK));
+    struct stat opened;
+    if (::fstat(file.get(), &opened) != 0 || opened.st_ino != status.st_ino || !S_ISREG(opened.st_mode))
+      return fail(ErrorCode::in_use, "\"/" + entry.path + "\" changed while the layer was written");
+    entry.xattrs = TRY(read_xattrs(file, entry.path)).portable;
+    entry.size = static_cast<std::uint64_t>(opened.st_size);
+    auto content = make_fd_source(FdRef(file));
+    return add(entry, content.get());
+  }
+
+  FdRef root_;
   tar::Writer writer_;
   const CancelToken& cancel_;
   Snapshotter::DiffSummary summary_;
@@ -142,12 +208,22 @@ class DiffWriter {
 
 }  // namespace
 
-Result<Snapshotter::DiffSummary> Snapshotter::write_diff(const std::string& id, ByteSink& sink, const CancelToken& cancel) const {
+Result<Snapshotter::DiffSummary> Snapshotter::write_diff(const std::string& id, ByteSink& sink,
+                                                         const CancelToken& cancel) const {
   MountRecipe recipe = TRY(mount_recipe(id));
-  FileDescriptor upper = TRY(open_file(recipe.upper, O_RDONLY | O_DIRECTORY));
-  DiffSummary summary = TRY(DiffWriter(sink, cancel).run(upper));
-  TRY(state_->db->execute("UPDATE snapshots SET size=? WHERE id=?", {static_cast<std::int64_t>(summary.bytes), std::stoll(id)}));
-  return summary;
+  FileDescriptor upper = TRY_CTX(open_file(recipe.upper, O_RDONLY | O_DIRECTORY), "snapshot " + id);
+  struct stat root, below{};
+  if (::fstat(upper.get(), &root) != 0) return fail_errno("snapshot " + id);
+  if (::stat(recipe.lower.front().c_str(), &below) != 0) return fail_errno("snapshot " + id);
+  DiffWriter writer(upper, sink, cancel);
+  // The root is in the upper directory always; it is a change only if somebody changed it.
+  if (root.st_mode != below.st_mode || root.st_uid != below.st_uid || root.st_gid != below.st_gid)
+    TRY(writer.write_root(root));
+  TRY(writer.write_tree(""));
+  TRY(writer.finish());
+  const std::lock_guard lock(state_->mutex);
+  state_->diff_bytes[id] = writer.summary().bytes;
+  return writer.summary();
 }
 
 }  // namespace dray::store

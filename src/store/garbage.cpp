@@ -1,72 +1,84 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mark and sweep under the exclusive lock: marked is what images, build-cache records and containers refer to; everything else
-// goes, with the leftovers of killed processes.
-#include <dirent.h>
-#include <fcntl.h>
+// Mark and sweep under the store's exclusive lock: whoever adds content holds it shared, so nothing in flight
+// is seen here. What needs no write to the database goes first, so that a full disk can be emptied.
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <dray/store/store.hpp>
+#include "content_paths.hpp"
+#include "store_private.hpp"
 
 namespace dray::store {
-namespace {
 
-/// Removes all entries of a scratch directory. Absent = nothing to do.
-Result<std::uint64_t> empty_directory(const std::string& path) {
-  DIR* listing = ::opendir(path.c_str());
-  if (listing == nullptr) return std::uint64_t{0};
-  std::vector<std::string> names;
-  while (dirent* entry = ::readdir(listing)) {
-    std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
+Result<References> collect_references(Store& store) {
+  References references;
+  for (const ImageRecord& record : TRY(store.list_images())) {
+    references.blobs.insert(record.manifest);
+    references.blobs.insert(record.image_id);
+    auto image = store.load_image(record);
+    if (!image) {
+      ErrorCode code = image.error().code();
+      if (code == ErrorCode::not_found || code == ErrorCode::corrupt) continue;
+      return Failure(std::move(image).error());
+    }
+    references.blobs.insert(image->manifest.config.digest);
+    for (const auto& layer : image->manifest.layers) references.blobs.insert(layer.digest);
+    references.layers.insert(image->config.diff_ids.begin(), image->config.diff_ids.end());
   }
-  ::closedir(listing);
-  FileDescriptor directory = TRY(open_file(path, O_RDONLY | O_DIRECTORY));
-  for (const std::string& name : names) TRY(remove_tree(directory, name));
-  return names.size();
+  for (const BuildCacheRecord& record : TRY(store.list_build_cache())) {
+    if (record.layer) references.layers.insert(*record.layer);
+    if (record.blob) references.blobs.insert(record.blob->digest);
+  }
+  for (const Row& row : TRY(store.database()->query("SELECT parents FROM snapshots WHERE diff_id IS NULL"))) {
+    std::string parents = row.text(0);
+    for (std::size_t start = 0; start < parents.size();) {
+      std::size_t end = std::min(parents.find(' ', start), parents.size());
+      references.layers.insert(
+          DiffId{TRY(Digest::parse(std::string_view(parents).substr(start, end - start)))});
+      start = end + 1;
+    }
+  }
+  return references;
 }
 
-}  // namespace
-
 Result<Store::GarbageReport> Store::collect_garbage(const std::vector<DiffId>& extra_layers) {
-  auto lock = FileLock::try_acquire(root_ + "/store.lock", FileLock::Mode::exclusive);
-  if (!lock) return Failure(std::move(lock).error().with_context("the store is in use"));
-
-  std::set<std::string> blobs, layers;
-  for (const DiffId& layer : extra_layers) layers.insert(layer.digest.to_string());
-  for (const ImageRecord& record : TRY(list_images())) {
-    blobs.insert(record.manifest.to_string());
-    blobs.insert(record.image_id.to_string());
-    auto manifest = content_->read_blob(record.manifest);
-    auto config = content_->read_blob(record.image_id);
-    // A damaged image keeps its record (the user decides); what it refers to cannot be known, so nothing is swept on guesswork.
-    if (!manifest || !config) return Failure(Error(ErrorCode::corrupt, "image " + record.image_id.short_hex() + " is damaged: remove it with dray rmi, then prune again"));
-    for (const auto& layer : TRY(image::parse_manifest(*manifest)).layers) blobs.insert(layer.digest.to_string());
-    for (const DiffId& layer : TRY(image::parse_config(*config)).diff_ids) layers.insert(layer.digest.to_string());
+  auto lock = FileLock::try_acquire(lock_path(root_), FileLock::Mode::exclusive);
+  if (!lock) {
+    if (lock.error().code() != ErrorCode::in_use) return Failure(std::move(lock).error());
+    return fail(ErrorCode::in_use,
+                "the store is in use by another dray process; try again when it has finished");
   }
-  for (const BuildCacheRecord& record : TRY(list_build_cache())) {
-    if (record.layer) layers.insert(record.layer->digest.to_string());
-    if (record.blob) blobs.insert(record.blob->digest.to_string());
-  }
+  References keep = TRY(collect_references(*this));
+  keep.layers.insert(extra_layers.begin(), extra_layers.end());
 
   GarbageReport report;
-  for (const Digest& digest : TRY(content_->list())) {
-    if (blobs.contains(digest.to_string())) continue;
-    report.bytes += content_->size(digest).value_or(0);
-    TRY(content_->remove(digest));
+  report.orphans += TRY(remove_ingest_leftovers(content_->directory()));
+  for (const Digest& blob : TRY(content_->list())) {
+    if (keep.blobs.contains(blob)) continue;
+    auto size = content_->size(blob);
+    TRY(content_->remove(blob));
     ++report.blobs;
+    if (size) report.bytes += *size;
   }
   for (const DiffId& layer : TRY(snapshots_->list_layers())) {
-    if (layers.contains(layer.digest.to_string())) continue;
-    report.bytes += snapshots_->layer_size(layer).value_or(0);
+    if (keep.layers.contains(layer)) continue;
+    auto size = snapshots_->layer_size(layer);
     TRY(snapshots_->remove_layer(layer));
     ++report.layers;
+    if (size) report.bytes += *size;
   }
-  report.orphans = TRY(snapshots_->remove_orphans());
-  report.orphans += TRY(empty_directory(root_ + "/content/ingest"));
-  report.orphans += TRY(empty_directory(root_ + "/tmp"));
-  TRY(database_->execute("DELETE FROM repo_digests WHERE manifest NOT IN (SELECT manifest FROM images)"));
+  report.orphans += TRY(snapshots_->remove_orphans());
   return report;
+}
+
+void take_back(Store& store, const std::vector<Digest>& blobs, const std::vector<DiffId>& layers) {
+  // Somebody else may have found these and be about to refer to them; then they stay for the next collection.
+  auto lock = FileLock::try_acquire(lock_path(store.root()), FileLock::Mode::exclusive);
+  if (!lock) return;
+  auto keep = collect_references(store);
+  if (!keep) return;
+  for (const Digest& blob : blobs)
+    if (!keep->blobs.contains(blob)) (void)store.content().remove(blob);
+  for (const DiffId& layer : layers)
+    if (!keep->layers.contains(layer)) (void)store.snapshots().remove_layer(layer);
 }
 
 }  // namespace dray::store

@@ -1,109 +1,194 @@
 // SPDX-License-Identifier: Apache-2.0
-// Recipes to detached mounts. The new mount API gives a mount as a descriptor that is in no mount table; kernels before 6.5 have no
-// `lowerdir+` (and limit one fsconfig string to 255 bytes), so there a thread with a private mount namespace mounts the old way and
-// clones the result out with open_tree.
+// A detached mount of a stack of layers. Options are spelled out rather than left to the module's parameters:
+// no metacopy and no redirects, so that an upper directory holds whole files, plain whiteouts and opaque
+// directories only, and a hostile lower layer cannot point elsewhere; no index, so that an upper directory
+// may change its place.
+//
+// The new API takes one layer a call (no limit of a page on the options). Where it is missing, a thread
+// leaves our mount namespace, mounts the old way on top of one of the lower directories, and takes a clone
+// out: the namespace dies with the thread.
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sched.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <thread>
 
-#include <dray/store/snapshotter.hpp>
+#include "overlay_mount.hpp"
 
-// glibc's <sys/mount.h> and <linux/mount.h> cannot be included together in Debian 12.
-extern "C" int mount(const char*, const char*, const char*, unsigned long, const void*) noexcept;
+// glibc 2.36 declares these too, but in <sys/mount.h>, which conflicts with <linux/mount.h>.
+extern "C" int mount(const char* source, const char* target, const char* type, unsigned long flags,
+                     const void* data) noexcept;
 
 namespace dray::store {
 namespace {
 
-#ifndef MS_REC
-constexpr unsigned long MS_REC = 16384, MS_PRIVATE = 1 << 18;
+constexpr std::size_t kMaxOption = 255;  // fsconfig refuses longer strings
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
 #endif
 
-int fsopen_raw(const char* type) { return static_cast<int>(::syscall(SYS_fsopen, type, FSOPEN_CLOEXEC)); }
-int fsconfig_raw(int fd, unsigned command, const char* key, const char* value, int aux = 0) {
-  return static_cast<int>(::syscall(SYS_fsconfig, fd, command, key, value, aux));
+int open_tree(int directory, const char* path, unsigned flags) {
+  return static_cast<int>(::syscall(SYS_open_tree, directory, path, flags));
+}
+int set_option(int context, unsigned command, const char* key, const char* value) {
+  return static_cast<int>(::syscall(SYS_fsconfig, context, command, key, value, 0));
 }
 
-/// The kernel's reason, which fsopen descriptors carry as text.
-std::string kernel_message(int fd) {
+/// What the kernel wrote about its last refusal.
+std::string kernel_log(int context) {
   char text[512];
-  ssize_t count = ::read(fd, text, sizeof text - 1);
-  return count > 2 ? ": " + std::string(text + 2, static_cast<std::size_t>(count) - 2) : "";
+  ssize_t count = ::read(context, text, sizeof text);
+  if (count <= 0) return "";
+  std::string message(text, static_cast<std::size_t>(count));
+  if (message.starts_with("e ") || message.starts_with("w ")) message.erase(0, 2);
+  while (message.ends_with('\n')) message.pop_back();
+  message.insert(0, " (");
+  message += ")";
+  return message;
 }
 
-Result<FileDescriptor> clone_tree(const std::string& path, bool read_only) {
-  FileDescriptor tree(static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
-  if (!tree.valid()) return fail_errno("opening a layer");
-  if (read_only) {
-    struct mount_attr attributes{};
-    attributes.attr_set = MOUNT_ATTR_RDONLY;
-    if (::syscall(SYS_mount_setattr, tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) return fail_errno("making a layer read-only");
-  }
-  return tree;
+Result<void> make_read_only(int mount_fd) {
+  struct mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_RDONLY;
+  if (::syscall(SYS_mount_setattr, mount_fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0)
+    return fail_errno("making a view read-only");
+  return {};
 }
 
-/// nullopt: this kernel's overlay does not know lowerdir+.
-Result<std::optional<FileDescriptor>> mount_with_new_api(const MountRecipe& recipe) {
-  FileDescriptor context(fsopen_raw("overlay"));
-  if (!context.valid()) return fail_errno("overlay file system");
-  for (const std::string& lower : recipe.lower) {
-    if (fsconfig_raw(context.get(), FSCONFIG_SET_STRING, "lowerdir+", lower.c_str()) != 0) {
-      if (errno == EINVAL) return std::optional<FileDescriptor>();
-      return fail_errno("overlay: adding a layer" + kernel_message(context.get()));
-    }
-  }
-  auto set = [&](const char* key, const std::string& value) { return fsconfig_raw(context.get(), FSCONFIG_SET_STRING, key, value.c_str()) == 0; };
-  if (!recipe.upper.empty() && (!set("upperdir", recipe.upper) || !set("workdir", recipe.work))) return fail_errno("overlay: upper directory" + kernel_message(context.get()));
-  // Plain whiteouts and whole files in the upper directory, so that write_diff can read it: no metadata-only copies, no redirects.
-  for (const char* option : {"metacopy", "redirect_dir"}) (void)set(option, "off");
-  if (recipe.is_volatile && !recipe.upper.empty()) (void)fsconfig_raw(context.get(), FSCONFIG_SET_FLAG, "volatile", nullptr);
-  if (fsconfig_raw(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr) != 0) {
+Result<FileDescriptor> open_bind(const std::string& path) {
+  int fd = open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+  if (fd < 0) return fail_errno("opening a layer for mounting");
+  FileDescriptor view(fd);
+  TRY(make_read_only(fd));
+  return view;
+}
+
+/// Sets options one by one; directories with long names go through a descriptor kept open meanwhile.
+class OptionSetter {
+ public:
+  explicit OptionSetter(int context) : context_(context) {}
+  Result<void> text(const char* key, const char* value) {
+    if (set_option(context_, FSCONFIG_SET_STRING, key, value) == 0) return {};
     int number = errno;
-    return Failure(Error::from_errno(number, "mounting overlay" + kernel_message(context.get())));
+    return Failure(Error::from_errno(number, std::string("overlay option ") + key + kernel_log(context_)));
   }
-  FileDescriptor mounted(static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, 0)));
-  if (!mounted.valid()) return fail_errno("mounting overlay");
-  return std::optional<FileDescriptor>(std::move(mounted));
+  Result<void> flag(const char* key) {
+    if (set_option(context_, FSCONFIG_SET_FLAG, key, nullptr) == 0) return {};
+    return fail_errno("overlay option \"" + std::string(key) + "\"");
+  }
+  Result<void> directory(const char* key, const std::string& path) {
+    if (path.size() <= kMaxOption) return text(key, path.c_str());
+    open_.push_back(TRY(open_file(path, O_PATH | O_DIRECTORY)));
+    return text(key, ("/proc/self/fd/" + std::to_string(open_.back().get())).c_str());
+  }
+
+ private:
+  int context_;
+  std::vector<FileDescriptor> open_;
+};
+
+/// Commas and colons separate, backslashes escape.
+std::string escaped(std::string_view path) {
+  std::string result;
+  for (char c : path) {
+    if (c == ',' || c == ':' || c == '\\') result += '\\';
+    result += c;
+  }
+  return result;
 }
 
-Result<FileDescriptor> mount_with_old_api(const MountRecipe& recipe) {
+std::string common_directory(const MountRecipe& recipe) {
+  std::string common = recipe.lower.front();
+  auto narrow = [&](const std::string& path) {
+    std::size_t i = 0;
+    while (i < common.size() && i < path.size() && common[i] == path[i]) ++i;
+    common.resize(i);
+  };
+  for (const auto& path : recipe.lower) narrow(path);
+  if (!recipe.upper.empty()) narrow(recipe.upper), narrow(recipe.work);
+  auto slash = common.rfind('/');
+  return slash == std::string::npos ? std::string() : common.substr(0, slash + 1);
+}
+
+Result<FileDescriptor> mount_in_this_thread(const MountRecipe& recipe) {
+  if (::unshare(CLONE_FS | CLONE_NEWNS) != 0) return fail_errno("making a mount namespace");
+  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return fail_errno("making mounts private");
+  // Relative names: the options must fit in a page.
+  std::string base = common_directory(recipe);
+  if (!base.empty() && ::chdir(base.c_str()) != 0) return fail_errno("entering \"" + base + "\"");
   std::string options = "lowerdir=";
-  for (std::size_t i = 0; i < recipe.lower.size(); ++i) options += (i > 0 ? ":" : "") + recipe.lower[i];
-  if (!recipe.upper.empty()) options += ",upperdir=" + recipe.upper + ",workdir=" + recipe.work;
-  if (recipe.is_volatile && !recipe.upper.empty()) options += ",volatile";
-  options += ",metacopy=off,redirect_dir=off";
-  if (options.size() >= 4096) return fail(ErrorCode::unsupported, "too many layers for this kernel's overlay (its limit is one page of options; Linux 6.5 lifts it)");
-  Result<FileDescriptor> result = fail(ErrorCode::internal, "overlay thread did not run");
-  std::thread([&] {
-    if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
-      result = fail_errno("making a private mount namespace");
-      return;
-    }
-    // Any directory serves as the mount point: the namespace ends with this thread.
-    std::string target = recipe.upper.empty() ? recipe.lower.front() : recipe.work;
-    if (::mount("overlay", target.c_str(), "overlay", 0, options.c_str()) != 0) {
-      result = fail_errno("mounting overlay");
-      return;
-    }
-    result = clone_tree(target, false);
-  }).join();
-  return result;
+  for (std::size_t i = 0; i < recipe.lower.size(); ++i)
+    options += (i > 0 ? ":" : "") + escaped(std::string_view(recipe.lower[i]).substr(base.size()));
+  if (!recipe.upper.empty()) {
+    options += ",upperdir=" + escaped(std::string_view(recipe.upper).substr(base.size()));
+    options += ",workdir=" + escaped(std::string_view(recipe.work).substr(base.size()));
+  }
+  options += ",redirect_dir=nofollow,metacopy=off,index=off";
+  if (options.size() >= static_cast<std::size_t>(::getpagesize()))
+    return fail(ErrorCode::unsupported,
+                "too many layers for this kernel's overlay (" + std::to_string(recipe.lower.size()) + ")");
+  unsigned long flags = recipe.upper.empty() ? MS_RDONLY : 0;
+  const char* target = recipe.lower.front().c_str();
+  bool volatile_option = recipe.is_volatile && !recipe.upper.empty();
+  int outcome =
+      volatile_option ? ::mount("overlay", target, "overlay", flags, (options + ",volatile").c_str()) : -1;
+  if (outcome != 0) outcome = ::mount("overlay", target, "overlay", flags, options.c_str());
+  if (outcome != 0) return fail_errno("mounting an overlay");
+  int fd = open_tree(AT_FDCWD, target, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+  if (fd < 0) return fail_errno("taking the overlay out of its mount namespace");
+  return FileDescriptor(fd);
 }
 
 }  // namespace
 
+Result<FileDescriptor> open_overlay_new_api(const MountRecipe& recipe) {
+  FileDescriptor context(static_cast<int>(::syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC)));
+  if (!context.valid()) return fail_errno("opening the overlay file system");
+  OptionSetter options(context.get());
+  for (const auto& path : recipe.lower) {
+    auto set = options.directory("lowerdir+", path);
+    if (set) continue;
+    if (set.error().error_number() == EINVAL && &path == &recipe.lower.front())
+      return Failure(std::move(set).error().with_code(ErrorCode::unsupported));
+    return Failure(std::move(set).error());
+  }
+  if (!recipe.upper.empty()) {
+    TRY(options.directory("upperdir", recipe.upper));
+    TRY(options.directory("workdir", recipe.work));
+    if (recipe.is_volatile) TRY(options.flag("volatile"));
+  }
+  TRY(options.text("redirect_dir", "nofollow"));
+  TRY(options.text("metacopy", "off"));
+  TRY(options.text("index", "off"));
+  TRY(options.text("source", "overlay"));
+  if (set_option(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr) != 0) {
+    int number = errno;
+    return Failure(Error::from_errno(number, "mounting an overlay" + kernel_log(context.get())));
+  }
+  unsigned attributes = recipe.upper.empty() ? MOUNT_ATTR_RDONLY : 0;
+  FileDescriptor mounted(
+      static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, attributes)));
+  if (!mounted.valid()) return fail_errno("mounting an overlay");
+  return mounted;
+}
+
+Result<FileDescriptor> open_overlay_mount2(const MountRecipe& recipe) {
+  Result<FileDescriptor> result = fail(ErrorCode::internal, "not run");
+  std::thread([&] { result = mount_in_this_thread(recipe); }).join();
+  return result;
+}
+
 Result<FileDescriptor> open_mount(const MountRecipe& recipe) {
-  if (recipe.lower.empty() && recipe.upper.empty()) return fail(ErrorCode::internal, "nothing to mount");
-  if (recipe.upper.empty() && recipe.lower.size() == 1) return clone_tree(recipe.lower.front(), true);
-  // FROM scratch: a writable directory needs no overlay.
-  if (recipe.lower.empty()) return clone_tree(recipe.upper, false);
-  auto mounted = TRY(mount_with_new_api(recipe));
-  if (mounted) return std::move(*mounted);
-  return mount_with_old_api(recipe);
+  if (recipe.lower.empty()) return fail(ErrorCode::invalid_argument, "a mount without layers");
+  if (recipe.upper.empty() && recipe.lower.size() == 1) return open_bind(recipe.lower.front());
+  auto mounted = open_overlay_new_api(recipe);
+  if (mounted ||
+      (mounted.error().code() != ErrorCode::unsupported && mounted.error().error_number() != ENOSYS))
+    return mounted;
+  return open_overlay_mount2(recipe);
 }
 
 }  // namespace dray::store

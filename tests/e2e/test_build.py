@@ -162,7 +162,7 @@ class Errors(DrayTestCase):
         before = self.ok("images", "-a", "-q", "--no-trunc")
         result = self.fails(1, pattern, "build", "-t", "broken", *flags, folder)
         self.assertEqual(before, self.ok("images", "-a", "-q", "--no-trunc"))
-        self.assertEqual([], os.listdir(self.root / "tmp"))
+        self.assertEqual([], list(self.root.glob("tmp/*")))
         return result
 
     def test_unknown_instruction(self):

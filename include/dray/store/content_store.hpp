@@ -22,7 +22,7 @@ class BlobWriter : public ByteSink {
   Result<void> write(std::span<const std::byte> bytes) override;
   /// Commits as `expected` (corrupt if the bytes differ; size is checked when not 0). Idempotent where the blob exists.
   Result<void> commit(const Digest& expected, std::uint64_t expected_size = 0);
-  /// Commits under whatever sha256 the bytes have; returns it.
+  /// Commits under whatever digest the bytes have; returns it.
   Result<Digest> commit();
   std::uint64_t size() const;
 
@@ -46,6 +46,7 @@ class ContentStore {
   Result<FileDescriptor> open_blob(const Digest& digest) const;
   /// Small blobs (manifest, config), verified again while read; at most image::kMaxManifestSize.
   Result<std::string> read_blob(const Digest& digest) const;
+  /// `algorithm` is the one of the digest that will be expected (another one costs a second reading).
   Result<BlobWriter> begin_write(std::string_view algorithm = "sha256") const;
   /// Convenience: writes bytes and returns the digest.
   Result<Digest> write_blob(std::string_view bytes) const;

@@ -68,6 +68,10 @@ class Snapshotter {
   /// already, the active one is dropped.
   Result<void> commit(const std::string& id, const DiffId& diff_id);
 
+  /// Makes all layers survive a power failure: one syncfs, if any layer is new since the last call. Until then a layer is
+  /// true for this boot only (kill -9 loses nothing; after a power failure it counts as absent). Store::put_image calls it.
+  Result<void> make_durable();
+
   /// Bytes on disk of a layer.
   Result<std::uint64_t> layer_size(const DiffId& diff_id) const;
   Result<void> remove_layer(const DiffId& diff_id);
@@ -77,6 +81,7 @@ class Snapshotter {
   Result<std::uint64_t> remove_orphans();
 
  private:
+  friend struct SnapshotterAccess;
   struct State;
   explicit Snapshotter(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;

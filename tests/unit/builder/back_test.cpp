@@ -97,7 +97,7 @@ struct Bench {
     return *image;
   }
   FileDescriptor rootfs(const std::string& tag = "test") {
-    auto recipe = store->snapshots().view(mountable(load(tag).config.diff_ids));
+    auto recipe = store->snapshots().view(load(tag).config.diff_ids);
     REQUIRE_OK(recipe);
     auto mount = store::open_mount(*recipe);
     REQUIRE_OK(mount);

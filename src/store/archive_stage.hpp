@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include <dray/core/digest.hpp>
+#include <dray/core/fd.hpp>
+#include <dray/core/progress.hpp>
+#include <dray/core/stream.hpp>
+#include <dray/core/tar.hpp>
+
+namespace dray::store {
+
+/// A file of an image archive, on disk in the staging directory under a number.
+struct StagedFile {
+  std::string file;
+  Digest digest;  ///< of the bytes as staged
+  std::uint64_t size = 0;
+  std::optional<DiffId> diff_id;  ///< of the tar in it, where we compressed it ourselves
+  Compression compression = Compression::none;
+};
+
+/// The files of an archive that is being loaded: read once, in whatever order they come, into a directory
+/// that is removed with this object. Names of the archive are keys of a map, never paths.
+class ArchiveStage {
+ public:
+  static Result<ArchiveStage> create(const std::string& parent);
+  /// Blobs ("blobs/sha256/…") are verified against their names; tars of the old format are compressed on the
+  /// way.
+  Result<void> read(ByteSource& archive, const CancelToken& cancel);
+
+  /// nullptr if absent. Links of the archive are followed (old `docker save` used symlinks for equal layers).
+  const StagedFile* find(const std::string& name) const;
+  const StagedFile* find_blob(const Digest& digest) const;
+  /// A JSON document, at most image::kMaxManifestSize. not_found if absent.
+  Result<std::string> read_document(const std::string& name) const;
+
+ private:
+  explicit ArchiveStage(TempDir directory) : directory_(std::move(directory)) {}
+  Result<void> stage(const std::string& name, tar::Reader& reader);
+
+  TempDir directory_;
+  std::map<std::string, StagedFile> files_;
+  std::map<std::string, std::string> links_;
+};
+
+}  // namespace dray::store
