@@ -167,7 +167,8 @@ Result<void> create_files(Context& context, ContainerRecord& record) {
   // A --rm container does not outlive a power failure; syncing for it would be most of the time `run --rm` takes.
   Durability durability = record.options.auto_remove ? Durability::none : Durability::fsync;
   TRY(write_file_atomically(directory + "/config.json", serialize(record), 0600, durability));
-  return insert_row(context, record);
+  TRY(insert_row(context, record));
+  return record.options.auto_remove ? Result<void>() : context.store->database()->sync();
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ namespace dray::store {
 namespace {
 
 constexpr int kBusyTimeoutMs = 10'000;
-constexpr int kWalPages = 256;  // 1 MiB
+constexpr int kWalPages = 64;  // 256 KiB
 
 ErrorCode code_of(sqlite3* handle, int outcome) {
   int system_error = handle != nullptr ? ::sqlite3_system_errno(handle) : 0;

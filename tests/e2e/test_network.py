@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Bridge, published ports, DNS files."""
+import os
+import pathlib
 import re
+import signal
 import socket
-import subprocess
 
-from harness import BASE_IMAGE, DrayTestCase, fetch, free_port, main
+from harness import BASE_IMAGE, DrayTestCase, eventually, fetch, free_port, main
 
 # An HTTP answer from nothing but perl, which debian:bookworm's minbase has.
 SERVER = ("perl -MSocket -e 'socket(S,PF_INET,SOCK_STREAM,0);setsockopt(S,SOL_SOCKET,SO_REUSEADDR,1);bind(S,sockaddr_in(8000,INADDR_ANY))or die;listen(S,9);"
@@ -62,6 +64,23 @@ class Network(DrayTestCase):
         port = free_port()
         self.serve("-p", f"{port}:8000")
         self.fails(125, "port is already allocated", "run", "--rm", "-p", f"{port}:80", BASE_IMAGE, "true")
+
+    def test_a_killed_monitor_does_not_keep_the_port(self):
+        port = free_port()
+        identifier, address = self.serve("-p", f"{port}:8000")
+        process = self.inspect(identifier, "State.Pid")
+        monitor = int(re.search(r"PPid:\s+(\d+)", pathlib.Path(f"/proc/{process}/status").read_text()).group(1))
+        os.kill(monitor, signal.SIGKILL)
+        os.kill(process, signal.SIGKILL)
+        eventually(lambda: not os.path.exists(f"/proc/{process}"), what="the end of the container")
+        # Nobody has cleaned up yet; the port is free, and leads to its new owner.
+        _, other = self.serve("-p", f"{port}:8000")
+        self.assertNotEqual(address, other)
+        self.assertIn("served", fetch("127.0.0.1", port))
+        self.ok("rm", "-f", identifier)
+        self.assertIn("served", fetch("127.0.0.1", port))
+        self.ok("system", "prune", "-f")
+        self.assertIn("served", fetch("127.0.0.1", port))
 
     def test_addresses_are_given_back(self):
         two = [self.serve()[1] for _ in range(2)]
