@@ -16,6 +16,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <future>
 
 #include <dray/runtime/launch.hpp>
 
@@ -188,18 +189,32 @@ Result<std::vector<FileDescriptor>> open_cgroups(const PlanBuilder& builder, con
   return trees;
 }
 
+struct PreparedCgroup {
+  CgroupEntrance entrance;
+  std::vector<FileDescriptor> mounts;
+};
+
+Result<PreparedCgroup> prepare_cgroup(const PlanBuilder& builder, const Spec& spec, bool read_only) {
+  PreparedCgroup prepared;
+  if (spec.cgroups_path.empty()) return prepared;
+  TRY(create_cgroup(spec.cgroups_path, spec.resources));
+  prepared.entrance = TRY(open_cgroup_entrance(spec.cgroups_path));
+  prepared.mounts = TRY(open_cgroups(builder, spec, read_only));
+  return prepared;
+}
+
 // The parent's work while the child mounts.
-Result<void> prepare_surroundings(const LaunchRequest& request, PlanBuilder& builder, const Child& child,
-                                  const CgroupEntrance& entrance, FdRef socket) {
+Result<void> prepare_surroundings(const LaunchRequest& request, const Child& child,
+                                  const std::shared_future<Result<PreparedCgroup>>& cgroup, FdRef socket) {
   const Spec& spec = *request.spec;
-  std::vector<FileDescriptor> trees;
-  if (!spec.cgroups_path.empty()) trees = TRY(open_cgroups(builder, spec, builder.plan().cgroups.read_only));
   if (spec.process.oom_score_adj) TRY(write_oom_score(child.pid, *spec.process.oom_score_adj));
   if (request.configure_network) {
     FileDescriptor netns = TRY(open_file("/proc/" + std::to_string(child.pid) + "/ns/net", O_RDONLY));
     TRY(request.configure_network(netns));
   }
-  return send_go(socket, entrance.tasks, trees);
+  const auto& prepared = cgroup.get();
+  if (!prepared) return Failure(prepared.error());
+  return send_go(socket, prepared->entrance.tasks, prepared->mounts);
 }
 
 // A failure on our side while the child had one of its own (it is dead, so nothing can be done to it): the child's is the cause.
@@ -216,16 +231,20 @@ Error first_cause(Error ours, FdRef status, const PlanBuilder& builder, const Pr
 Result<Launched> launch_child(const LaunchRequest& request, PlanBuilder& builder) {
   const Spec& spec = *request.spec;
   Channel channel = TRY(make_channel(builder.plan()));
-  CgroupEntrance entrance;
-  if (!spec.cgroups_path.empty()) {
-    TRY(create_cgroup(spec.cgroups_path, spec.resources));
-    entrance = TRY(open_cgroup_entrance(spec.cgroups_path));
+  // On v1 a dozen hierarchies take as long as making the namespaces, so both go on at once. Of v2's one the child is born in.
+  const bool read_only = builder.plan().cgroups.read_only;
+  const std::shared_future<Result<PreparedCgroup>> cgroup =
+      std::async(std::launch::async, [&, read_only] { return prepare_cgroup(builder, spec, read_only); });
+  FdRef birthplace;
+  if (!spec.cgroups_path.empty() && TRY(is_cgroup_unified())) {
+    if (!cgroup.get()) return Failure(cgroup.get().error());
+    birthplace = cgroup.get()->entrance.unified;
   }
-  Child child = TRY(clone_child(builder.plan(), channel, new_namespaces(spec.namespaces), entrance.unified,
+  Child child = TRY(clone_child(builder.plan(), channel, new_namespaces(spec.namespaces), birthplace,
                                 [](const ChildPlan& plan) { run_container_child(plan); }));
   channel.status.write_end.reset();
   channel.childs.reset();
-  auto prepared = prepare_surroundings(request, builder, child, entrance, channel.ours);
+  auto prepared = prepare_surroundings(request, child, cgroup, channel.ours);
   if (!prepared) {
     child.end();
     return Failure(first_cause(std::move(prepared).error(), channel.status.read_end, builder, spec.process, &spec));

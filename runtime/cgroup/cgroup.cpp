@@ -133,6 +133,12 @@ Result<std::vector<CgroupMountPoint>> cgroup_mount_points() {
   return out;
 }
 
+Result<bool> is_cgroup_unified() {
+  const auto& all = hierarchies();
+  if (!all) return Failure(all.error());
+  return all->front().unified;
+}
+
 Result<FileDescriptor> open_oom_file(const std::string& cgroups_path) {
   std::string path = TRY(cgroup::clean_path(cgroups_path));
   const auto& all = hierarchies();

@@ -33,6 +33,8 @@ struct CgroupMountPoint {
   bool unified = false;   ///< cgroup2
 };
 Result<std::vector<CgroupMountPoint>> cgroup_mount_points();
+/// Is cgroup v2 all there is?
+Result<bool> is_cgroup_unified();
 
 /// The file with the line "oom_kill N" (memory.oom_control, memory.events), for the monitor; not_found without memory controller.
 Result<FileDescriptor> open_oom_file(const std::string& cgroups_path);
