@@ -133,7 +133,7 @@ class Podman(Buildah):
 
     def run_flags(self):
         # Its default limits are higher than those that a container around this test may be given.
-        return ["run", "--rm", "--network", "none", "--ulimit", "host"]
+        return ["run", "--rm", "--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]
 
 
 class Docker(Peer):
