@@ -1,16 +1,36 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 at random moments, Ctrl-C, a full disk: the next command works and nothing leaks past `system prune`."""
+"""kill -9 at random moments, Ctrl-C: the next command works and nothing leaks past `system prune`."""
+import io
 import os
 import pathlib
 import random
 import signal
 import subprocess
+import tarfile
 import time
 
+from fake_registry import FakeRegistry, Image, digest
 from harness import BASE_IMAGE, DrayTestCase, Registry, eventually, main, require
 
 ROUNDS = int(os.environ.get("DRAY_CRASH_ROUNDS", "20"))
+
+
+def tar_of(files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def command_line(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 class KilledAtRandom(DrayTestCase):
@@ -89,22 +109,58 @@ class Interrupted(DrayTestCase):
         process.stdout.close()
         eventually(lambda: self.ok("ps", "-aq") == "")
 
-    def test_full_disk(self):
-        place = self.scratch / "small"
-        place.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "none", place], check=True)
+    def interrupt(self, *command, when):
+        """Ctrl-C: SIGINT to the whole group of the process, as a terminal sends it. Returns the exit code."""
+        process = subprocess.Popen(self.command(*command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         try:
-            archive = self.scratch / "base.tar"
-            self.ok("save", "-o", archive, BASE_IMAGE)
-            base = [self.command()[0], "--root", str(place / "root"), "--state", str(self.scratch / "small-state")]
-            full = subprocess.run([*base, "load", "-i", archive], capture_output=True, text=True)
-            self.assertNotEqual(0, full.returncode)
-            self.assertIn("No space left on device", full.stderr)
-            self.assertEqual(1, len(subprocess.run([*base, "images"], capture_output=True, text=True, check=True).stdout.splitlines()))
-            subprocess.run([*base, "system", "prune", "-f"], check=True, capture_output=True)
-            self.assertEqual([], list((place / "root" / "content" / "ingest").glob("*")))
+            when()
+            os.killpg(process.pid, signal.SIGINT)
+            return process.wait(15)
         finally:
-            subprocess.run(["umount", place], check=True)
+            process.kill()
+            process.wait()
+
+    def test_ctrl_c_during_run_of_an_init(self):
+        """A process that is not PID 1 dies of it; the exit code is the shell's 128 + 2."""
+        running = lambda: eventually(lambda: "up" in self.dray("logs", "inited").out)
+        self.assertEqual(130, self.interrupt("run", "--init", "--name", "inited", "--network", "none", BASE_IMAGE, "sh", "-c", "echo up; sleep 100", when=running))
+        self.assertEqual(("exited", 130), (self.inspect("inited", "State.Status"), self.inspect("inited", "State.ExitCode")))
+
+    def test_ctrl_c_during_pull(self):
+        image = Image(tar_of({"file": os.urandom(300000)}))
+        blobs = {digest(image.config): (image.config, len(image.config)), digest(image.layer): (image.layer[:100000], len(image.layer))}
+        before = self.ok("images", "-a")
+        for command in (("pull",), ("run", "--rm", "--network", "none")):
+            registry = FakeRegistry(blobs, image.manifest, stalls=True)
+            self.addCleanup(registry.stop)
+            self.assertEqual(130, self.interrupt(*command, f"{registry.address}/slow:1", when=lambda: self.assertTrue(registry.stalled.wait(20))), command)
+            self.assertEqual(before, self.ok("images", "-a"))
+            self.assertEqual([], self.work_folders())
+        blobs[digest(image.layer)] = (image.layer, len(image.layer))
+        whole = FakeRegistry(blobs, image.manifest)
+        self.addCleanup(whole.stop)
+        self.ok("pull", f"{whole.address}/slow:1")
+
+    def test_ctrl_c_during_build(self):
+        """While a step runs, and while its base is pulled."""
+        folder = self.context({"Dockerfile": f"FROM {BASE_IMAGE}\nRUN echo begun; sleep 100\n"})
+        running = lambda: eventually(lambda: any(b"sleep\x00100" in command_line(pid) for pid in os.listdir("/proc") if pid.isdigit()))
+        self.assertEqual(130, self.interrupt("build", "-t", "never", folder, when=running))
+        image = Image(tar_of({"file": os.urandom(300000)}))
+        registry = FakeRegistry({digest(image.config): (image.config, len(image.config)), digest(image.layer): (image.layer[:100000], len(image.layer))},
+                                image.manifest, stalls=True)
+        self.addCleanup(registry.stop)
+        (folder / "Dockerfile").write_text(f"FROM {registry.address}/slow:1\nCOPY Dockerfile /\n")
+        self.assertEqual(130, self.interrupt("build", "-t", "never", folder, when=lambda: self.assertTrue(registry.stalled.wait(20))))
+        self.assertNotIn("never", self.ok("images"))
+        self.assertEqual([], self.work_folders())
+        (folder / "Dockerfile").write_text(f"FROM {BASE_IMAGE}\nRUN echo begun\n")
+        self.ok("build", "-t", "after", folder)
+        self.ok("rmi", "after")
+
+    def work_folders(self):
+        folders = (self.root / "content" / "ingest", self.root / "tmp")
+        return [str(path) for folder in folders if folder.exists() for path in folder.iterdir()]
 
 
 if __name__ == "__main__":

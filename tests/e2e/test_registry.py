@@ -2,16 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """push and pull against a real docker-registry; what others pushed, what others read; hostile registries."""
 import hashlib
-import http.server
 import json
-import os
-import shutil
-import signal
 import subprocess
-import threading
 import time
-import unittest
 
+from fake_registry import FakeRegistry, Image, digest
 from harness import BASE_IMAGE, DrayTestCase, Registry, free_port, main, require
 
 
@@ -91,10 +86,18 @@ class RealRegistry(DrayTestCase):
     def test_errors(self):
         self.fails(1, "(?i)not found|manifest unknown|does not exist", "pull", f"{self.registry.address}/nosuch:1")
         self.fails(1, "(?i)no such image|does not exist", "push", f"{self.registry.address}/never-tagged:1")
+
+    def test_registry_is_down(self):
         port = free_port()
-        started = time.monotonic()
-        self.fails(1, f"127.0.0.1:{port}", "pull", f"127.0.0.1:{port}/x:1")
-        self.assertLess(time.monotonic() - started, 15)
+        name = f"127.0.0.1:{port}/x:1"
+        self.ok("tag", BASE_IMAGE, f"127.0.0.1:{port}/base:1")
+        folder = self.context({"Dockerfile": f"FROM {name}\nRUN true\n"})
+        for code, command in ((1, ("pull", name)), (1, ("push", f"127.0.0.1:{port}/base:1")), (1, ("build", folder)), (125, ("run", "--rm", name))):
+            started = time.monotonic()
+            self.fails(code, f"127.0.0.1:{port}.*(?i:refused|connect)", *command)
+            self.assertLess(time.monotonic() - started, 15)
+        self.ok("rmi", f"127.0.0.1:{port}/base:1")
+        self.assertEqual("ok\n", self.run_in("echo ok"))
 
     def test_authentication(self):
         require("htpasswd")
@@ -115,49 +118,9 @@ class HostileRegistry(DrayTestCase):
     """Answers of a registry that lies. Each must be a clear error with nothing recorded."""
 
     def serve(self, blobs, manifest):
-        """blobs: digest -> bytes actually sent (and the length that is announced)."""
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                if self.path == "/v2/":
-                    body, kind = b"{}", "application/json"
-                elif "/manifests/" in self.path:
-                    body, kind = manifest, "application/vnd.oci.image.manifest.v1+json"
-                else:
-                    found = blobs.get(self.path.rsplit("/", 1)[1])
-                    if found is None:
-                        self.send_error(404)
-                        return
-                    body, kind = found[0], "application/octet-stream"
-                    self.send_response(200)
-                    self.send_header("Content-Length", str(found[1]))
-                    self.end_headers()
-                    self.wfile.write(body)
-                    self.close_connection = True
-                    return
-                self.send_response(200)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_HEAD = do_GET
-
-            def log_message(self, *_):
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.addCleanup(server.server_close)
-        self.addCleanup(server.shutdown)
-        return f"127.0.0.1:{server.server_port}"
-
-    def image(self):
-        layer = os.urandom(200000)
-        config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}}).encode()
-        digest = lambda data: "sha256:" + hashlib.sha256(data).hexdigest()
-        manifest = json.dumps({"schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(config), "size": len(config)},
-                               "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest(layer), "size": len(layer)}]}).encode()
-        return layer, digest(layer), config, digest(config), manifest
+        registry = FakeRegistry(blobs, manifest)
+        self.addCleanup(registry.stop)
+        return registry.address
 
     def pull_fails(self, pattern, address, name="x:1"):
         before = self.ok("images", "-a", "-q", "--no-trunc")
@@ -167,17 +130,26 @@ class HostileRegistry(DrayTestCase):
         self.assertEqual([], list(ingest.iterdir()) if ingest.exists() else [])
 
     def test_wrong_digest(self):
-        layer, layer_digest, config, config_digest, manifest = self.image()
-        wrong = bytes([layer[0] ^ 1]) + layer[1:]
-        self.pull_fails("(?i)digest", self.serve({layer_digest: (wrong, len(wrong)), config_digest: (config, len(config))}, manifest))
+        image = Image()
+        wrong = bytes([image.layer[0] ^ 1]) + image.layer[1:]
+        self.pull_fails("(?i)digest", self.serve({digest(image.layer): (wrong, len(wrong)), digest(image.config): (image.config, len(image.config))}, image.manifest))
+
+    def test_wrong_config(self):
+        image = Image()
+        wrong = image.config.replace(b"linux", b"Linux")
+        self.pull_fails("(?i)digest", self.serve({digest(image.layer): (image.layer, len(image.layer)), digest(image.config): (wrong, len(wrong))}, image.manifest))
 
     def test_truncated_blob(self):
-        layer, layer_digest, config, config_digest, manifest = self.image()
-        self.pull_fails("(?i)truncat|short|ended|closed|size|transfer|bytes", self.serve({layer_digest: (layer[:1000], len(layer)), config_digest: (config, len(config))}, manifest))
+        image = Image()
+        self.pull_fails("(?i)truncat|short|ended|closed|size|transfer|bytes", self.serve({digest(image.layer): (image.layer[:1000], len(image.layer)),
+                        digest(image.config): (image.config, len(image.config))}, image.manifest))
+
+    def test_layer_that_is_no_archive(self):
+        image = Image()
+        self.pull_fails("(?i)tar|archive|format", self.serve({digest(image.layer): (image.layer, len(image.layer)), digest(image.config): (image.config, len(image.config))}, image.manifest))
 
     def test_manifest_for_another_digest(self):
-        layer, layer_digest, config, config_digest, manifest = self.image()
-        self.pull_fails("(?i)digest|verification", self.serve({}, manifest), "x@sha256:" + "0" * 64)
+        self.pull_fails("(?i)digest|verification", self.serve({}, Image().manifest), "x@sha256:" + "0" * 64)
 
     def test_nonsense(self):
         self.pull_fails("(?i)json|manifest", self.serve({}, b"<html>hello</html>"))

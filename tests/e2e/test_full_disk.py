@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A store on a small file system: what fails for want of space says so, leaves nothing, and works once there is space.
+
+The file system is a tmpfs, so these tests also show that a store, with its overlay upper folders, works on one.
+"""
+import os
+import shutil
+import subprocess
+
+from harness import BASE_IMAGE, DrayTestCase, Registry, base_archive, main, require
+
+MEGABYTE = 1 << 20
+FULL = "(?i)no space left on device"
+
+
+class FullDisk(DrayTestCase):
+    needs_base = False
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.addClassCleanup(super().tearDownClass)
+        cls.root.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "none", cls.root], check=True)
+        cls.addClassCleanup(subprocess.run, ["umount", cls.root], check=True)
+        base_archive()
+
+    @classmethod
+    def tearDownClass(cls):
+        pass
+
+    def setUp(self):
+        super().setUp()
+        self.filler = self.root / "filler"
+        self.addCleanup(self.free)
+
+    def space(self):
+        found = os.statvfs(self.root)
+        return found.f_bavail * found.f_frsize
+
+    def leave(self, size):
+        """Fills the file system up to `size` bytes."""
+        with open(self.filler, "wb") as file:
+            if self.space() > size:
+                os.posix_fallocate(file.fileno(), 0, self.space() - size)
+
+    def free(self):
+        self.filler.unlink(missing_ok=True)
+
+    def load_base(self):
+        self.ok("load", "-q", "-i", base_archive())
+
+    def leaves_nothing(self, code, *command):
+        """`command` fails for want of space, and the space that it took comes back, but for the database's own files."""
+        images, before = self.ok("images", "-a", "-q", "--no-trunc"), self.space()
+        self.fails(code, FULL, *command)
+        self.assertEqual(images, self.ok("images", "-a", "-q", "--no-trunc"))
+        self.assertGreater(self.space(), before - MEGABYTE, subprocess.run(["du", "-a", self.root], capture_output=True, text=True).stdout[-3000:])
+
+    def test_load(self):
+        self.leave(60 * MEGABYTE)
+        self.leaves_nothing(1, "load", "-i", base_archive())
+        self.free()
+        self.load_base()
+        self.assertEqual("ok\n", self.run_in("echo ok > /file; cat /file"))
+        self.ok("rmi", BASE_IMAGE)
+
+    def test_pull(self):
+        require("docker-registry")
+        registry = Registry(self.scratch)
+        self.addCleanup(registry.stop)
+        name = f"{registry.address}/base:1"
+        self.load_base()
+        self.ok("tag", BASE_IMAGE, name)
+        self.ok("push", name)
+        self.ok("rmi", BASE_IMAGE, name)
+        self.ok("system", "prune", "-f")
+        self.leave(60 * MEGABYTE)
+        self.leaves_nothing(1, "pull", name)
+        self.free()
+        self.ok("pull", name)
+        self.assertEqual("ok\n", self.run_in("echo ok > /file; cat /file", image=name))
+        self.ok("rmi", name)
+
+    def build_fails(self, dockerfile, left, files=None):
+        folder = self.context({"Dockerfile": dockerfile, **(files or {})})
+        self.leave(left)
+        self.leaves_nothing(1, "build", "--progress", "plain", "-t", "big", folder)
+        self.free()
+        self.ok("build", "-t", "big", folder)
+        return folder
+
+    def test_build(self):
+        self.load_base()
+        # The step itself runs out of space; the step has space, but not the layer made of it; a file of the context has none.
+        for dockerfile, left in (("RUN head -c 40m /dev/urandom > /big", 20), ("RUN head -c 40m /dev/urandom > /big", 60), ("COPY big /", 20), ("COPY big /", 60)):
+            with self.subTest(dockerfile=dockerfile, left=left):
+                folder = self.build_fails(f"FROM {BASE_IMAGE}\n{dockerfile}\n", left * MEGABYTE, {"big": os.urandom(40 * MEGABYTE)})
+                self.assertEqual("41943040\n", self.run_in("stat -c %s /big", image="big"))
+                self.ok("rmi", "big")
+                self.ok("system", "prune", "-a", "-f")
+                self.load_base()
+                shutil.rmtree(folder)
+        self.ok("rmi", BASE_IMAGE)
+
+    def test_run(self):
+        self.load_base()
+        self.leave(10 * MEGABYTE)
+        result = self.dray("run", "--network", "none", "--name", "writer", BASE_IMAGE, "sh", "-c", "head -c 20m /dev/zero > /big || echo status $?")
+        self.assertEqual(0, result.code, result)
+        self.assertIn("status 1", result.out)
+        self.assertRegex(result.err, FULL)
+        self.ok("rm", "writer")
+        self.leave(0)
+        # Not one page left: an error, and what frees space still works.
+        self.fails(125, FULL + "|(?i)disk is full", "run", "--rm", "--network", "none", BASE_IMAGE, "true")
+        self.assertEqual("", self.ok("ps", "-aq"))
+        self.free()
+        self.assertEqual("ok\n", self.run_in("echo ok"))
+        self.ok("rmi", BASE_IMAGE)
+
+    def test_space_can_be_made_on_a_full_disk(self):
+        self.load_base()
+        self.ok("create", "--name", "idle", BASE_IMAGE, "true")
+        self.leave(0)
+        before = self.space()
+        self.ok("rm", "idle")
+        self.ok("rmi", BASE_IMAGE)
+        self.ok("system", "prune", "-f")
+        self.assertGreater(self.space(), before + 100 * MEGABYTE)
+
+
+if __name__ == "__main__":
+    main()
