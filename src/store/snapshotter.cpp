@@ -233,7 +233,15 @@ Result<MountRecipe> Snapshotter::mount_recipe(const std::string& id, bool is_vol
 Result<void> Snapshotter::remove(const std::string& id) {
   auto number = parse_id(id);
   if (!number) return {};
-  TRY(state_->db->execute("DELETE FROM snapshots WHERE id = ? AND diff_id IS NULL", {*number}));
+  const std::string deletion = "DELETE FROM snapshots WHERE id = ? AND diff_id IS NULL";
+  auto deleted = state_->db->execute(deletion, {*number});
+  if (!deleted && deleted.error().code() == ErrorCode::no_space) {
+    // A disk that is full has no room to say so. What filled it may be this very snapshot.
+    auto active = TRY(state_->db->query("SELECT 1 FROM snapshots WHERE id = ? AND diff_id IS NULL", {*number}));
+    if (!active.empty()) discard(state_->directory, id);
+    deleted = state_->db->execute(deletion, {*number});
+  }
+  TRY(std::move(deleted));
   // A committed snapshot has kept its number: its directory is a layer now. Without a row the number is
   // nobody's.
   auto rows = TRY(state_->db->query("SELECT 1 FROM snapshots WHERE id = ?", {*number}));
