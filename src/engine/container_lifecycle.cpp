@@ -129,6 +129,7 @@ Result<void> remove_container(Context& context, const std::string& name, bool fo
   if (!still) return {};  // --rm was faster
   auto lock = lock_container(context, record.id, 5000);
   if (!lock) return Failure(std::move(lock).error().with_context("removing container " + record.name));
+  // Whoever holds the lock knows that nothing runs; a running.json that is still there is that of a killed monitor.
   TRY(clean_up_running(context, record));
   return delete_container(context, record, volumes);
 }

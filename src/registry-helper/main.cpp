@@ -22,7 +22,9 @@ using namespace dray;
 CancelToken cancel_token;
 
 void on_signal(int number) {
-  if (cancel_token.cancelled()) _exit(128 + number);  // the second one means it
+  // A second Ctrl-C means it. SIGTERM does not: our parent, which saw the first Ctrl-C as well, sends it after that, and
+  // an end right here would leave the unfinished files of the pull behind.
+  if (number == SIGINT && cancel_token.cancelled()) _exit(128 + number);
   cancel_token.cancel();
 }
 

@@ -85,12 +85,26 @@ class KilledAtRandom(DrayTestCase):
         self.ok("rmi", name)
         self.settle()
 
+    def monitor_of(self, identifier):
+        """PIDs of a container's first process and of its monitor."""
+        pid = self.inspect(identifier, "State.Pid")
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        return pid, int(next(line.split()[1] for line in status.splitlines() if line.startswith("PPid:")))
+
     def test_monitor_killed(self):
         identifier = self.ok("run", "-d", BASE_IMAGE, "sleep", "1000").strip()
-        pid = self.inspect(identifier, "State.Pid")
-        monitor = int(next(line.split()[1] for line in open(f"/proc/{pid}/status") if line.startswith("PPid:")))
+        pid, monitor = self.monitor_of(identifier)
         os.kill(monitor, signal.SIGKILL)
         eventually(lambda: self.inspect(identifier, "State.Status") == "exited")
+        self.ok("rm", "-f", identifier)
+        eventually(lambda: not pathlib.Path(f"/proc/{pid}").exists())
+
+    def test_monitor_killed_and_container_removed(self):
+        """No command has looked at the container between its monitor's death and its removal."""
+        identifier = self.ok("run", "-d", BASE_IMAGE, "sleep", "1000").strip()
+        pid, monitor = self.monitor_of(identifier)
+        os.kill(monitor, signal.SIGKILL)
+        eventually(lambda: not command_line(monitor))
         self.ok("rm", "-f", identifier)
         eventually(lambda: not pathlib.Path(f"/proc/{pid}").exists())
 
@@ -123,7 +137,7 @@ class Interrupted(DrayTestCase):
     def test_ctrl_c_during_run_of_an_init(self):
         """A process that is not PID 1 dies of it; the exit code is the shell's 128 + 2."""
         running = lambda: eventually(lambda: "up" in self.dray("logs", "inited").out)
-        self.assertEqual(130, self.interrupt("run", "--init", "--name", "inited", "--network", "none", BASE_IMAGE, "sh", "-c", "echo up; sleep 100", when=running))
+        self.assertEqual(130, self.interrupt("run", "--init", "--name", "inited", "--network", "none", BASE_IMAGE, "sh", "-c", "echo up; exec sleep 100", when=running))
         self.assertEqual(("exited", 130), (self.inspect("inited", "State.Status"), self.inspect("inited", "State.ExitCode")))
 
     def test_ctrl_c_during_pull(self):
