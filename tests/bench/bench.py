@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Dray's speed as ratios to docker, podman and a floor, all measured in the same run. See README.md beside this file."""
+"""Dray's speed as ratios to docker, podman and a floor, measured in the same run. See README.md beside this file."""
 import argparse
 import datetime
 import json
@@ -23,7 +23,8 @@ import sandbox
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=9, help="measured rounds a case (a third of it for the slow cases)")
-    parser.add_argument("--case", action="append", choices=[case.name for case in cases.ALL], help="only this one (repeatable)")
+    parser.add_argument("--case", action="append", choices=[case.name for case in cases.ALL],
+                        help="only this one (repeatable)")
     parser.add_argument("--peers", default="docker,podman", help="comma-separated list, or 'none'")
     parser.add_argument("--dray", type=pathlib.Path, help="the dray program (default: of build/release)")
     parser.add_argument("--json", type=pathlib.Path, help="write all samples to this file")
@@ -43,18 +44,13 @@ def use_program(program):
 
 def prepare(scratch):
     """What needs the machine's network or a compiler, before the namespaces are entered."""
-    os.link(harness.base_archive(), scratch / "base.tar") if same_file_system(scratch) else \
-        shutil.copy(harness.base_archive(), scratch / "base.tar")
+    shutil.copy(harness.base_archive(), scratch / "base.tar")
     if shutil.which("cc") is None:
         return
     here = pathlib.Path(__file__).resolve().parent
     (scratch / "empty.c").write_text("int main(void) { return 0; }\n")
     for source, program in ((here / "floor.c", "floor"), (scratch / "empty.c", "empty")):
         subprocess.run(["cc", "-O2", "-static", source, "-o", scratch / program], check=True)
-
-
-def same_file_system(scratch):
-    return os.stat(scratch).st_dev == os.stat(harness.base_archive()).st_dev
 
 
 def start_engines(runner, scratch, wanted):
@@ -71,11 +67,11 @@ def start_engines(runner, scratch, wanted):
     return running, missing
 
 
-def show(value, digits=2):
-    """Two significant digits, no exponent."""
+def show(value):
     if value is None:
         return "-"
-    return f"{value:.0f}" if value >= 100 else f"{value:.{digits}g}" if value < 10 else f"{value:.1f}"
+    decimals = 0 if value >= 100 else 1 if value >= 10 else 2
+    return f"{value:.{decimals}f}"
 
 
 def main_inside(scratch, options):
@@ -89,7 +85,7 @@ def main_inside(scratch, options):
         print(f"{name}: {version}")
     for name, reason in missing.items():
         print(f"{name}: not measured: {reason}")
-    others = [name for name in ("docker", "podman", "floor")]
+    others = ("docker", "podman", "floor")
     print(f"\n{'case':14}{'runs':>5}{'dray ms':>10}" + "".join(f"{name + ' x':>11}" for name in others), flush=True)
     failed = False
     try:
@@ -102,7 +98,7 @@ def main_inside(scratch, options):
                    "ratio": {name: samples.ratio(name, "dray") for name in others}, "samples_ms": samples.times,
                    "failures": samples.failures}
             report["cases"][case.name] = row
-            print(f"{case.name:14}{runs:5}{show(samples.median('dray'), 3):>10}"
+            print(f"{case.name:14}{runs:5}{show(samples.median('dray')):>10}"
                   + "".join(f"{show(row['ratio'][name]):>11}" for name in others), flush=True)
             for name, reason in samples.failures.items():
                 print(f"    {name} failed: {reason}", flush=True)

@@ -199,7 +199,7 @@ class BuildNoop(Case):
 
 
 class BuildRun(Case):
-    """A build whose only step must run: `RUN true` after an ARG with a new value. The floor is one container by hand."""
+    """A build whose one step must run: `RUN true` after an ARG with a new value. The floor is a container by hand."""
     name = "build-run"
 
     def set_up(self, bench):
@@ -217,7 +217,8 @@ class BuildRun(Case):
 def write_tree(folder, count, seed):
     """`count` text-like files of 100 bytes to 8 KiB, 100 a folder. Another seed makes every file another."""
     source = random.Random(seed)
-    words = " ".join("".join(source.choices("abcdefghijklmnopqrstuvwxyz", k=source.randint(2, 9))) for _ in range(4000)).encode()
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = " ".join("".join(source.choices(letters, k=source.randint(2, 9))) for _ in range(4000)).encode()
     for number in range(count):
         path = folder / f"d{number // 100:03}"
         if number % 100 == 0:

@@ -58,7 +58,7 @@ class Dray(Engine):
         return [self.program, "--root", self.scratch / "root", "--state", "/run/dray-bench", *arguments]
 
     def version(self):
-        return self.run("version").split("\n")[0].removeprefix("dray ").removeprefix("version ")
+        return self.run("version").split("\n")[0].removeprefix("Dray version ")
 
     def forget_everything(self):
         super().forget_everything()
@@ -76,8 +76,8 @@ class Podman(Engine):
         self.run("info")
 
     def command(self, *arguments):
-        return ["podman", "--root", self.scratch / "root", "--runroot", "/run/podman-bench", "--storage-driver", "overlay",
-                "--cgroup-manager", "cgroupfs", "--events-backend", "file", *arguments]
+        return ["podman", "--root", self.scratch / "root", "--runroot", "/run/podman-bench",
+                "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--events-backend", "file", *arguments]
 
     def version(self):
         runtime = self.run("info", "--format", "{{.Host.OCIRuntime.Name}}").strip()
@@ -107,15 +107,17 @@ class Docker(Engine):
                  "--storage-driver", "overlay2"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.wait_for_daemon()
         self.build_kit = self.has_build_kit()
+        os.environ["DOCKER_BUILDKIT"] = str(int(self.build_kit))
 
     @staticmethod
     def choose_client():
-        """The daemon's own version where PATH has several: old clients bring a BuildKit client, newer ones need a plugin."""
+        """Where PATH has several, the one of the daemon's version: newer clients need a plugin to use BuildKit."""
         found = [os.path.join(folder, "docker") for folder in os.environ["PATH"].split(":")
                  if os.access(os.path.join(folder, "docker"), os.X_OK)]
 
         def version(program):
-            return re.findall(r"[0-9]+\.[0-9.]+", subprocess.run([program, "--version"], text=True, capture_output=True).stdout)[:1]
+            said = subprocess.run([program, "--version"], text=True, capture_output=True).stdout
+            return re.findall(r"[0-9]+\.[0-9.]+", said)[:1]
 
         daemon = version("dockerd")
         return next((program for program in found if version(program) == daemon), found[0])
@@ -138,7 +140,7 @@ class Docker(Engine):
         folder = self.scratch / "probe"
         folder.mkdir()
         (folder / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
-        self.build_kit = True
+        os.environ["DOCKER_BUILDKIT"] = "1"
         try:
             self.runner.run(self.build(folder))
         except Failed:
@@ -147,9 +149,6 @@ class Docker(Engine):
 
     def command(self, *arguments):
         return [self.client, "-H", self.socket, *arguments]
-
-    def build(self, folder, *flags):
-        return ["env", f"DOCKER_BUILDKIT={int(self.build_kit)}", *super().build(folder, *flags)]
 
     def version(self):
         return f"{self.run('version', '--format', '{{.Server.Version}}').strip()}" \

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 CGROUP_PARENTS = ("dray", "docker", "libpod_parent", "machine.slice")
@@ -88,19 +89,23 @@ def _loopback_up():
 
 
 def _private_folders():
-    """Engines keep locks, addresses and sockets in these, whatever their --root says."""
+    """Whatever an engine's --root says, it keeps locks, keys, addresses and sockets in these: writes go to memory."""
     resolver = pathlib.Path("/etc/resolv.conf").resolve()
     servers = resolver.read_bytes() if resolver.is_file() else b""
-    for folder in ("/run", "/dev/shm", "/var/lib/cni"):
-        if os.path.isdir(folder):
-            _mount("-t", "tmpfs", "-o", "mode=755", "bench", folder)
+    for folder in ("/run", "/dev/shm"):
+        _mount("-t", "tmpfs", "-o", "mode=755", "bench", folder)
+    for folder in ("/etc", "/opt", "/var/lib"):
+        layers = pathlib.Path("/run/bench-writes" + folder)
+        (layers / "upper").mkdir(parents=True)
+        (layers / "work").mkdir()
+        _mount("-t", "overlay", "-o", f"lowerdir={folder},upperdir={layers}/upper,workdir={layers}/work", "bench", folder)
     if resolver.is_relative_to("/run"):
         resolver.parent.mkdir(parents=True, exist_ok=True)
         resolver.write_bytes(servers)
 
 
 def _single_cgroup_version():
-    """Debian's crun refuses cgroup v1 with a v2 mount beside it that has a controller. All engines run without that mount."""
+    """Debian's crun refuses cgroup v1 beside a v2 mount with a controller: all engines run without that mount."""
     controllers = CGROUPS / "unified" / "cgroup.controllers"
     if controllers.exists() and controllers.read_text().strip():
         subprocess.run(["umount", CGROUPS / "unified"], check=True)
@@ -136,6 +141,8 @@ def enter(body):
         code = 1
         try:
             code = body(scratch)
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
