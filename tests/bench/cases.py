@@ -55,7 +55,7 @@ class Bench:
         return self.scratch / f"{prefix}-{self.counter}"
 
     def rootfs(self):
-        """The base image's files, for the floor program."""
+        """The base image's programs and libraries, for the floor program."""
         folder = self.scratch / "rootfs"
         if not folder.exists():
             parts = self.scratch / "archive"
@@ -63,7 +63,7 @@ class Bench:
             folder.mkdir()
             self.runner.run(["tar", "-C", parts, "-xf", self.archive])
             for layer in harness.json.loads((parts / "manifest.json").read_text())[0]["Layers"]:
-                self.runner.run(["tar", "-C", folder, "-xf", parts / layer])
+                self.runner.run(["tar", "-C", folder, "--exclude=usr/share", "--exclude=var", "-xf", parts / layer])
         return folder
 
     def program(self, name):

@@ -98,7 +98,8 @@ def _private_folders():
         layers = pathlib.Path("/run/bench-writes" + folder)
         (layers / "upper").mkdir(parents=True)
         (layers / "work").mkdir()
-        _mount("-t", "overlay", "-o", f"lowerdir={folder},upperdir={layers}/upper,workdir={layers}/work", "bench", folder)
+        options = f"lowerdir={folder},upperdir={layers}/upper,workdir={layers}/work"
+        _mount("-t", "overlay", "-o", options, "bench", folder)
     if resolver.is_relative_to("/run"):
         resolver.parent.mkdir(parents=True, exist_ok=True)
         resolver.write_bytes(servers)
