@@ -80,11 +80,14 @@ def main_inside(scratch, options):
     running, missing = start_engines(runner, scratch, wanted)
     bench = cases.Bench(runner, scratch, running)
     report = {"date": datetime.date.today().isoformat(), "kernel": platform.release(), "cpus": os.cpu_count(),
+              "own_disks": all(engine.own_disk for engine in running),
               "engines": {engine.name: engine.version() for engine in running}, "missing": missing, "cases": {}}
     for name, version in report["engines"].items():
         print(f"{name}: {version}")
     for name, reason in missing.items():
         print(f"{name}: not measured: {reason}")
+    if not all(engine.own_disk for engine in running):
+        print("no file system of its own for each engine (loop devices, mkfs.ext4): what touches many files moves more")
     others = ("docker", "podman", "floor")
     print(f"\n{'case':14}{'runs':>5}{'dray ms':>10}" + "".join(f"{name + ' x':>11}" for name in others), flush=True)
     failed = False

@@ -8,6 +8,7 @@ import subprocess
 import harness
 from engines import BASE_IMAGE
 from measure import Failed, paired
+from sandbox import own_file_system
 
 
 class Case:
@@ -45,18 +46,20 @@ class Bench:
         self.archive = scratch / "base.tar"
         self.registry = None
         self.counter = 0
+        self.floor_disk = scratch / "floor-disk"
+        own_file_system(self.floor_disk)
 
     def close(self):
         if self.registry:
             self.registry.stop()
 
-    def fresh(self, prefix):
+    def fresh(self, prefix, folder=None):
         self.counter += 1
-        return self.scratch / f"{prefix}-{self.counter}"
+        return (folder or self.scratch) / f"{prefix}-{self.counter}"
 
     def rootfs(self):
         """The base image's programs and libraries, for the floor program."""
-        folder = self.scratch / "rootfs"
+        folder = self.floor_disk / "rootfs"
         if not folder.exists():
             parts = self.scratch / "archive"
             parts.mkdir()
@@ -73,7 +76,7 @@ class Bench:
     def floor_container(self):
         if self.program("floor") is None:
             return None
-        return [self.program("floor"), self.rootfs(), self.fresh("floor"), "/bin/true"]
+        return [self.program("floor"), self.rootfs(), self.fresh("floor", self.floor_disk), "/bin/true"]
 
     def start_registry(self):
         if self.registry is None:
@@ -256,7 +259,7 @@ class CopyCold(Case):
 
     def floor(self, bench, number):
         self.change_once(number)
-        target = bench.fresh("copy")
+        target = bench.fresh("copy", bench.floor_disk)
         return ["sh", "-c", f"cp -a {self.folder}/tree {target} && sync -f {target}"]
 
 

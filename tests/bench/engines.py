@@ -7,6 +7,7 @@ import subprocess
 import time
 
 from measure import Failed
+from sandbox import own_file_system
 
 BASE_IMAGE = "debian:bookworm"
 
@@ -19,7 +20,7 @@ class Engine:
 
     def __init__(self, runner, scratch):
         self.runner, self.scratch = runner, scratch / self.name
-        self.scratch.mkdir()
+        self.own_disk = own_file_system(self.scratch)
         self.has_base = False
 
     def command(self, *arguments):
