@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engines under test behind one interface, each with a store of its own in the scratch folder."""
+import os
+import re
+import shutil
+import subprocess
+import time
+
+from measure import Failed
+from sandbox import own_file_system
+
+BASE_IMAGE = "debian:bookworm"
+
+
+class Engine:
+    """A program that speaks docker's command line."""
+
+    name = ""
+    plain_http = ()  # flags of push and pull for a registry without TLS on loopback
+
+    def __init__(self, runner, scratch):
+        self.runner, self.scratch = runner, scratch / self.name
+        self.own_disk = own_file_system(self.scratch)
+        self.has_base = False
+
+    def command(self, *arguments):
+        raise NotImplementedError
+
+    def run(self, *arguments):
+        return self.runner.run(self.command(*arguments))
+
+    def build(self, folder, *flags):
+        return self.command("build", *flags, folder)
+
+    def version(self):
+        raise NotImplementedError
+
+    def load_base(self, archive):
+        if not self.has_base:
+            self.run("load", "-i", archive)
+            self.has_base = True
+
+    def forget_everything(self):
+        """Removes every image, layer and cache record."""
+        self.has_base = False
+
+    def stop(self):
+        pass
+
+
+class Dray(Engine):
+    name = "dray"
+
+    def __init__(self, runner, scratch, program):
+        super().__init__(runner, scratch)
+        self.program = program
+
+    def command(self, *arguments):
+        return [self.program, "--root", self.scratch / "root", "--state", "/run/dray-bench", *arguments]
+
+    def version(self):
+        return self.run("version").split("\n")[0].removeprefix("Dray version ")
+
+    def forget_everything(self):
+        super().forget_everything()
+        self.run("system", "prune", "-a", "-f")
+
+
+class Podman(Engine):
+    name = "podman"
+    plain_http = ("--tls-verify=false",)
+
+    def __init__(self, runner, scratch):
+        super().__init__(runner, scratch)
+        if shutil.which("podman") is None:
+            raise Failed("not installed")
+        self.run("info")
+
+    def command(self, *arguments):
+        return ["podman", "--root", self.scratch / "root", "--runroot", "/run/podman-bench",
+                "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--events-backend", "file", *arguments]
+
+    def version(self):
+        runtime = self.run("info", "--format", "{{.Host.OCIRuntime.Name}}").strip()
+        return f"{self.run('version', '--format', '{{.Client.Version}}').strip()} with {runtime}"
+
+    def forget_everything(self):
+        super().forget_everything()
+        self.run("rmi", "-a", "-f")
+
+
+class Docker(Engine):
+    """The docker CLI with a private dockerd: data, sockets and network are its own."""
+
+    name = "docker"
+
+    def __init__(self, runner, scratch):
+        super().__init__(runner, scratch)
+        if shutil.which("dockerd") is None or shutil.which("docker") is None:
+            raise Failed("not installed")
+        self.socket = "unix:///run/docker-bench.sock"
+        self.client = self.choose_client()
+        (self.scratch / "daemon.json").write_text("{}")
+        with open(self.scratch / "dockerd.log", "w") as log:
+            self.daemon = subprocess.Popen(
+                ["dockerd", "--config-file", self.scratch / "daemon.json", "--data-root", self.scratch / "data",
+                 "--exec-root", "/run/docker-bench", "--pidfile", "/run/docker-bench.pid", "-H", self.socket,
+                 "--storage-driver", "overlay2"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.wait_for_daemon()
+        self.build_kit = self.has_build_kit()
+        os.environ["DOCKER_BUILDKIT"] = str(int(self.build_kit))
+
+    @staticmethod
+    def choose_client():
+        """Where PATH has several, the one of the daemon's version: newer clients need a plugin to use BuildKit."""
+        found = [os.path.join(folder, "docker") for folder in os.environ["PATH"].split(":")
+                 if os.access(os.path.join(folder, "docker"), os.X_OK)]
+
+        def version(program):
+            said = subprocess.run([program, "--version"], text=True, capture_output=True).stdout
+            return re.findall(r"[0-9]+\.[0-9.]+", said)[:1]
+
+        daemon = version("dockerd")
+        return next((program for program in found if version(program) == daemon), found[0])
+
+    def wait_for_daemon(self):
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.run("version")
+                return
+            except Failed as failure:
+                if self.daemon.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                    continue
+                self.stop()
+                lines = (self.scratch / "dockerd.log").read_text(errors="replace").strip().split("\n")
+                raise Failed(f"dockerd does not run: {lines[-1][-300:]}") from failure
+
+    def has_build_kit(self):
+        folder = self.scratch / "probe"
+        folder.mkdir()
+        (folder / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+        os.environ["DOCKER_BUILDKIT"] = "1"
+        try:
+            self.runner.run(self.build(folder))
+        except Failed:
+            return False
+        return True
+
+    def command(self, *arguments):
+        return [self.client, "-H", self.socket, *arguments]
+
+    def version(self):
+        return f"{self.run('version', '--format', '{{.Server.Version}}').strip()}" \
+               f" ({'BuildKit' if self.build_kit else 'classic builder'})"
+
+    def forget_everything(self):
+        super().forget_everything()
+        images = self.run("images", "-aq").split()
+        if images:
+            self.run("rmi", "-f", *dict.fromkeys(images))
+        self.run("builder", "prune", "-a", "-f")
+
+    def stop(self):
+        self.daemon.terminate()
+        try:
+            self.daemon.wait(20)
+        except subprocess.TimeoutExpired:
+            self.daemon.kill()
+            self.daemon.wait()
