@@ -22,9 +22,13 @@ using namespace dray;
 CancelToken cancel_token;
 
 void on_signal(int number) {
-  // A second Ctrl-C means it. SIGTERM does not: our parent, which saw the first Ctrl-C as well, sends it after that, and
-  // an end right here would leave the unfinished files of the pull behind.
-  if (number == SIGINT && cancel_token.cancelled()) _exit(128 + number);
+  // A second Ctrl-C means it. SIGTERM does not count: our parent sends it when it sees the first Ctrl-C,
+  // before or after that reaches us, and an end right here would leave the pull's unfinished files behind.
+  static volatile sig_atomic_t interrupts = 0;
+  if (number == SIGINT) {
+    if (interrupts > 0) _exit(128 + SIGINT);
+    interrupts = 1;
+  }
   cancel_token.cancel();
 }
 
