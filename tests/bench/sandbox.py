@@ -53,8 +53,9 @@ def supervise(prepare):
     def stop(number, _frame):
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGHUP, stop)
+    endings = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in endings:
+        signal.signal(number, stop)
     try:
         prepare(scratch)
         child = subprocess.Popen(
@@ -62,9 +63,9 @@ def supervise(prepare):
              "--mount-proc", sys.executable, *sys.argv],
             env={**os.environ, INSIDE: str(scratch)}, start_new_session=True)
         return child.wait()
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
     finally:
+        for number in endings:
+            signal.signal(number, signal.SIG_IGN)  # impatience must not leave half of it behind
         if child is not None and child.poll() is None:
             child.kill()  # unshare; the namespaces' first process dies with it, and everything else with that
             child.wait()
