@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bench run happens in mount, network and pid namespaces of its own, so that nothing of it can stay behind.
 
-Bridges, firewall rules, mounts and daemons of every engine end with the namespaces, even after kill -9. Only two things
+Bridges, firewall rules, mounts and daemons of every engine end with the namespaces, even after kill -9. Two things
 reach the machine, the scratch folder and empty cgroups; the supervisor, which stays outside, removes them.
 """
 import fcntl
