@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bench run happens in mount, network and pid namespaces of its own, so that nothing of it can stay behind.
 
-Bridges, firewall rules, mounts and daemons of every engine end with the namespaces, even after kill -9. Only two things
+Bridges, firewall rules, mounts and daemons of every engine end with the namespaces, even after kill -9. Two things
 reach the machine, the scratch folder and empty cgroups; the supervisor, which stays outside, removes them.
 """
 import fcntl
@@ -53,8 +53,9 @@ def supervise(prepare):
     def stop(number, _frame):
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGHUP, stop)
+    endings = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in endings:
+        signal.signal(number, stop)
     try:
         prepare(scratch)
         child = subprocess.Popen(
@@ -62,9 +63,9 @@ def supervise(prepare):
              "--mount-proc", sys.executable, *sys.argv],
             env={**os.environ, INSIDE: str(scratch)}, start_new_session=True)
         return child.wait()
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
     finally:
+        for number in endings:
+            signal.signal(number, signal.SIG_IGN)  # impatience must not leave half of it behind
         if child is not None and child.poll() is None:
             child.kill()  # unshare; the namespaces' first process dies with it, and everything else with that
             child.wait()
