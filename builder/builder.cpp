@@ -38,8 +38,7 @@ class AsStatus : public ProgressSink {
 /// Base images, each resolved once a build, several at the same time. Thread-safe.
 class Bases {
  public:
-  Bases(ImageSource& images, bool always_pull, StepNumbers& numbers, ProgressSink& progress,
-        const CancelToken& cancel)
+  Bases(ImageSource& images, bool always_pull, StepNumbers& numbers, ProgressSink& progress, const CancelToken& cancel)
       : images_(images), always_pull_(always_pull), numbers_(numbers), progress_(progress), cancel_(cancel) {}
 
   /// The pointer stays valid as long as this object.
@@ -163,7 +162,8 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
                           ProgressSink& progress, const CancelToken& cancel) {
   for (const std::string& tag : request.tags) {
     const Reference reference = TRY_CTX(Reference::parse(tag), "invalid tag \"" + tag + "\"");
-    if (reference.digest()) return fail(ErrorCode::invalid_argument, "invalid tag \"" + tag + "\": an image cannot be named by a digest");
+    if (reference.digest())
+      return fail(ErrorCode::invalid_argument, "invalid tag \"" + tag + "\": an image cannot be named by a digest");
   }
   const store::Store::Lease lease = TRY(store.lease());
   StepNumbers numbers;
@@ -186,17 +186,16 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
   const SourceTree tree{.root = context.directory, .is_context = true, .ignore = &context.ignore};
   const std::map<int, CopyContent> contents =
       TRY(load_context(store, plan, tree, !context.unpacked, numbers, progress, cancel));
-  const SolveRequest solving{
-      .store = store,
-      .executor = executor,
-      .context = tree,
-      .from_context = contents,
-      .no_cache = request.no_cache,
-      .first_id = numbers.reserve(static_cast<int>(plan.vertices.size())),
-      .base_layers = [&](const SourceOp& source) -> Result<std::vector<DiffId>> {
-        const store::LoadedImage* image = TRY(bases.get(*source.reference, source.platform));
-        return image->config.diff_ids;
-      }};
+  const SolveRequest solving{.store = store,
+                             .executor = executor,
+                             .context = tree,
+                             .from_context = contents,
+                             .no_cache = request.no_cache,
+                             .first_id = numbers.reserve(static_cast<int>(plan.vertices.size())),
+                             .base_layers = [&](const SourceOp& source) -> Result<std::vector<DiffId>> {
+                               const store::LoadedImage* image = TRY(bases.get(*source.reference, source.platform));
+                               return image->config.diff_ids;
+                             }};
   const std::vector<StepResult> results = TRY(solve(plan, solving, progress, cancel));
 
   const SourceOp& source = base_of(plan);

@@ -58,8 +58,7 @@ Result<void> Authorizer::set_realm(const Challenge& bearer) {
   const std::string realm = parameter(bearer, "realm");
   auto origin = parse_origin(realm);
   if (!origin)
-    return fail(ErrorCode::corrupt,
-                "the registry names an invalid token server: " + origin.error().message());
+    return fail(ErrorCode::corrupt, "the registry names an invalid token server: " + origin.error().message());
   if (origin->scheme != "https" && !plain_)
     return fail(ErrorCode::permission_denied, "the registry names a token server without TLS");
   bearer_ = true;

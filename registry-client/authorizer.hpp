@@ -35,8 +35,7 @@ class Authorizer {
   Result<std::string> header(const Transport& transport);
   /// The registry answered 401 to a request sent with `used`. True if the next try has something better to
   /// show; permission_denied (the reason only) if there is nothing.
-  Result<bool> answer(const std::vector<Challenge>& challenges, const std::string& used,
-                      const Transport& transport);
+  Result<bool> answer(const std::vector<Challenge>& challenges, const std::string& used, const Transport& transport);
 
  private:
   Result<void> set_realm(const Challenge& bearer);

@@ -74,8 +74,7 @@ void parse_value(std::string_view value, std::vector<Challenge>& challenges) {
       continue;
     }
     if (challenges.size() == kMaxChallenges) return;
-    if (!after.text.empty() && after.text.front() != ' ' && after.text.front() != '\t' &&
-        after.text.front() != ',')
+    if (!after.text.empty() && after.text.front() != ' ' && after.text.front() != '\t' && after.text.front() != ',')
       return;
     challenges.push_back({word, {}});
     current = &challenges.back();

@@ -27,8 +27,7 @@ bool is_docker_hub(std::string_view registry) {
 
 /// "https://host:port/v1/" -> "host:port".
 std::string host_of_server(std::string_view server) {
-  if (const auto scheme = server.find("://"); scheme != std::string_view::npos)
-    server.remove_prefix(scheme + 3);
+  if (const auto scheme = server.find("://"); scheme != std::string_view::npos) server.remove_prefix(scheme + 3);
   server = server.substr(0, server.find('/'));
   return is_docker_hub(server) ? "docker.io" : std::string(server);
 }
@@ -36,8 +35,8 @@ std::string host_of_server(std::string_view server) {
 bool is_helper_name(std::string_view name) {
   if (name.empty() || name.size() > 64) return false;
   return std::ranges::all_of(name, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c == '.';
   });
 }
 
@@ -60,14 +59,12 @@ Result<std::string> read_helper_output(FdRef output, const Stop& stop) {
 
 /// Anonymous if the helper has nothing for this registry.
 Result<Credentials> ask_helper(const std::string& name, const std::string& registry, const Stop& stop) {
-  if (!is_helper_name(name))
-    return fail(ErrorCode::invalid_argument, "not a valid name of a credential helper");
+  if (!is_helper_name(name)) return fail(ErrorCode::invalid_argument, "not a valid name of a credential helper");
   Pipe input = TRY(make_pipe());
   Pipe output = TRY(make_pipe());
   // Written before the helper starts: it fits the pipe, and a helper that never reads cannot raise SIGPIPE
   // here.
-  TRY(write_all(input.write_end,
-                (is_docker_hub(registry) ? "https://index.docker.io/v1/" : registry) + "\n"));
+  TRY(write_all(input.write_end, (is_docker_hub(registry) ? "https://index.docker.io/v1/" : registry) + "\n"));
   input.write_end.reset();
   SpawnRequest request;
   request.argv = {"docker-credential-" + name, "get"};
@@ -110,8 +107,7 @@ Result<void> read_certificates(const std::string& folder, TlsSettings& settings)
     } else if (name.ends_with(".cert")) {
       const std::string key = folder + "/" + name.substr(0, name.size() - 5) + ".key";
       if (access(key.c_str(), R_OK) != 0)
-        return fail(ErrorCode::not_found,
-                    "missing key \"" + key + "\" for the client certificate \"" + path + "\"");
+        return fail(ErrorCode::not_found, "missing key \"" + key + "\" for the client certificate \"" + path + "\"");
       settings.client_certificate = path;
       settings.client_key = key;
     }
@@ -125,8 +121,7 @@ std::string docker_config_directory(const std::string& configured) {
   if (!configured.empty()) return configured;
   if (const char* directory = std::getenv("DOCKER_CONFIG"); directory != nullptr && *directory != '\0')
     return directory;
-  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
-    return std::string(home) + "/.docker";
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') return std::string(home) + "/.docker";
   return "/root/.docker";
 }
 
@@ -138,8 +133,8 @@ const DockerConfig::Auth* find_auth(const DockerConfig& config, const std::strin
   return nullptr;
 }
 
-Result<Credentials> find_credentials(const std::string& directory, const std::string& registry,
-                                     const Stop& stop, std::vector<std::string>& warnings) {
+Result<Credentials> find_credentials(const std::string& directory, const std::string& registry, const Stop& stop,
+                                     std::vector<std::string>& warnings) {
   const std::string path = directory + "/config.json";
   auto bytes = read_file(path, 4u << 20);
   if (!bytes) {
@@ -155,8 +150,8 @@ Result<Credentials> find_credentials(const std::string& directory, const std::st
     if (answer && !answer->empty()) return *std::move(answer);
     if (!answer) {
       if (answer.error().code() == ErrorCode::cancelled) return Failure(std::move(answer).error());
-      warnings.push_back("warning: credential helper \"" + helper + "\" gave no credentials for " + registry +
-                         ": " + answer.error().message());
+      warnings.push_back("warning: credential helper \"" + helper + "\" gave no credentials for " + registry + ": " +
+                         answer.error().message());
     }
   }
   Credentials credentials;

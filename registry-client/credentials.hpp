@@ -24,8 +24,8 @@ std::string docker_config_directory(const std::string& configured);
 
 /// From config.json: credHelpers, credsStore, auths, in Docker's order. `registry` is the reference's domain.
 /// An absent file means anonymous; a helper that is missing or fails too, with a line in `warnings`.
-Result<Credentials> find_credentials(const std::string& directory, const std::string& registry,
-                                     const Stop& stop, std::vector<std::string>& warnings);
+Result<Credentials> find_credentials(const std::string& directory, const std::string& registry, const Stop& stop,
+                                     std::vector<std::string>& warnings);
 /// The entry of `auths` for the registry, by Docker's loose matching ("https://host/v1/" is "host").
 const DockerConfig::Auth* find_auth(const DockerConfig& config, const std::string& registry);
 

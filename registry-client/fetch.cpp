@@ -71,8 +71,7 @@ class BlobTransfer {
       }
       if (!session_.stop().sleep(*wait)) return Failure(Stop::error());
     }
-    return fail(ErrorCode::unavailable,
-                name() + ": the connection broke " + std::to_string(kMaxResumes) + " times");
+    return fail(ErrorCode::unavailable, name() + ": the connection broke " + std::to_string(kMaxResumes) + " times");
   }
 
  private:
@@ -95,10 +94,9 @@ class BlobTransfer {
       }
       if (wrong_range) return fail(ErrorCode::corrupt, "wrong range");
       if (position + bytes.size() > blob_.size)
-        return fail(ErrorCode::corrupt, name() + " is larger than the " + std::to_string(blob_.size) +
-                                            " bytes its descriptor states");
-      const std::uint64_t known =
-          std::min<std::uint64_t>(received_ - position, bytes.size());  // sent from 0 again
+        return fail(ErrorCode::corrupt,
+                    name() + " is larger than the " + std::to_string(blob_.size) + " bytes its descriptor states");
+      const std::uint64_t known = std::min<std::uint64_t>(received_ - position, bytes.size());  // sent from 0 again
       position += bytes.size();
       bytes = bytes.subspan(known);
       received_ += bytes.size();
@@ -163,8 +161,8 @@ bool is_damaged(store::Store& store, const Digest& digest) {
 }
 
 /// One download of a layer's blob, unpacked on the way unless that layer exists.
-Result<void> download_layer(Session& session, HttpClient& client, store::Store& store,
-                            const image::Descriptor& layer, const DiffId& diff_id, StepProgress& progress) {
+Result<void> download_layer(Session& session, HttpClient& client, store::Store& store, const image::Descriptor& layer,
+                            const DiffId& diff_id, StepProgress& progress) {
   store::BlobWriter writer = TRY(store.content().begin_write(layer.digest.algorithm()));
   BlobPipe pipe(session.stop());
   std::optional<Error> unpack_error;
@@ -186,8 +184,7 @@ Result<void> download_layer(Session& session, HttpClient& client, store::Store& 
   BlobTransfer transfer(session, client, layer, [&](std::span<const std::byte> bytes) -> Result<void> {
     // A layer that does not unpack is downloaded to its end all the same: if its digest is wrong, that is
     // what to report.
-    if (unpack_failed && unpack_error->code() != ErrorCode::corrupt)
-      return Failure(layer_error(*unpack_error, layer));
+    if (unpack_failed && unpack_error->code() != ErrorCode::corrupt) return Failure(layer_error(*unpack_error, layer));
     TRY(writer.write(bytes));
     if (unpacking) TRY(pipe.write(bytes));
     done += bytes.size();
@@ -198,8 +195,7 @@ Result<void> download_layer(Session& session, HttpClient& client, store::Store& 
   if (received) {
     auto committed = writer.commit(layer.digest, layer.size);
     if (!committed)
-      received =
-          Failure(std::move(committed).error().with_context("verifying blob " + layer.digest.short_hex()));
+      received = Failure(std::move(committed).error().with_context("verifying blob " + layer.digest.short_hex()));
   }
   if (received) {
     pipe.finish();
@@ -230,8 +226,7 @@ Result<Document> fetch_document(Session& session, HttpClient& client, const std:
   document.digest = Digest::of(document.bytes);
 
   const auto must_be = [&](const Digest& digest, const std::string& said_by) -> Result<void> {
-    const Digest actual =
-        digest.algorithm() == "sha256" ? document.digest : hash(document.bytes, digest.algorithm());
+    const Digest actual = digest.algorithm() == "sha256" ? document.digest : hash(document.bytes, digest.algorithm());
     if (actual == digest) return {};
     return fail(ErrorCode::corrupt, "manifest verification failed: " + said_by + " " + digest.to_string() +
                                         ", received " + actual.to_string());
@@ -240,8 +235,8 @@ Result<Document> fetch_document(Session& session, HttpClient& client, const std:
     TRY(must_be(expected->digest, "the index states"));
     if (expected->size != document.bytes.size())
       return fail(ErrorCode::corrupt, "manifest " + expected->digest.to_string() + " has " +
-                                          std::to_string(document.bytes.size()) +
-                                          " bytes, the index states " + std::to_string(expected->size));
+                                          std::to_string(document.bytes.size()) + " bytes, the index states " +
+                                          std::to_string(expected->size));
     document.digest = expected->digest;
   } else if (session.reference().digest()) {
     TRY(must_be(*session.reference().digest(), "asked for"));
@@ -256,8 +251,7 @@ Result<Document> fetch_document(Session& session, HttpClient& client, const std:
 Result<std::string> fetch_small_blob(Session& session, HttpClient& client, store::Store& store,
                                      const image::Descriptor& descriptor) {
   if (descriptor.size > image::kMaxManifestSize)
-    return fail(ErrorCode::corrupt,
-                "blob " + descriptor.digest.to_string() + " is too large for an image config");
+    return fail(ErrorCode::corrupt, "blob " + descriptor.digest.to_string() + " is too large for an image config");
   if (store.content().contains(descriptor.digest)) {
     auto known = store.content().read_blob(descriptor.digest);
     if (known || known.error().code() != ErrorCode::corrupt) return known;
@@ -271,13 +265,12 @@ Result<std::string> fetch_small_blob(Session& session, HttpClient& client, store
   TRY(transfer.run());
   store::BlobWriter writer = TRY(store.content().begin_write(descriptor.digest.algorithm()));
   TRY(writer.write(std::as_bytes(std::span(bytes))));
-  TRY_CTX(writer.commit(descriptor.digest, descriptor.size),
-          "verifying blob " + descriptor.digest.short_hex());
+  TRY_CTX(writer.commit(descriptor.digest, descriptor.size), "verifying blob " + descriptor.digest.short_hex());
   return bytes;
 }
 
-Result<void> fetch_layer(Session& session, HttpClient& client, store::Store& store,
-                         const image::Descriptor& layer, const DiffId& diff_id, StepProgress& progress) {
+Result<void> fetch_layer(Session& session, HttpClient& client, store::Store& store, const image::Descriptor& layer,
+                         const DiffId& diff_id, StepProgress& progress) {
   progress.started();
   if (store.content().contains(layer.digest) && store.snapshots().contains(diff_id)) {
     progress.end(ProgressEvent::Kind::cached, "Already exists");

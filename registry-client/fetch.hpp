@@ -25,7 +25,7 @@ Result<std::string> fetch_small_blob(Session& session, HttpClient& client, store
 
 /// Makes sure that the layer's blob is in the content store and unpacked as `diff_id`: downloads and unpacks
 /// side by side.
-Result<void> fetch_layer(Session& session, HttpClient& client, store::Store& store,
-                         const image::Descriptor& descriptor, const DiffId& diff_id, StepProgress& progress);
+Result<void> fetch_layer(Session& session, HttpClient& client, store::Store& store, const image::Descriptor& descriptor,
+                         const DiffId& diff_id, StepProgress& progress);
 
 }  // namespace dray::registry

@@ -34,8 +34,7 @@ struct Transfer {
 
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() &&
-         (text.back() == ' ' || text.back() == '\t' || text.back() == '\r' || text.back() == '\n'))
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r' || text.back() == '\n'))
     text.remove_suffix(1);
   return text;
 }
@@ -48,8 +47,7 @@ std::size_t on_header(char* data, std::size_t, std::size_t size, void* user) {
     transfer.error = Error(ErrorCode::corrupt, "the registry sent more than 256 KiB of headers");
     return 0;
   }
-  if (line.starts_with(
-          "HTTP/")) {  // also after "100 Continue" and a proxy's answer: only the last one counts
+  if (line.starts_with("HTTP/")) {  // also after "100 Continue" and a proxy's answer: only the last one counts
     transfer.response.headers.clear();
     const auto blank = line.find(' ');
     transfer.response.status =
@@ -203,8 +201,7 @@ bool Stop::sleep(std::chrono::milliseconds duration) const {
   const auto end = std::chrono::steady_clock::now() + duration;
   for (;;) {
     if (requested()) return false;
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
     if (left.count() <= 0) return true;
     std::this_thread::sleep_for(std::min(left, std::chrono::milliseconds(50)));
   }
@@ -308,8 +305,7 @@ Result<Response> HttpClient::perform(const Request& request, const Stop& stop) {
   if (transfer.error) return Failure(*std::move(transfer.error));
   if (transfer.body_cut) return std::move(transfer.response);
   transfer.response.failure = classify(code, connect_time > 0);
-  if (code != CURLE_OK)
-    transfer.response.failure_text = *error_text != '\0' ? error_text : curl_easy_strerror(code);
+  if (code != CURLE_OK) transfer.response.failure_text = *error_text != '\0' ? error_text : curl_easy_strerror(code);
   return std::move(transfer.response);
 }
 

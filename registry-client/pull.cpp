@@ -20,8 +20,7 @@ constexpr int kMaxIndexDepth = 3;
 Result<Document> resolve_platform(Session& session, HttpClient& client, Document document,
                                   const image::Platform& platform, int depth) {
   if (!image::is_index(document.bytes, document.media_type)) return document;
-  const image::Index index =
-      TRY_CTX(image::parse_index(document.bytes), "index " + document.digest.to_string());
+  const image::Index index = TRY_CTX(image::parse_index(document.bytes), "index " + document.digest.to_string());
   auto chosen = image::select_platform(index, platform);
   if (chosen) {
     const image::Descriptor descriptor = *std::move(chosen);
@@ -30,8 +29,7 @@ Result<Document> resolve_platform(Session& session, HttpClient& client, Document
     return resolve_platform(session, client, std::move(next), platform, depth + 1);
   }
   for (const image::Descriptor& entry : index.manifests) {
-    if (entry.platform || (entry.media_type != image::kOciIndex && entry.media_type != image::kDockerIndex))
-      continue;
+    if (entry.platform || (entry.media_type != image::kOciIndex && entry.media_type != image::kDockerIndex)) continue;
     if (depth + 1 > kMaxIndexDepth) return fail(ErrorCode::corrupt, "indexes are nested too deeply");
     Document next = TRY(fetch_document(session, client, entry.digest.to_string(), &entry));
     auto found = resolve_platform(session, client, std::move(next), platform, depth + 1);
@@ -41,8 +39,7 @@ Result<Document> resolve_platform(Session& session, HttpClient& client, Document
 }
 
 bool is_layer_type(std::string_view type) {
-  for (const std::string_view prefix :
-       {"application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."})
+  for (const std::string_view prefix : {"application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."})
     if (type.starts_with(prefix) && !type.ends_with("+encrypted")) return true;
   return false;
 }
@@ -50,8 +47,7 @@ bool is_layer_type(std::string_view type) {
 Result<void> check_manifest(const image::Manifest& manifest) {
   for (const image::Descriptor& layer : manifest.layers)
     if (!is_layer_type(layer.media_type))
-      return fail(ErrorCode::unsupported,
-                  "not a container image: it has a layer of type \"" + layer.media_type + "\"");
+      return fail(ErrorCode::unsupported, "not a container image: it has a layer of type \"" + layer.media_type + "\"");
   if (manifest.layers.size() > kMaxLayers)
     return fail(ErrorCode::unsupported, "the image has " + std::to_string(manifest.layers.size()) +
                                             " layers; the limit is " + std::to_string(kMaxLayers));
@@ -70,8 +66,8 @@ Result<void> check_config(const image::ImageConfig& config, const image::Manifes
     return fail(ErrorCode::unsupported,
                 "image operating system \"" + config.platform.os + "\" cannot be used on this platform");
   if (!config.platform.architecture.empty() && config.platform.architecture != platform.architecture)
-    report_message(progress, "warning: the image is for " + config.platform.to_string() + ", not for " +
-                                 platform.to_string());
+    report_message(progress,
+                   "warning: the image is for " + config.platform.to_string() + ", not for " + platform.to_string());
   return {};
 }
 
@@ -83,8 +79,7 @@ struct LayerJob {
 
 /// Fetches all layers in `threads` threads. The first error stops the others.
 Result<void> fetch_layers(Session& session, HttpClient first_client, store::Store& store,
-                          const std::vector<LayerJob>& jobs, int threads, ProgressSink& progress,
-                          Stop& stop) {
+                          const std::vector<LayerJob>& jobs, int threads, ProgressSink& progress, Stop& stop) {
   std::atomic<std::size_t> next{0};
   std::mutex mutex;
   std::optional<Error> first_error;
@@ -101,8 +96,7 @@ Result<void> fetch_layers(Session& session, HttpClient first_client, store::Stor
     }
   };
   std::vector<std::thread> workers;
-  const std::size_t count =
-      std::min<std::size_t>(static_cast<std::size_t>(std::max(1, threads)), jobs.size());
+  const std::size_t count = std::min<std::size_t>(static_cast<std::size_t>(std::max(1, threads)), jobs.size());
   for (std::size_t i = 1; i < count; ++i) {
     auto client = HttpClient::create();
     if (!client) break;  // fewer threads do as well
@@ -117,8 +111,7 @@ Result<void> fetch_layers(Session& session, HttpClient first_client, store::Stor
 
 bool is_complete(store::Store& store, const image::Manifest& manifest, const image::ImageConfig& config) {
   for (std::size_t i = 0; i < manifest.layers.size(); ++i)
-    if (!store.content().contains(manifest.layers[i].digest) ||
-        !store.snapshots().contains(config.diff_ids[i]))
+    if (!store.content().contains(manifest.layers[i].digest) || !store.snapshots().contains(config.diff_ids[i]))
       return false;
   return true;
 }
@@ -142,9 +135,9 @@ Result<PullResult> pull(store::Store& store, const Reference& reference, const i
   PullResult result;
   result.digest = top.digest;
   const Document document = TRY(resolve_platform(*session, client, std::move(top), platform, 0));
-  report_message(
-      progress, reference.tag_or_digest() + ": Pulling from " +
-                    (reference.domain() == "docker.io" ? reference.repository() : reference.familiar_name()));
+  report_message(progress,
+                 reference.tag_or_digest() + ": Pulling from " +
+                     (reference.domain() == "docker.io" ? reference.repository() : reference.familiar_name()));
 
   const image::Manifest manifest =
       TRY_CTX(image::parse_manifest(document.bytes), "manifest " + document.digest.to_string());
@@ -160,8 +153,7 @@ Result<PullResult> pull(store::Store& store, const Reference& reference, const i
   record.media_type = !document.media_type.empty() ? document.media_type : manifest.media_type;
   record.image_id = manifest.config.digest;
   record.created_at = format_time_now();
-  const std::string repo_digest =
-      reference.domain() + "/" + reference.repository() + "@" + result.digest.to_string();
+  const std::string repo_digest = reference.domain() + "/" + reference.repository() + "@" + result.digest.to_string();
   record.repo_digests = {repo_digest};
 
   const auto known = TRY(store.find_image(reference));

@@ -23,14 +23,12 @@ std::map<Digest, std::string> find_mount_sources(store::Store& store, const Refe
   for (const store::ImageRecord& record : *records) {
     for (const std::string& name : record.repo_digests) {
       const auto known = Reference::parse(name);
-      if (!known || known->domain() != target.domain() || known->repository() == target.repository())
-        continue;
+      if (!known || known->domain() != target.domain() || known->repository() == target.repository()) continue;
       const auto bytes = store.content().read_blob(record.manifest);
       if (!bytes) continue;
       const auto manifest = image::parse_manifest(*bytes);
       if (!manifest) continue;
-      for (const image::Descriptor& layer : manifest->layers)
-        sources.emplace(layer.digest, known->repository());
+      for (const image::Descriptor& layer : manifest->layers) sources.emplace(layer.digest, known->repository());
     }
   }
   return sources;
@@ -64,8 +62,8 @@ class Pusher {
     if (!response.ok()) return Failure(remote_error(response, session_.reference(), Purpose::push));
     const auto stored = Digest::parse(response.header("docker-content-digest"));
     if (stored && stored->algorithm() == digest.algorithm() && *stored != digest)
-      return fail(ErrorCode::corrupt, "the registry stored the manifest as " + stored->to_string() +
-                                          ", sent was " + digest.to_string());
+      return fail(ErrorCode::corrupt,
+                  "the registry stored the manifest as " + stored->to_string() + ", sent was " + digest.to_string());
     return {};
   }
 
@@ -75,8 +73,7 @@ class Pusher {
       progress.end(ProgressEvent::Kind::cached, "Layer already exists");
       return {};
     }
-    const FileDescriptor file =
-        TRY_CTX(store_.content().open_blob(blob.digest), "blob " + blob.digest.short_hex());
+    const FileDescriptor file = TRY_CTX(store_.content().open_blob(blob.digest), "blob " + blob.digest.short_hex());
     const std::uint64_t size = TRY(store_.content().size(blob.digest));
     Backoff backoff(Backoff::Patience::patient);
     for (bool mount = true;; mount = false) {
@@ -156,9 +153,8 @@ class Pusher {
   std::atomic<bool> forgotten_before_{false};
 };
 
-Result<void> push_layers(Pusher& pusher, HttpClient& first_client,
-                         const std::vector<image::Descriptor>& layers, int threads, ProgressSink& progress,
-                         Stop& stop) {
+Result<void> push_layers(Pusher& pusher, HttpClient& first_client, const std::vector<image::Descriptor>& layers,
+                         int threads, ProgressSink& progress, Stop& stop) {
   std::atomic<std::size_t> next{0};
   std::mutex mutex;
   std::optional<Error> first_error;
@@ -174,8 +170,7 @@ Result<void> push_layers(Pusher& pusher, HttpClient& first_client,
     }
   };
   std::vector<std::thread> workers;
-  const std::size_t count =
-      std::min<std::size_t>(static_cast<std::size_t>(std::max(1, threads)), layers.size());
+  const std::size_t count = std::min<std::size_t>(static_cast<std::size_t>(std::max(1, threads)), layers.size());
   for (std::size_t i = 1; i < count; ++i) {
     auto client = HttpClient::create();
     if (!client) break;
@@ -197,8 +192,7 @@ Result<image::Descriptor> push(store::Store& store, const Reference& reference, 
   const auto lease = TRY(store.lease());
   auto found = TRY(store.find_image(reference));
   if (!found)
-    return fail(ErrorCode::not_found,
-                "an image does not exist locally with the tag: " + reference.familiar_name());
+    return fail(ErrorCode::not_found, "an image does not exist locally with the tag: " + reference.familiar_name());
   store::ImageRecord record = *std::move(found);
   const std::string manifest_bytes = TRY(store.content().read_blob(record.manifest));
   const image::Manifest manifest = TRY(image::parse_manifest(manifest_bytes));
@@ -206,8 +200,7 @@ Result<image::Descriptor> push(store::Store& store, const Reference& reference, 
 
   HttpClient client = TRY(HttpClient::create());
   auto session = TRY(Session::connect(client, reference, Purpose::push, options, progress, stop));
-  report_message(progress,
-                 "The push refers to repository [" + reference.domain() + "/" + reference.repository() + "]");
+  report_message(progress, "The push refers to repository [" + reference.domain() + "/" + reference.repository() + "]");
 
   std::map<Digest, std::string> all_sources = find_mount_sources(store, reference);
   std::map<Digest, std::string> sources;
@@ -216,8 +209,7 @@ Result<image::Descriptor> push(store::Store& store, const Reference& reference, 
   for (const image::Descriptor& layer : manifest.layers) {
     if (!seen.insert(layer.digest).second) continue;
     layers.push_back(layer);
-    if (const auto source = all_sources.find(layer.digest); source != all_sources.end())
-      sources.insert(*source);
+    if (const auto source = all_sources.find(layer.digest); source != all_sources.end()) sources.insert(*source);
   }
   for (const auto& [digest, repository] : sources) session->add_pull_scope(repository);
 
@@ -228,8 +220,7 @@ Result<image::Descriptor> push(store::Store& store, const Reference& reference, 
   TRY(pusher.push_blob(client, manifest.config, step));
   TRY_CTX(pusher.push_manifest(client, manifest_bytes, media_type, record.manifest), "pushing the manifest");
 
-  const std::string repo_digest =
-      reference.domain() + "/" + reference.repository() + "@" + record.manifest.to_string();
+  const std::string repo_digest = reference.domain() + "/" + reference.repository() + "@" + record.manifest.to_string();
   if (std::ranges::find(record.repo_digests, repo_digest) == record.repo_digests.end()) {
     record.repo_digests.push_back(repo_digest);
     TRY_CTX(store.put_image(record), "recording the pushed digest of " + reference.familiar());

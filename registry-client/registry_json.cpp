@@ -33,9 +33,7 @@ std::string printable(std::string text) {
   return text;
 }
 
-std::string dump(const json& document) {
-  return document.dump(-1, ' ', false, json::error_handler_t::replace);
-}
+std::string dump(const json& document) { return document.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 const char* kind_name(ProgressEvent::Kind kind) {
   switch (kind) {
@@ -97,8 +95,7 @@ Result<Token> parse_token(std::string_view body) {
   for (const char c : token.value)  // it becomes part of a header line
     if (static_cast<unsigned char>(c) <= ' ' || c == '\x7f')
       return fail(ErrorCode::corrupt, "the token server's token holds control characters");
-  if (const auto expires = document.find("expires_in");
-      expires != document.end() && expires->is_number_integer()) {
+  if (const auto expires = document.find("expires_in"); expires != document.end() && expires->is_number_integer()) {
     const auto seconds = expires->get<std::int64_t>();
     if (seconds > 0) token.expires_in_seconds = static_cast<int>(std::min<std::int64_t>(seconds, 86400));
   }
@@ -134,8 +131,7 @@ std::string encode_base64(std::string_view bytes) {
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     const std::size_t size = std::min<std::size_t>(3, bytes.size() - i);
     std::uint32_t bits = 0;
-    for (std::size_t k = 0; k < 3; ++k)
-      bits = (bits << 8) | (k < size ? static_cast<unsigned char>(bytes[i + k]) : 0u);
+    for (std::size_t k = 0; k < 3; ++k) bits = (bits << 8) | (k < size ? static_cast<unsigned char>(bytes[i + k]) : 0u);
     for (std::size_t k = 0; k < 4; ++k) out += k <= size ? kDigits[(bits >> (18 - 6 * k)) & 63] : '=';
   }
   return out;
@@ -185,8 +181,7 @@ Result<std::string> check_document(std::string_view bytes, std::string_view cont
     return fail(ErrorCode::corrupt, "the manifest is an index and an image manifest at once");
   std::string media_type = text(document, "mediaType");
   content_type = content_type.substr(0, content_type.find_first_of("; "));
-  const std::string_view known[] = {image::kOciManifest, image::kOciIndex, image::kDockerManifest,
-                                    image::kDockerIndex};
+  const std::string_view known[] = {image::kOciManifest, image::kOciIndex, image::kDockerManifest, image::kDockerIndex};
   const bool telling = std::ranges::find(known, content_type) != std::end(known);
   if (media_type.empty()) return telling ? std::string(content_type) : std::string();
   if (telling && media_type != content_type)
@@ -196,9 +191,8 @@ Result<std::string> check_document(std::string_view bytes, std::string_view cont
 }
 
 std::string encode_event(const ProgressEvent& event) {
-  json line = {
-      {"kind", kind_name(event.kind)}, {"id", event.id},      {"name", event.name}, {"text", event.text},
-      {"current", event.current},      {"total", event.total}};
+  json line = {{"kind", kind_name(event.kind)}, {"id", event.id},      {"name", event.name}, {"text", event.text},
+               {"current", event.current},      {"total", event.total}};
   if (event.is_stderr) line["stderr"] = true;
   return dump(line);
 }
@@ -213,14 +207,12 @@ std::string encode_result(const Reference& reference, const PullResult& result) 
 
 std::string encode_result(const image::Descriptor& pushed) {
   return dump(
-      {{"result",
-        {{"media_type", pushed.media_type}, {"digest", pushed.digest.to_string()}, {"size", pushed.size}}}});
+      {{"result", {{"media_type", pushed.media_type}, {"digest", pushed.digest.to_string()}, {"size", pushed.size}}}});
 }
 
 std::string encode_error(const Error& error) {
   return dump(
-      {{"error",
-        {{"code", static_cast<int>(error.code())}, {"message", error.message()}, {"hint", error.hint()}}}});
+      {{"error", {{"code", static_cast<int>(error.code())}, {"message", error.message()}, {"hint", error.hint()}}}});
 }
 
 }  // namespace dray::registry

@@ -85,20 +85,16 @@ Error remote_error(const Response& response, const Reference& reference, Purpose
 Error transfer_error(const Response& response, const std::string& host) {
   switch (response.failure) {
     case TransferFailure::unreachable:
-      return Error(ErrorCode::unavailable,
-                   "registry " + host + " is not reachable: " + response.failure_text);
+      return Error(ErrorCode::unavailable, "registry " + host + " is not reachable: " + response.failure_text);
     case TransferFailure::certificate:
       return Error(ErrorCode::permission_denied,
                    "registry " + host + ": TLS certificate not trusted: " + response.failure_text)
-          .with_hint("put its CA into /etc/docker/certs.d/" + host +
-                     "/ca.crt, or list it in insecure-registries");
+          .with_hint("put its CA into /etc/docker/certs.d/" + host + "/ca.crt, or list it in insecure-registries");
     case TransferFailure::handshake:
-      return Error(ErrorCode::unavailable,
-                   "registry " + host + ": TLS handshake failed: " + response.failure_text)
+      return Error(ErrorCode::unavailable, "registry " + host + ": TLS handshake failed: " + response.failure_text)
           .with_hint("a registry without TLS must be listed in insecure-registries");
     default:
-      return Error(ErrorCode::unavailable,
-                   "registry " + host + ": connection failed: " + response.failure_text);
+      return Error(ErrorCode::unavailable, "registry " + host + ": connection failed: " + response.failure_text);
   }
 }
 
@@ -114,8 +110,7 @@ bool is_temporary(const Response& response) {
     case TransferFailure::none:
       break;
   }
-  return response.status == 408 || response.status == 429 ||
-         (response.status >= 500 && response.status != 501);
+  return response.status == 408 || response.status == 429 || (response.status >= 500 && response.status != 501);
 }
 
 std::optional<std::chrono::milliseconds> Backoff::next(const Response& response) {
@@ -135,8 +130,7 @@ std::optional<std::chrono::milliseconds> Backoff::next(const Response& response)
     }
     seconds = seconds * 10 + (c - '0');
   }
-  return std::min(std::max(std::chrono::milliseconds(wait), std::chrono::milliseconds(seconds * 1000)),
-                  kMaxRetryAfter);
+  return std::min(std::max(std::chrono::milliseconds(wait), std::chrono::milliseconds(seconds * 1000)), kMaxRetryAfter);
 }
 
 }  // namespace dray::registry

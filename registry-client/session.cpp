@@ -17,19 +17,16 @@ bool is_redirect(int status) {
 
 }  // namespace
 
-Result<std::unique_ptr<Session>> Session::connect(HttpClient& client, const Reference& reference,
-                                                  Purpose purpose, const Options& options,
-                                                  ProgressSink& progress, const Stop& stop) {
+Result<std::unique_ptr<Session>> Session::connect(HttpClient& client, const Reference& reference, Purpose purpose,
+                                                  const Options& options, ProgressSink& progress, const Stop& stop) {
   std::unique_ptr<Session> session(new Session(reference, purpose, options, stop));
   session->host_ = reference.domain() == "docker.io" ? "registry-1.docker.io" : reference.domain();
   session->config_directory_ = docker_config_directory(options.docker_config_directory);
   std::vector<std::string> warnings;
-  Credentials credentials =
-      TRY(find_credentials(session->config_directory_, reference.domain(), stop, warnings));
+  Credentials credentials = TRY(find_credentials(session->config_directory_, reference.domain(), stop, warnings));
   for (const std::string& warning : warnings) report_message(progress, warning);
   const Response first = TRY(session->probe(client));
-  session->authorizer_ =
-      std::make_unique<Authorizer>(std::move(credentials), session->origin_.scheme == "http");
+  session->authorizer_ = std::make_unique<Authorizer>(std::move(credentials), session->origin_.scheme == "http");
   session->authorizer_->add_scope("repository:" + reference.repository() +
                                   (purpose == Purpose::push ? ":pull,push" : ":pull"));
   if (first.status == 401) {
@@ -41,9 +38,8 @@ Result<std::unique_ptr<Session>> Session::connect(HttpClient& client, const Refe
 
 bool Session::may_be_insecure(const std::string& host_and_port) const {
   if (is_loopback(host_and_port)) return true;
-  return std::ranges::any_of(options_.insecure_registries, [&](const std::string& rule) {
-    return matches_insecure_rule(host_and_port, rule);
-  });
+  return std::ranges::any_of(options_.insecure_registries,
+                             [&](const std::string& rule) { return matches_insecure_rule(host_and_port, rule); });
 }
 
 Result<TlsSettings> Session::tls_for(const std::string& url) {
@@ -93,8 +89,7 @@ Result<Response> Session::follow(HttpClient& client, Request request) {
     request.tls = TRY(tls_for(request.url));
     Response response = TRY(client.perform(request, stop_));
     const bool repeatable = request.method == "GET" || request.method == "HEAD";
-    if (response.failure != TransferFailure::none || !is_redirect(response.status) || !repeatable)
-      return response;
+    if (response.failure != TransferFailure::none || !is_redirect(response.status) || !repeatable) return response;
     const std::string next = TRY(resolve_location(request.url, std::string(response.header("location"))));
     const Origin from = TRY(parse_origin(request.url));
     const Origin to = TRY(parse_origin(next));
@@ -107,8 +102,7 @@ Result<Response> Session::follow(HttpClient& client, Request request) {
 
 Result<Response> Session::send(HttpClient& client, Request request) {
   const Origin target = TRY(parse_origin(request.url));
-  if (target != origin_)
-    return follow(client, std::move(request));  // an upload location elsewhere: no credentials
+  if (target != origin_) return follow(client, std::move(request));  // an upload location elsewhere: no credentials
 
   const Authorizer::Transport transport = [&](Request token_request) -> Result<Response> {
     Backoff backoff;
@@ -136,8 +130,7 @@ Result<Response> Session::send(HttpClient& client, Request request) {
     Response response = TRY(follow(client, request));
     if (response.failure != TransferFailure::none || response.status != 401 || tries == 1) return response;
     const auto answered_by = parse_origin(response.url);
-    if (!answered_by || *answered_by != origin_)
-      return response;  // a redirect's target may not ask us for anything
+    if (!answered_by || *answered_by != origin_) return response;  // a redirect's target may not ask us for anything
     auto better = authorizer_->answer(parse_challenges(response.all("www-authenticate")), *header, transport);
     if (!better) return Failure(explain(std::move(better).error()));
     if (!*better) return response;

@@ -24,14 +24,11 @@ class Session {
  public:
   /// Finds out how the registry is spoken to (https, or http where allowed) and what it wants to know from
   /// us.
-  static Result<std::unique_ptr<Session>> connect(HttpClient& client, const Reference& reference,
-                                                  Purpose purpose, const Options& options,
-                                                  ProgressSink& progress, const Stop& stop);
+  static Result<std::unique_ptr<Session>> connect(HttpClient& client, const Reference& reference, Purpose purpose,
+                                                  const Options& options, ProgressSink& progress, const Stop& stop);
 
   /// The absolute URL of "/v2/<repository>/<path>".
-  std::string url(const std::string& path) const {
-    return base_ + "/v2/" + reference_.repository() + "/" + path;
-  }
+  std::string url(const std::string& path) const { return base_ + "/v2/" + reference_.repository() + "/" + path; }
   const Reference& reference() const { return reference_; }
   const std::string& host() const { return host_; }
 

@@ -28,8 +28,7 @@ class StepProgress {
   }
 
  private:
-  void report(ProgressEvent::Kind kind, std::string text, std::uint64_t current = 0,
-              std::uint64_t total = 0) {
+  void report(ProgressEvent::Kind kind, std::string text, std::uint64_t current = 0, std::uint64_t total = 0) {
     ProgressEvent event;
     event.kind = kind;
     event.id = id_;

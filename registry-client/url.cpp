@@ -42,8 +42,7 @@ Result<void> check(CURLU* url, const std::string& text) {
   const std::string scheme = part(url, CURLUPART_SCHEME);
   if (scheme != "http" && scheme != "https")
     return fail(ErrorCode::invalid_argument, "only http and https URLs are allowed, not " + quoted(text));
-  if (part(url, CURLUPART_HOST).empty())
-    return fail(ErrorCode::invalid_argument, "URL without host: " + quoted(text));
+  if (part(url, CURLUPART_HOST).empty()) return fail(ErrorCode::invalid_argument, "URL without host: " + quoted(text));
   return {};
 }
 
@@ -99,8 +98,8 @@ std::string percent_encode(std::string_view text) {
   static constexpr char kHex[] = "0123456789ABCDEF";
   std::string out;
   for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '-' || c == '_' || c == '.' || c == '~';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                       c == '_' || c == '.' || c == '~';
     if (plain) {
       out += c;
     } else {

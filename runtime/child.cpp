@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What happens between clone3() and execve(), in the child. The parent may have had threads; one of them may have held malloc's lock
-// at the clone. So this file and child_mounts.cpp only make system calls on what the plan holds: no allocation, no
-// std::string, no stdio, no locale, no exceptions; compiled -fno-exceptions -fno-rtti, and a test compares the symbols used
-// with a list (cmake/check_child_symbols.cmake).
+// What happens between clone3() and execve(), in the child. The parent may have had threads; one of them may have held
+// malloc's lock at the clone. So this file and child_mounts.cpp only make system calls on what the plan holds: no
+// allocation, no std::string, no stdio, no locale, no exceptions; compiled -fno-exceptions -fno-rtti, and a test
+// compares the symbols used with a list (cmake/check_child_symbols.cmake).
 //
-// The last step is not execve() of the command but of dray-init (runtime/init), from a read-only mount. A command that is
-// a script "#!/proc/self/exe" would otherwise run the very program that launches containers, with the container's libraries,
-// and could then write to it: CVE-2019-5736. dray-init is 10 KB without a library, does the search in PATH and is gone.
+// The last step is not execve() of the command but of dray-init (runtime/init), from a read-only mount. A command that
+// is a script "#!/proc/self/exe" would otherwise run the very program that launches containers, with the container's
+// libraries, and could then write to it: CVE-2019-5736. dray-init is 10 KB without a library, does the search in PATH
+// and is gone.
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
@@ -45,11 +46,9 @@ void fail(const ChildPlan& plan, Step step, int error_number, std::uint32_t inde
 namespace {
 
 bool send_with_fd(int socket, const void* payload, std::size_t size, int fd) {
-  struct iovec part {
-    const_cast<void*>(payload), size
-  };
+  struct iovec part{const_cast<void*>(payload), size};
   alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  struct msghdr message {};
+  struct msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   message.msg_control = control;
@@ -96,7 +95,7 @@ int open_console(const ChildPlan& plan) {
   if (slave < 0) fail(plan, Step::console_open, errno);
   const PlanProcess& process = plan.process;
   if (process.rows != 0 || process.columns != 0) {
-    struct winsize size {};
+    struct winsize size{};
     size.ws_row = process.rows;
     size.ws_col = process.columns;
     if (::ioctl(master, TIOCSWINSZ, &size) != 0) fail(plan, Step::console_open, errno);
@@ -120,12 +119,13 @@ void set_sysctls(const ChildPlan& plan) {
   for (std::uint32_t i = 0; i < plan.sysctl_count; ++i) {
     const PlanSysctl& sysctl = plan.sysctls[i];
     // Below the host's own /proc/sys, which the container cannot have replaced by anything.
-    struct open_how how {};
+    struct open_how how{};
     how.flags = O_WRONLY | O_CLOEXEC;
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS;
     int fd = static_cast<int>(::syscall(SYS_openat2, plan.proc_sys, sysctl.path, &how, sizeof how));
     if (fd < 0) fail(plan, Step::sysctl, errno, i);
-    if (::write(fd, sysctl.value, sysctl.length) != static_cast<ssize_t>(sysctl.length)) fail(plan, Step::sysctl, errno, i);
+    if (::write(fd, sysctl.value, sysctl.length) != static_cast<ssize_t>(sysctl.length))
+      fail(plan, Step::sysctl, errno, i);
     ::close(fd);
   }
 }
@@ -133,11 +133,9 @@ void set_sysctls(const ChildPlan& plan) {
 // `fds`: room for 2 * kMaxCgroups.
 Go wait_for_go(const ChildPlan& plan, int* fds) {
   Go go;
-  struct iovec part {
-    &go, sizeof go
-  };
+  struct iovec part{&go, sizeof go};
   alignas(struct cmsghdr) char control[CMSG_SPACE(2 * kMaxCgroups * sizeof(int))];
-  struct msghdr message {};
+  struct msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   message.msg_control = control;
@@ -155,8 +153,8 @@ Go wait_for_go(const ChildPlan& plan, int* fds) {
   return go;
 }
 
-// cgroup v1. By moving itself a process avoids what makes moving it from outside slow (CgroupEntrance); it is alone yet, so
-// moving the thread moves all. On v2 the clone made us where we belong.
+// cgroup v1. By moving itself a process avoids what makes moving it from outside slow (CgroupEntrance); it is alone
+// yet, so moving the thread moves all. On v2 the clone made us where we belong.
 void enter_cgroups(const ChildPlan& plan, const int* tasks, std::uint32_t count) {
   for (std::uint32_t i = 0; i < count; ++i) {
     if (::write(tasks[i], "0", 1) != 1) fail(plan, Step::enter_cgroup, errno, i);
@@ -164,8 +162,8 @@ void enter_cgroups(const ChildPlan& plan, const int* tasks, std::uint32_t count)
   }
 }
 
-// Docker starts a container of user X in a directory that only root may enter: so before the user changes. A cwd below a
-// descriptor that leaked from the host (CVE-2024-21626) would show as unreachable.
+// Docker starts a container of user X in a directory that only root may enter: so before the user changes. A cwd below
+// a descriptor that leaked from the host (CVE-2024-21626) would show as unreachable.
 void enter_working_directory(const ChildPlan& plan, bool create) {
   const char* path = plan.process.cwd;
   int directory = create ? open_target(plan.rootfs, path, true) : open_in(plan.rootfs, path, O_PATH | O_DIRECTORY);
@@ -196,7 +194,8 @@ void set_standard_streams(const ChildPlan& plan, int console) {
 void set_resource_limits(const ChildPlan& plan) {
   for (std::uint32_t i = 0; i < plan.process.rlimit_count; ++i) {
     const PlanRlimit& limit = plan.process.rlimits[i];
-    if (::syscall(SYS_prlimit64, 0, limit.resource, &limit.limit, nullptr) != 0) fail(plan, Step::resource_limit, errno, i);
+    if (::syscall(SYS_prlimit64, 0, limit.resource, &limit.limit, nullptr) != 0)
+      fail(plan, Step::resource_limit, errno, i);
   }
 }
 
@@ -209,7 +208,8 @@ void reset_signals(const ChildPlan& plan) {
     std::uint64_t mask;
   } standard{};
   for (int number = 1; number <= 64; ++number) {
-    if (number != SIGKILL && number != SIGSTOP) ::syscall(SYS_rt_sigaction, number, &standard, nullptr, sizeof(std::uint64_t));
+    if (number != SIGKILL && number != SIGSTOP)
+      ::syscall(SYS_rt_sigaction, number, &standard, nullptr, sizeof(std::uint64_t));
   }
   std::uint64_t none = 0;
   if (::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof none) != 0) fail(plan, Step::signals, errno);
@@ -217,7 +217,7 @@ void reset_signals(const ChildPlan& plan) {
 
 void load_seccomp(const ChildPlan& plan) {
   if (plan.process.seccomp == nullptr) return;
-  struct sock_fprog program {};
+  struct sock_fprog program{};
   program.len = plan.process.seccomp_length;
   program.filter = const_cast<sock_filter*>(plan.process.seccomp);
   if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, plan.process.seccomp_flags, &program) != 0)
@@ -243,7 +243,7 @@ void change_user(const ChildPlan& plan) {
 
 void set_capabilities(const ChildPlan& plan) {
   const PlanProcess& process = plan.process;
-  struct __user_cap_header_struct header {};
+  struct __user_cap_header_struct header{};
   header.version = _LINUX_CAPABILITY_VERSION_3;
   struct __user_cap_data_struct data[2] = {};
   for (int half = 0; half < 2; ++half) {
@@ -259,7 +259,8 @@ void set_capabilities(const ChildPlan& plan) {
   }
 }
 
-// The status pipe becomes descriptor 3, where dray-init expects it; all others end at execve. Returns where dray-init is now.
+// The status pipe becomes descriptor 3, where dray-init expects it; all others end at execve. Returns where dray-init
+// is now.
 int keep_only_status(ChildPlan& plan) {
   int init = plan.process.init;
   if (init == 3) init = ::fcntl(init, F_DUPFD_CLOEXEC, 4);
@@ -285,7 +286,8 @@ int keep_only_status(ChildPlan& plan) {
   set_resource_limits(plan);
   // 5. The bounding set while there is CAP_SETPCAP.
   drop_bounding_set(plan);
-  // 6. Without no_new_privs a filter needs CAP_SYS_ADMIN, so it comes before the capabilities go; it has to allow the rest.
+  // 6. Without no_new_privs a filter needs CAP_SYS_ADMIN, so it comes before the capabilities go; it has to allow the
+  // rest.
   if (!process.no_new_privileges) load_seccomp(plan);
   // 7. The user, keeping capabilities for 8.
   change_user(plan);
@@ -357,9 +359,10 @@ void run_exec_child(const ChildPlan& plan) {
   enter_cgroups(plan, fds, go.tasks_count);
   // 3. All namespaces at once, or none.
   if (plan.join_flags != 0 && ::setns(plan.target, plan.join_flags) != 0) fail(plan, Step::join_namespaces, errno);
-  // 4. A pid namespace takes effect for children only. CLONE_PARENT: the caller is the parent, not this intermediate process.
+  // 4. A pid namespace takes effect for children only. CLONE_PARENT: the caller is the parent, not this intermediate
+  // process.
   int pidfd = -1;
-  struct clone_args arguments {};
+  struct clone_args arguments{};
   arguments.flags = CLONE_PARENT | CLONE_PIDFD;
   arguments.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
   long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The file tree of a container, made in the child of the clone (see child.cpp for the rules of this code).
-// Everything in the root is hostile: an image chooses its symlinks, and another container may move directories of a shared volume
-// under our feet. So a target is resolved exactly once, by openat2() in the root and without magic links, to a descriptor; from then on
-// only the descriptor is used: move_mount() of a detached mount onto it. Paths of the host are never resolved here: their mounts
-// were opened by the parent.
+// Everything in the root is hostile: an image chooses its symlinks, and another container may move directories of a
+// shared volume under our feet. So a target is resolved exactly once, by openat2() in the root and without magic links,
+// to a descriptor; from then on only the descriptor is used: move_mount() of a detached mount onto it. Paths of the
+// host are never resolved here: their mounts were opened by the parent.
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
@@ -27,7 +27,7 @@ int attach(int tree, int target) {
 }
 
 int set_attributes(int mount, std::uint64_t attributes, unsigned flags) {
-  struct mount_attr change {};
+  struct mount_attr change{};
   change.attr_set = attributes;
   return ::mount_setattr(mount, "", AT_EMPTY_PATH | flags, &change, sizeof change);
 }
@@ -39,8 +39,9 @@ int make_filesystem(const char* name, const PlanOption* options, std::uint32_t c
   // What mountinfo shows as source: the kind, as everybody does.
   int outcome = ::fsconfig(context, FSCONFIG_SET_STRING, "source", name, 0);
   for (std::uint32_t i = 0; i < count && outcome == 0; ++i) {
-    outcome = options[i].value != nullptr ? ::fsconfig(context, FSCONFIG_SET_STRING, options[i].key, options[i].value, 0)
-                                          : ::fsconfig(context, FSCONFIG_SET_FLAG, options[i].key, nullptr, 0);
+    outcome = options[i].value != nullptr
+                  ? ::fsconfig(context, FSCONFIG_SET_STRING, options[i].key, options[i].value, 0)
+                  : ::fsconfig(context, FSCONFIG_SET_FLAG, options[i].key, nullptr, 0);
   }
   if (outcome == 0) outcome = ::fsconfig(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0);
   int mount = outcome == 0 ? ::fsmount(context, FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes)) : -1;
@@ -77,7 +78,7 @@ void make_one_mount(const ChildPlan& plan, std::uint32_t index) {
 }  // namespace
 
 int open_in(int root, const char* path, int flags, std::uint64_t resolve) {
-  struct open_how how {};
+  struct open_how how{};
   how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
   how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve;
   long fd = -1;
@@ -134,8 +135,9 @@ void enter_rootfs(const ChildPlan& plan) {
   // The copies of the host's mounts must not tell the host of what we unmount.
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) fail(plan, Step::private_mounts, errno);
   // On top of the old root, which pivot_root then takes away below it: no directory of the host is needed.
-  if (::move_mount(plan.rootfs, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) != 0) fail(plan, Step::attach_rootfs, errno);
-  struct mount_attr change {};
+  if (::move_mount(plan.rootfs, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) != 0)
+    fail(plan, Step::attach_rootfs, errno);
+  struct mount_attr change{};
   change.propagation = plan.rootfs_propagation;
   if (::mount_setattr(plan.rootfs, "", AT_EMPTY_PATH | AT_RECURSIVE, &change, sizeof change) != 0)
     fail(plan, Step::attach_rootfs, errno);
@@ -143,8 +145,8 @@ void enter_rootfs(const ChildPlan& plan) {
 
 void leave_host(const ChildPlan& plan) {
   if (::fchdir(plan.rootfs) != 0) fail(plan, Step::pivot_root, errno);
-  // pivot_root(".", "."): the old root ends on top of the new one and is unmounted from there (pivot_root(2), NOTES). Between the
-  // two calls "/.." would lead into the host, even with RESOLVE_IN_ROOT: nothing may be resolved there.
+  // pivot_root(".", "."): the old root ends on top of the new one and is unmounted from there (pivot_root(2), NOTES).
+  // Between the two calls "/.." would lead into the host, even with RESOLVE_IN_ROOT: nothing may be resolved there.
   if (::syscall(SYS_pivot_root, ".", ".") != 0) fail(plan, Step::pivot_root, errno);
   if (::umount2(".", MNT_DETACH) != 0) fail(plan, Step::pivot_root, errno);
   if (::chdir("/") != 0) fail(plan, Step::pivot_root, errno);
@@ -168,8 +170,9 @@ void make_devices(const ChildPlan& plan) {
     }
     ::close(directory);
   }
-  static constexpr PlanLink kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
-                                        {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"},         {"core", "/proc/kcore"}};
+  static constexpr PlanLink kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"},
+                                        {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"},
+                                        {"ptmx", "pts/ptmx"},          {"core", "/proc/kcore"}};
   int dev = open_target(plan.rootfs, "/dev", true);
   if (dev < 0) fail(plan, Step::device_links, errno);
   for (const auto& link : kLinks) {
@@ -203,7 +206,8 @@ void mask_paths(const ChildPlan& plan) {
     bool directory = S_ISDIR(status.st_mode);
     if (directory && empty < 0) {
       static constexpr PlanOption kTiny[] = {{"nr_blocks", "1"}, {"nr_inodes", "1"}};
-      empty = make_filesystem("tmpfs", kTiny, 2, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+      empty = make_filesystem("tmpfs", kTiny, 2,
+                              MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
       if (empty < 0) fail(plan, Step::masked_path, errno, i);
     }
     int cover = directory ? empty : null_device;

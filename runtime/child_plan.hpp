@@ -8,11 +8,12 @@
 #include <cstdint>
 #include <type_traits>
 
-// What the parent tells the child of a clone: numbers and pointers into memory that the parent owns and that the child, a copy of the
-// parent, sees unchanged. The child allocates nothing and thinks little.
+// What the parent tells the child of a clone: numbers and pointers into memory that the parent owns and that the child,
+// a copy of the parent, sees unchanged. The child allocates nothing and thinks little.
 //
 // The conversation (every descriptor close-on-exec until the very last step):
-//   1. child -> parent  socket: the pty's master (terminal only); of exec: the pid and pidfd of the process in the container
+//   1. child -> parent  socket: the pty's master (terminal only); of exec: the pid and pidfd of the process in the
+//   container
 //   2. parent -> child  socket: a Go when cgroup and network are ready, with its descriptors beside it
 //   3. child -> parent  status pipe: a ChildFailure, or end of file when execve() has closed it: success
 
@@ -68,7 +69,7 @@ enum class Step : std::int32_t {
   start_init,
   // From dray-init (runtime/init/init.cpp), after execve():
   command_not_in_path,
-  command_stat,          // args[0] has a slash and cannot be found
+  command_stat,  // args[0] has a slash and cannot be found
   command_is_directory,
   command_execute
 };

@@ -3,21 +3,24 @@
 
 #include "child_plan.hpp"
 
-// The steps of the child that concern mounts (child_mounts.cpp), as child.cpp calls them. Each ends the child on failure.
+// The steps of the child that concern mounts (child_mounts.cpp), as child.cpp calls them. Each ends the child on
+// failure.
 
 namespace dray::runtime::child {
 
 /// Reports over the status pipe and ends the child.
 [[noreturn]] void fail(const ChildPlan& plan, Step step, int error_number, std::uint32_t index = 0);
 
-/// openat2() in the container's root: no way out, no magic links. `resolve` adds RESOLVE_* flags. -1 and errno on failure.
+/// openat2() in the container's root: no way out, no magic links. `resolve` adds RESOLVE_* flags. -1 and errno on
+/// failure.
 int open_in(int root, const char* path, int flags, std::uint64_t resolve = 0);
-/// Opens `path` (O_PATH), creating what is missing, component by component, each resolved in the root. -1 and errno on failure.
+/// Opens `path` (O_PATH), creating what is missing, component by component, each resolved in the root. -1 and errno on
+/// failure.
 int open_target(int root, const char* path, bool is_directory, std::uint64_t resolve = 0);
 
 void enter_rootfs(const ChildPlan& plan);
-/// pivot_root, and the host's file tree is unmounted: the kernel waits for an RCU grace period (a millisecond or more), so this is
-/// called when there is time to wait.
+/// pivot_root, and the host's file tree is unmounted: the kernel waits for an RCU grace period (a millisecond or more),
+/// so this is called when there is time to wait.
 void leave_host(const ChildPlan& plan);
 void make_mounts(const ChildPlan& plan);
 void make_devices(const ChildPlan& plan);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every container gets when nobody says otherwise: Docker's mounts, capabilities, devices, device rules, masked and
-// read-only paths.
+// What every container gets when nobody says otherwise: Docker's mounts, capabilities, devices, device rules, masked
+// and read-only paths.
 
 #include <unistd.h>
 
@@ -12,7 +12,8 @@
 namespace dray::runtime {
 namespace {
 
-DeviceRule rule(bool allow, char type, std::optional<std::int64_t> major, std::optional<std::int64_t> minor, const char* access) {
+DeviceRule rule(bool allow, char type, std::optional<std::int64_t> major, std::optional<std::int64_t> minor,
+                const char* access) {
   DeviceRule out;
   out.allow = allow;
   out.type = type;
@@ -52,8 +53,10 @@ void mask_thermal_throttle(std::vector<std::string>& paths) {
       std::string path = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/thermal_throttle";
       if (access(path.c_str(), F_OK) == 0) paths.push_back(std::move(path));
     }
-    if (at < end && *at == ',') ++at;
-    else return;
+    if (at < end && *at == ',')
+      ++at;
+    else
+      return;
   }
 }
 
@@ -78,28 +81,36 @@ Spec make_default_spec() {
   // inheritable and ambient stay empty (CVE-2022-24769).
 
   spec.devices = {
-      character_device("/dev/null", 1, 3),   character_device("/dev/zero", 1, 5),    character_device("/dev/full", 1, 7),
-      character_device("/dev/random", 1, 8), character_device("/dev/urandom", 1, 9), character_device("/dev/tty", 5, 0),
+      character_device("/dev/null", 1, 3),    character_device("/dev/zero", 1, 5),
+      character_device("/dev/full", 1, 7),    character_device("/dev/random", 1, 8),
+      character_device("/dev/urandom", 1, 9), character_device("/dev/tty", 5, 0),
   };
   const std::optional<std::int64_t> any;
   spec.resources.devices = {
-      rule(false, 'a', any, any, "rwm"),
-      rule(true, 'c', any, any, "m"),  // any node may be made, none of these opened
-      rule(true, 'b', any, any, "m"),
-      rule(true, 'c', 1, 3, "rwm"),     // null
-      rule(true, 'c', 1, 5, "rwm"),     // zero
-      rule(true, 'c', 1, 7, "rwm"),     // full
-      rule(true, 'c', 1, 8, "rwm"),     // random
-      rule(true, 'c', 1, 9, "rwm"),     // urandom
-      rule(true, 'c', 5, 0, "rwm"),     // tty
-      rule(true, 'c', 5, 1, "rwm"),     // console
-      rule(true, 'c', 5, 2, "rwm"),     // ptmx
-      rule(true, 'c', 136, any, "rwm"), // pts
+      rule(false, 'a', any, any, "rwm"), rule(true, 'c', any, any, "m"),  // any node may be made, none of these opened
+      rule(true, 'b', any, any, "m"),    rule(true, 'c', 1, 3, "rwm"),    // null
+      rule(true, 'c', 1, 5, "rwm"),                                       // zero
+      rule(true, 'c', 1, 7, "rwm"),                                       // full
+      rule(true, 'c', 1, 8, "rwm"),                                       // random
+      rule(true, 'c', 1, 9, "rwm"),                                       // urandom
+      rule(true, 'c', 5, 0, "rwm"),                                       // tty
+      rule(true, 'c', 5, 1, "rwm"),                                       // console
+      rule(true, 'c', 5, 2, "rwm"),                                       // ptmx
+      rule(true, 'c', 136, any, "rwm"),                                   // pts
   };
 
-  spec.masked_paths = {"/proc/acpi",         "/proc/asound",      "/proc/interrupts", "/proc/kcore",
-                       "/proc/keys",         "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
-                       "/proc/timer_list",   "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware"};
+  spec.masked_paths = {"/proc/acpi",
+                       "/proc/asound",
+                       "/proc/interrupts",
+                       "/proc/kcore",
+                       "/proc/keys",
+                       "/proc/latency_stats",
+                       "/proc/sched_debug",
+                       "/proc/scsi",
+                       "/proc/timer_list",
+                       "/proc/timer_stats",
+                       "/sys/devices/virtual/powercap",
+                       "/sys/firmware"};
   mask_thermal_throttle(spec.masked_paths);
   spec.readonly_paths = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
   return spec;

@@ -12,6 +12,7 @@ namespace dray::runtime {
 class PlanBuilder;
 
 /// What the child reported, as a sentence. `spec` is null for exec.
-Error explain_failure(const ChildFailure& failure, const PlanBuilder& builder, const Process& process, const Spec* spec);
+Error explain_failure(const ChildFailure& failure, const PlanBuilder& builder, const Process& process,
+                      const Spec* spec);
 
 }  // namespace dray::runtime

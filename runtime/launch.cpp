@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Starting processes in containers, the parent's side: make the plan, clone, do the slow things (cgroup, network) while
-// the child mounts, say go, listen. child_plan.hpp documents the conversation; whatever fails on either side, the child is
-// gone and reaped and the cgroup removed before an error is returned.
+// the child mounts, say go, listen. child_plan.hpp documents the conversation; whatever fails on either side, the child
+// is gone and reaped and the cgroup removed before an error is returned.
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <poll.h>
@@ -36,7 +36,8 @@ Result<Channel> make_channel(ChildPlan& plan) {
   channel.status = TRY(make_pipe());
   int sockets[2];
   // Packets: each message of the conversation stays one.
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0) return fail_errno("creating a socket pair");
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
+    return fail_errno("creating a socket pair");
   channel.ours = FileDescriptor(sockets[0]);
   channel.childs = FileDescriptor(sockets[1]);
   plan.status = channel.status.write_end.get();
@@ -65,11 +66,12 @@ struct Child {
   }
 };
 
-// A plain fork with namespaces; glibc's fork would run handlers of libraries. `cgroup`: of v2 to be born in, may be invalid.
+// A plain fork with namespaces; glibc's fork would run handlers of libraries. `cgroup`: of v2 to be born in, may be
+// invalid.
 Result<Child> clone_child(const ChildPlan& plan, const Channel& channel, std::uint64_t namespaces, FdRef cgroup,
                           void (*run)(const ChildPlan&)) {
   int pidfd = -1;
-  struct clone_args arguments {};
+  struct clone_args arguments{};
   arguments.flags = namespaces | CLONE_PIDFD;
   arguments.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
   arguments.exit_signal = SIGCHLD;
@@ -92,18 +94,17 @@ Result<Child> clone_child(const ChildPlan& plan, const Channel& channel, std::ui
   return child;
 }
 
-Result<void> send_go(FdRef socket, const std::vector<FileDescriptor>& tasks, const std::vector<FileDescriptor>& mounts) {
+Result<void> send_go(FdRef socket, const std::vector<FileDescriptor>& tasks,
+                     const std::vector<FileDescriptor>& mounts) {
   if (tasks.size() > kMaxCgroups || mounts.size() > kMaxCgroups)
     return fail(ErrorCode::unsupported, "more than " + std::to_string(kMaxCgroups) + " cgroup hierarchies");
   std::vector<int> fds;
   for (const auto* list : {&tasks, &mounts})
     for (const FileDescriptor& fd : *list) fds.push_back(fd.get());
   Go go{static_cast<std::uint32_t>(tasks.size()), static_cast<std::uint32_t>(mounts.size())};
-  struct iovec part {
-    &go, sizeof go
-  };
+  struct iovec part{&go, sizeof go};
   alignas(struct cmsghdr) char control[CMSG_SPACE(2 * kMaxCgroups * sizeof(int))] = {};
-  struct msghdr message {};
+  struct msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   if (!fds.empty()) {
@@ -131,11 +132,9 @@ struct Message {
 // What the child has sent until now; never waits: it is asked once the child has executed or failed.
 std::optional<Message> receive(FdRef socket) {
   Message result;
-  struct iovec part {
-    &result.number, sizeof result.number
-  };
+  struct iovec part{&result.number, sizeof result.number};
   alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  struct msghdr message {};
+  struct msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   message.msg_control = control;
@@ -154,7 +153,8 @@ std::optional<Message> receive(FdRef socket) {
   return result;
 }
 
-// Waits for execve (end of file) or a report. A child that was killed says nothing: the caller sees it end at once, as with execve.
+// Waits for execve (end of file) or a report. A child that was killed says nothing: the caller sees it end at once, as
+// with execve.
 Result<std::optional<ChildFailure>> read_status(FdRef status) {
   ChildFailure failure;
   std::size_t count = TRY(read_some(status, std::as_writable_bytes(std::span(&failure, 1))));
@@ -180,7 +180,8 @@ std::uint64_t new_namespaces(const Namespaces& wanted) {
 // The container's own cgroup of each hierarchy, as detached mounts.
 Result<std::vector<FileDescriptor>> open_cgroups(const PlanBuilder& builder, const Spec& spec, bool read_only) {
   std::vector<FileDescriptor> trees;
-  std::uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | (read_only ? MOUNT_ATTR_RDONLY : 0);
+  std::uint64_t attributes =
+      MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | (read_only ? MOUNT_ATTR_RDONLY : 0);
   for (const auto& point : builder.cgroup_mount_points()) {
     FileDescriptor tree = TRY(clone_mount(point.host_path + "/" + spec.cgroups_path));
     TRY(change_mount(tree, attributes, 0, MS_PRIVATE, 0));
@@ -217,11 +218,10 @@ Result<void> prepare_surroundings(const LaunchRequest& request, const Child& chi
   return send_go(socket, prepared->entrance.tasks, prepared->mounts);
 }
 
-// A failure on our side while the child had one of its own (it is dead, so nothing can be done to it): the child's is the cause.
+// A failure on our side while the child had one of its own (it is dead, so nothing can be done to it): the child's is
+// the cause.
 Error first_cause(Error ours, FdRef status, const PlanBuilder& builder, const Process& process, const Spec* spec) {
-  struct pollfd waiting {
-    status.get(), POLLIN, 0
-  };
+  struct pollfd waiting{status.get(), POLLIN, 0};
   if (::poll(&waiting, 1, 0) != 1 || (waiting.revents & POLLIN) == 0) return ours;
   auto report = read_status(status);
   if (!report || !*report) return ours;
@@ -231,7 +231,8 @@ Error first_cause(Error ours, FdRef status, const PlanBuilder& builder, const Pr
 Result<Launched> launch_child(const LaunchRequest& request, PlanBuilder& builder) {
   const Spec& spec = *request.spec;
   Channel channel = TRY(make_channel(builder.plan()));
-  // On v1 a dozen hierarchies take as long as making the namespaces, so both go on at once. Of v2's one the child is born in.
+  // On v1 a dozen hierarchies take as long as making the namespaces, so both go on at once. Of v2's one the child is
+  // born in.
   const bool read_only = builder.plan().cgroups.read_only;
   const std::shared_future<Result<PreparedCgroup>> cgroup =
       std::async(std::launch::async, [&, read_only] { return prepare_cgroup(builder, spec, read_only); });
@@ -254,7 +255,8 @@ Result<Launched> launch_child(const LaunchRequest& request, PlanBuilder& builder
   Launched launched;
   if (spec.process.terminal) {
     auto console = receive(channel.ours);
-    if (!console || !console->fd.valid()) return fail(ErrorCode::internal, "the container's process ended before it had started");
+    if (!console || !console->fd.valid())
+      return fail(ErrorCode::internal, "the container's process ended before it had started");
     launched.console = std::move(console->fd);
   }
   launched.pidfd = std::move(child.pidfd);
@@ -287,15 +289,16 @@ struct NamespaceKind {
   const char* name;
   int flag;
 };
-constexpr NamespaceKind kNamespaces[] = {{"mnt", CLONE_NEWNS},   {"pid", CLONE_NEWPID}, {"uts", CLONE_NEWUTS},
-                                         {"ipc", CLONE_NEWIPC},  {"net", CLONE_NEWNET}, {"cgroup", CLONE_NEWCGROUP}};
+constexpr NamespaceKind kNamespaces[] = {{"mnt", CLONE_NEWNS},  {"pid", CLONE_NEWPID}, {"uts", CLONE_NEWUTS},
+                                         {"ipc", CLONE_NEWIPC}, {"net", CLONE_NEWNET}, {"cgroup", CLONE_NEWCGROUP}};
 
 // Those that are not ours already; joining one's own is an error or a waste.
 Result<int> foreign_namespaces(pid_t pid) {
   int flags = 0;
   for (const auto& kind : kNamespaces) {
     struct stat ours, theirs;
-    if (::stat((std::string("/proc/self/ns/") + kind.name).c_str(), &ours) != 0) continue;  // a kernel without this kind
+    if (::stat((std::string("/proc/self/ns/") + kind.name).c_str(), &ours) != 0)
+      continue;  // a kernel without this kind
     if (::stat(("/proc/" + std::to_string(pid) + "/ns/" + kind.name).c_str(), &theirs) != 0)
       return fail(ErrorCode::unavailable, "the container is not running");
     if (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev) flags |= kind.flag;
@@ -310,8 +313,8 @@ Result<Launched> exec_child(const ExecRequest& request, PlanBuilder& builder) {
   Channel channel = TRY(make_channel(builder.plan()));
   CgroupEntrance entrance;
   if (!request.cgroups_path.empty()) entrance = TRY(open_cgroup_entrance(request.cgroups_path));
-  Child helper = TRY(clone_child(builder.plan(), channel, 0, entrance.unified,
-                                 [](const ChildPlan& plan) { run_exec_child(plan); }));
+  Child helper = TRY(
+      clone_child(builder.plan(), channel, 0, entrance.unified, [](const ChildPlan& plan) { run_exec_child(plan); }));
   channel.status.write_end.reset();
   channel.childs.reset();
   auto prepare = [&]() -> Result<void> {
@@ -321,7 +324,8 @@ Result<Launched> exec_child(const ExecRequest& request, PlanBuilder& builder) {
   auto prepared = prepare();
   if (!prepared) {
     helper.end();
-    return Failure(first_cause(std::move(prepared).error(), channel.status.read_end, builder, request.process, nullptr));
+    return Failure(
+        first_cause(std::move(prepared).error(), channel.status.read_end, builder, request.process, nullptr));
   }
   auto report = read_status(channel.status.read_end);
   helper.reap();
@@ -360,7 +364,8 @@ Result<Launched> exec(const ExecRequest& request) {
   builder.plan().join_flags = TRY(foreign_namespaces(request.pid));
   TRY(builder.set_process(request.process, request.seccomp, request.stdio, false));
   // What was read under this number was of this process only if it still lives.
-  if (::syscall(SYS_pidfd_send_signal, target.get(), 0, nullptr, 0) != 0) return fail(ErrorCode::unavailable, "the container is not running");
+  if (::syscall(SYS_pidfd_send_signal, target.get(), 0, nullptr, 0) != 0)
+    return fail(ErrorCode::unavailable, "the container is not running");
   return exec_child(request, builder);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mounts of the spec, as far as the parent can prepare them: options are split into mount attributes, propagation and options of
-// the file system; the source of a bind is opened with open_tree(OPEN_TREE_CLONE), so that the child needs no path of the host.
+// Mounts of the spec, as far as the parent can prepare them: options are split into mount attributes, propagation and
+// options of the file system; the source of a bind is opened with open_tree(OPEN_TREE_CLONE), so that the child needs
+// no path of the host.
 #include "mounts.hpp"
 
 #include <fcntl.h>
@@ -24,15 +25,22 @@ struct FlagOption {
 };
 constexpr std::uint64_t kAtimeMask = MOUNT_ATTR__ATIME;
 constexpr FlagOption kFlags[] = {
-    {"ro", MOUNT_ATTR_RDONLY, 0},         {"rw", 0, 0},
-    {"rro", MOUNT_ATTR_RDONLY, 0},        {"readonly", MOUNT_ATTR_RDONLY, 0},
-    {"nosuid", MOUNT_ATTR_NOSUID, 0},     {"suid", 0, MOUNT_ATTR_NOSUID},
-    {"nodev", MOUNT_ATTR_NODEV, 0},       {"dev", 0, MOUNT_ATTR_NODEV},
-    {"noexec", MOUNT_ATTR_NOEXEC, 0},     {"exec", 0, MOUNT_ATTR_NOEXEC},
+    {"ro", MOUNT_ATTR_RDONLY, 0},
+    {"rw", 0, 0},
+    {"rro", MOUNT_ATTR_RDONLY, 0},
+    {"readonly", MOUNT_ATTR_RDONLY, 0},
+    {"nosuid", MOUNT_ATTR_NOSUID, 0},
+    {"suid", 0, MOUNT_ATTR_NOSUID},
+    {"nodev", MOUNT_ATTR_NODEV, 0},
+    {"dev", 0, MOUNT_ATTR_NODEV},
+    {"noexec", MOUNT_ATTR_NOEXEC, 0},
+    {"exec", 0, MOUNT_ATTR_NOEXEC},
     {"noatime", MOUNT_ATTR_NOATIME, kAtimeMask},
     {"strictatime", MOUNT_ATTR_STRICTATIME, kAtimeMask},
-    {"relatime", 0, kAtimeMask},          {"atime", 0, kAtimeMask},
-    {"norelatime", 0, 0},                 {"nostrictatime", 0, 0},
+    {"relatime", 0, kAtimeMask},
+    {"atime", 0, kAtimeMask},
+    {"norelatime", 0, 0},
+    {"nostrictatime", 0, 0},
     {"nodiratime", MOUNT_ATTR_NODIRATIME, 0},
     {"diratime", 0, MOUNT_ATTR_NODIRATIME},
     {"nosymfollow", 0x00200000 /* MOUNT_ATTR_NOSYMFOLLOW */, 0},
@@ -41,14 +49,24 @@ constexpr FlagOption kFlags[] = {
 };
 
 // Words of docker -v that mean something elsewhere (labels, other systems, the engine).
-constexpr std::string_view kIgnored[] = {"z", "Z", "nocopy", "copy", "consistent", "cached", "delegated", "bind", "rbind"};
+constexpr std::string_view kIgnored[] = {"z",      "Z",         "nocopy", "copy", "consistent",
+                                         "cached", "delegated", "bind",   "rbind"};
 
 // Files below /proc that lxcfs-like services replace by views of the container's limits; runc's list.
-constexpr std::string_view kProcFiles[] = {"/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo",   "/proc/stat",
-                                           "/proc/swaps",   "/proc/uptime",    "/proc/loadavg",   "/proc/slabinfo",
-                                           "/proc/sys/kernel/ns_last_pid",     "/proc/sys/crypto/fips_enabled"};
+constexpr std::string_view kProcFiles[] = {"/proc/cpuinfo",
+                                           "/proc/diskstats",
+                                           "/proc/meminfo",
+                                           "/proc/stat",
+                                           "/proc/swaps",
+                                           "/proc/uptime",
+                                           "/proc/loadavg",
+                                           "/proc/slabinfo",
+                                           "/proc/sys/kernel/ns_last_pid",
+                                           "/proc/sys/crypto/fips_enabled"};
 
-bool contains(const auto& list, std::string_view word) { return std::find(std::begin(list), std::end(list), word) != std::end(list); }
+bool contains(const auto& list, std::string_view word) {
+  return std::find(std::begin(list), std::end(list), word) != std::end(list);
+}
 
 struct Wishes {
   std::uint64_t set = 0, clear = 0, propagation = 0;
@@ -59,7 +77,8 @@ struct Wishes {
 Wishes sort_options(const std::vector<std::string>& options) {
   Wishes wishes;
   for (const auto& option : options) {
-    auto flag = std::find_if(std::begin(kFlags), std::end(kFlags), [&](const FlagOption& known) { return known.name == option; });
+    auto flag = std::find_if(std::begin(kFlags), std::end(kFlags),
+                             [&](const FlagOption& known) { return known.name == option; });
     if (flag != std::end(kFlags)) {
       // The last of two that contradict each other wins.
       wishes.set = (wishes.set & ~flag->clear) | flag->set;
@@ -117,8 +136,9 @@ Result<FileDescriptor> clone_mount(const std::string& path, unsigned extra_flags
   return FileDescriptor(tree);
 }
 
-Result<void> change_mount(FdRef mount, std::uint64_t set, std::uint64_t clear, std::uint64_t propagation, unsigned flags) {
-  struct mount_attr change {};
+Result<void> change_mount(FdRef mount, std::uint64_t set, std::uint64_t clear, std::uint64_t propagation,
+                          unsigned flags) {
+  struct mount_attr change{};
   change.attr_set = set;
   change.attr_clr = clear;
   change.propagation = propagation;
@@ -129,22 +149,26 @@ Result<void> change_mount(FdRef mount, std::uint64_t set, std::uint64_t clear, s
 
 Result<PreparedMount> prepare_mount(const Mount& mount) {
   PreparedMount prepared;
-  if (mount.destination.empty() || mount.destination.front() != '/' || mount.destination.find('\0') != std::string::npos)
+  if (mount.destination.empty() || mount.destination.front() != '/' ||
+      mount.destination.find('\0') != std::string::npos)
     return fail(ErrorCode::invalid_argument, "mount destination \"" + mount.destination + "\" is not an absolute path");
   prepared.destination = clean_path(mount.destination);
   if (prepared.destination == "/") return fail(ErrorCode::invalid_argument, "invalid mount destination \"/\"");
-  if (prepared.destination.size() >= PATH_MAX) return fail(ErrorCode::invalid_argument, "mount destination is too long");
-  bool is_bind = mount.type == "bind" || mount.type == "none" || contains(mount.options, "bind") || contains(mount.options, "rbind");
+  if (prepared.destination.size() >= PATH_MAX)
+    return fail(ErrorCode::invalid_argument, "mount destination is too long");
+  bool is_bind = mount.type == "bind" || mount.type == "none" || contains(mount.options, "bind") ||
+                 contains(mount.options, "rbind");
   Wishes wishes = sort_options(mount.options);
   prepared.may_cover_proc = contains(kProcFiles, prepared.destination) || mount.type == "proc";
-  bool fundamental = prepared.destination == "/proc" || prepared.destination == "/sys" || prepared.destination == "/dev";
+  bool fundamental =
+      prepared.destination == "/proc" || prepared.destination == "/sys" || prepared.destination == "/dev";
   prepared.ordinary_directory = mount.type == "proc" || mount.type == "sysfs" || fundamental;
-  std::string context = "mounting \"" + (is_bind ? mount.source : mount.type) + "\" at \"" + prepared.destination + "\"";
+  std::string context =
+      "mounting \"" + (is_bind ? mount.source : mount.type) + "\" at \"" + prepared.destination + "\"";
   if (is_bind) {
     TRY_CTX(prepare_bind(mount, wishes, prepared), context);
   } else {
-    if (wishes.propagation != 0)
-      return fail(ErrorCode::invalid_argument, context + ": propagation is for bind mounts");
+    if (wishes.propagation != 0) return fail(ErrorCode::invalid_argument, context + ": propagation is for bind mounts");
     prepared.filesystem = mount.type;
     prepared.options = std::move(wishes.others);
     prepared.attributes = wishes.set;

@@ -11,10 +11,11 @@
 
 namespace dray::runtime {
 
-/// A mount of the spec, its options understood and, for a bind, its source opened as a detached mount with its flags set.
+/// A mount of the spec, its options understood and, for a bind, its source opened as a detached mount with its flags
+/// set.
 struct PreparedMount {
-  std::string destination;  ///< absolute, clean
-  std::string filesystem;   ///< "" = bind
+  std::string destination;                                   ///< absolute, clean
+  std::string filesystem;                                    ///< "" = bind
   std::vector<std::pair<std::string, std::string>> options;  ///< value "" = flag
   std::uint64_t attributes = 0;
   FileDescriptor tree;
@@ -30,6 +31,7 @@ std::uint64_t propagation_of(const std::string& word);
 /// Detached clone of what is at `path` (which is the user's or the engine's, never an image's).
 Result<FileDescriptor> clone_mount(const std::string& path, unsigned extra_flags = 0);
 /// Sets MOUNT_ATTR_* and propagation (0 = leave) of a detached mount; `flags` may be AT_RECURSIVE.
-Result<void> change_mount(FdRef mount, std::uint64_t set, std::uint64_t clear, std::uint64_t propagation, unsigned flags);
+Result<void> change_mount(FdRef mount, std::uint64_t set, std::uint64_t clear, std::uint64_t propagation,
+                          unsigned flags);
 
 }  // namespace dray::runtime

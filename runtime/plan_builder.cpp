@@ -18,34 +18,32 @@
 #include <dray/core/process.hpp>
 #include <dray/core/rooted_path.hpp>
 
+#include "capability_number.hpp"
 #include "seccomp_filter.hpp"
 
 namespace dray::runtime {
 namespace {
 
-// By number (linux/capability.h).
-constexpr std::string_view kCapabilities[] = {
-    "CAP_CHOWN",           "CAP_DAC_OVERRIDE",  "CAP_DAC_READ_SEARCH", "CAP_FOWNER",       "CAP_FSETID",
-    "CAP_KILL",            "CAP_SETGID",        "CAP_SETUID",          "CAP_SETPCAP",      "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",      "CAP_NET_RAW",      "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",       "CAP_SYS_MODULE",    "CAP_SYS_RAWIO",       "CAP_SYS_CHROOT",   "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",       "CAP_SYS_ADMIN",     "CAP_SYS_BOOT",        "CAP_SYS_NICE",     "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",        "CAP_SYS_TTY_CONFIG", "CAP_MKNOD",          "CAP_LEASE",        "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",   "CAP_SETFCAP",       "CAP_MAC_OVERRIDE",    "CAP_MAC_ADMIN",    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",      "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ",      "CAP_PERFMON",      "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE"};
-
 struct RlimitName {
   std::string_view name;
   int resource;
 };
-constexpr RlimitName kRlimits[] = {
-    {"RLIMIT_AS", RLIMIT_AS},         {"RLIMIT_CORE", RLIMIT_CORE},       {"RLIMIT_CPU", RLIMIT_CPU},
-    {"RLIMIT_DATA", RLIMIT_DATA},     {"RLIMIT_FSIZE", RLIMIT_FSIZE},     {"RLIMIT_LOCKS", 10},
-    {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK}, {"RLIMIT_MSGQUEUE", 12},          {"RLIMIT_NICE", 13},
-    {"RLIMIT_NOFILE", RLIMIT_NOFILE}, {"RLIMIT_NPROC", RLIMIT_NPROC},     {"RLIMIT_RSS", RLIMIT_RSS},
-    {"RLIMIT_RTPRIO", 14},            {"RLIMIT_RTTIME", 15},              {"RLIMIT_SIGPENDING", 11},
-    {"RLIMIT_STACK", RLIMIT_STACK}};
+constexpr RlimitName kRlimits[] = {{"RLIMIT_AS", RLIMIT_AS},
+                                   {"RLIMIT_CORE", RLIMIT_CORE},
+                                   {"RLIMIT_CPU", RLIMIT_CPU},
+                                   {"RLIMIT_DATA", RLIMIT_DATA},
+                                   {"RLIMIT_FSIZE", RLIMIT_FSIZE},
+                                   {"RLIMIT_LOCKS", 10},
+                                   {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},
+                                   {"RLIMIT_MSGQUEUE", 12},
+                                   {"RLIMIT_NICE", 13},
+                                   {"RLIMIT_NOFILE", RLIMIT_NOFILE},
+                                   {"RLIMIT_NPROC", RLIMIT_NPROC},
+                                   {"RLIMIT_RSS", RLIMIT_RSS},
+                                   {"RLIMIT_RTPRIO", 14},
+                                   {"RLIMIT_RTTIME", 15},
+                                   {"RLIMIT_SIGPENDING", 11},
+                                   {"RLIMIT_STACK", RLIMIT_STACK}};
 
 int last_capability() {
   int last = 63;
@@ -53,9 +51,10 @@ int last_capability() {
   return last;
 }
 
-// Root in a container or VM that withholds some cannot give them; asking for all (--privileged) then means all there are, as in runc.
+// Root in a container or VM that withholds some cannot give them; asking for all (--privileged) then means all there
+// are, as in runc.
 Result<std::uint64_t> own_capabilities() {
-  struct __user_cap_header_struct header {};
+  struct __user_cap_header_struct header{};
   header.version = _LINUX_CAPABILITY_VERSION_3;
   struct __user_cap_data_struct data[2] = {};
   if (::syscall(SYS_capget, &header, data) != 0) return fail_errno("reading our capabilities");
@@ -65,10 +64,9 @@ Result<std::uint64_t> own_capabilities() {
 Result<std::uint64_t> capability_bits(const std::vector<std::string>& names, int last) {
   std::uint64_t bits = 0;
   for (const auto& name : names) {
-    auto found = std::find(std::begin(kCapabilities), std::end(kCapabilities), name);
-    if (found == std::end(kCapabilities)) return fail(ErrorCode::invalid_argument, "unknown capability \"" + name + "\"");
-    auto number = found - std::begin(kCapabilities);
-    if (number <= last) bits |= std::uint64_t{1} << number;  // an older kernel cannot give it, nor miss it
+    const std::optional<int> number = capability_number(name);
+    if (!number) return fail(ErrorCode::invalid_argument, "unknown capability \"" + name + "\"");
+    if (*number <= last) bits |= std::uint64_t{1} << *number;  // an older kernel cannot give it, nor miss it
   }
   return bits;
 }
@@ -121,7 +119,8 @@ Result<void> PlanBuilder::set_process(const Process& process, const std::optiona
   }
   for (const auto& entry : process.env) {
     if (has_nul(entry)) return fail(ErrorCode::invalid_argument, "an environment variable contains a NUL byte");
-    if (entry.find('=') == std::string::npos || entry.front() == '=') continue;  // images hold such entries; Docker drops them too
+    if (entry.find('=') == std::string::npos || entry.front() == '=')
+      continue;  // images hold such entries; Docker drops them too
     envp_.push_back(keep(entry));
   }
   argv_.push_back(nullptr);
@@ -179,8 +178,10 @@ Result<void> PlanBuilder::set_capabilities(const Capabilities& capabilities) {
 
 Result<void> PlanBuilder::set_rlimits(const std::vector<Rlimit>& limits) {
   for (const auto& limit : limits) {
-    auto known = std::find_if(std::begin(kRlimits), std::end(kRlimits), [&](const RlimitName& r) { return r.name == limit.type; });
-    if (known == std::end(kRlimits)) return fail(ErrorCode::invalid_argument, "unknown resource limit \"" + limit.type + "\"");
+    auto known = std::find_if(std::begin(kRlimits), std::end(kRlimits),
+                              [&](const RlimitName& r) { return r.name == limit.type; });
+    if (known == std::end(kRlimits))
+      return fail(ErrorCode::invalid_argument, "unknown resource limit \"" + limit.type + "\"");
     PlanRlimit plan{};
     plan.resource = known->resource;
     plan.limit.rlim_cur = limit.soft;
@@ -194,7 +195,8 @@ Result<void> PlanBuilder::set_rlimits(const std::vector<Rlimit>& limits) {
 
 Result<void> PlanBuilder::set_seccomp(const Seccomp& profile) {
   filter_ = TRY(compile_seccomp(profile));
-  if (filter_.empty() || filter_.size() > USHRT_MAX) return fail(ErrorCode::invalid_argument, "the profile is too large");
+  if (filter_.empty() || filter_.size() > USHRT_MAX)
+    return fail(ErrorCode::invalid_argument, "the profile is too large");
   for (const auto& flag : profile.flags) {
     if (flag == "SECCOMP_FILTER_FLAG_LOG") {
       plan_.process.seccomp_flags |= SECCOMP_FILTER_FLAG_LOG;

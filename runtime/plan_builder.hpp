@@ -14,8 +14,8 @@
 
 namespace dray::runtime {
 
-/// Owns all memory and descriptors that a ChildPlan points to, and fills the plan. Add what is needed, then take plan();
-/// the builder must live until the child has executed or failed.
+/// Owns all memory and descriptors that a ChildPlan points to, and fills the plan. Add what is needed, then take
+/// plan(); the builder must live until the child has executed or failed.
 class PlanBuilder {
  public:
   PlanBuilder() = default;
@@ -24,7 +24,8 @@ class PlanBuilder {
 
   /// Descriptors 0, 1, 2 must be taken before any other is opened, or dup2 in the child would overwrite it.
   Result<void> occupy_standard_descriptors();
-  Result<void> set_process(const Process& process, const std::optional<Seccomp>& seccomp, const Stdio& stdio, bool use_init);
+  Result<void> set_process(const Process& process, const std::optional<Seccomp>& seccomp, const Stdio& stdio,
+                           bool use_init);
   Result<void> set_container(const Spec& spec, FdRef rootfs);
 
   ChildPlan& plan() { return plan_; }

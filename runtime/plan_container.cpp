@@ -28,7 +28,8 @@ Result<void> check_sysctl(const std::string& name, const Namespaces& namespaces)
   return fail(ErrorCode::invalid_argument, "sysctl \"" + name + "\" is not in a separate kernel namespace");
 }
 
-// "net.ipv4.conf.eth0/1.x": dots separate, a slash stands for a dot; when a slash comes first it is the other way round.
+// "net.ipv4.conf.eth0/1.x": dots separate, a slash stands for a dot; when a slash comes first it is the other way
+// round.
 std::string sysctl_path(std::string name) {
   std::size_t first = name.find_first_of("./");
   if (first == std::string::npos || name[first] == '/') return name;
@@ -135,7 +136,8 @@ Result<void> PlanBuilder::set_devices(const Spec& spec) {
   for (const auto& device : spec.devices) {
     std::string path = clean_path("/" + device.path);
     auto [directory, name] = split_path(path);
-    if (name.empty() || path.size() >= PATH_MAX) return fail(ErrorCode::invalid_argument, "invalid device path \"" + device.path + "\"");
+    if (name.empty() || path.size() >= PATH_MAX)
+      return fail(ErrorCode::invalid_argument, "invalid device path \"" + device.path + "\"");
     mode_t kind = device.type == 'b' ? S_IFBLK : device.type == 'p' ? S_IFIFO : S_IFCHR;
     if (device.type != 'b' && device.type != 'c' && device.type != 'u' && device.type != 'p')
       return fail(ErrorCode::invalid_argument, "device \"" + device.path + "\" has an unknown type");

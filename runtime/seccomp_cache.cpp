@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compiled seccomp filters in <directory>/seccomp-<hash of profile>.bpf. Each file holds the whole profile it was made from, and
-// that is what is compared: the hash only names the file, so a cheap one will do (no crypto library in the start of a container).
+// Compiled seccomp filters in <directory>/seccomp-<hash of profile>.bpf. Each file holds the whole profile it was made
+// from, and that is what is compared: the hash only names the file, so a cheap one will do (no crypto library in the
+// start of a container).
 
 #include "seccomp_cache.hpp"
 
@@ -86,7 +87,8 @@ std::optional<std::vector<sock_filter>> read_seccomp_cache(const std::string& ke
   FileDescriptor fd(open(file_path(key).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!fd.valid()) return std::nullopt;
   struct stat status = {};
-  if (fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077) != 0)
+  if (fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_uid != geteuid() ||
+      (status.st_mode & 077) != 0)
     return std::nullopt;
   const std::string empty_header = header(key, 0);
   auto size = static_cast<std::size_t>(status.st_size);

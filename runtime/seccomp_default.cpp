@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Docker's default seccomp profile (moby/profiles, seccomp/default.json) as a table of ours. Its conditions are resolved here: on
-// the capabilities given, on the architecture at compile time; its minKernel 4.8 is below what Dray needs anyway.
+// Docker's default seccomp profile (moby/profiles, seccomp/default.json) as a table of ours. Its conditions are
+// resolved here: on the capabilities given, on the architecture at compile time; its minKernel 4.8 is below what Dray
+// needs anyway.
 
 #include <algorithm>
 
@@ -119,7 +120,8 @@ SeccompSyscall allow(std::vector<std::string> names) {
   return rule;
 }
 
-SeccompSyscall allow_if(const char* name, unsigned index, std::uint64_t value, const char* op, std::uint64_t value_two = 0) {
+SeccompSyscall allow_if(const char* name, unsigned index, std::uint64_t value, const char* op,
+                        std::uint64_t value_two = 0) {
   SeccompSyscall rule = allow({name});
   rule.args.push_back(SeccompArg{index, value, value_two, op});
   return rule;

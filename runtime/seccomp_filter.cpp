@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// From profile to BPF. libseccomp does the work for the calls it knows. Debian's does not know those of newer kernels, and a
-// default of EPERM for them breaks programs whose fallback waits for ENOSYS; so a prologue of ours goes before its program: it
-// applies the profile to the newer calls and answers ENOSYS to those newer than the profile itself (as runc does).
+// From profile to BPF. libseccomp does the work for the calls it knows. Debian's does not know those of newer kernels,
+// and a default of EPERM for them breaks programs whose fallback waits for ENOSYS; so a prologue of ours goes before
+// its program: it applies the profile to the newer calls and answers ENOSYS to those newer than the profile itself (as
+// runc does).
 
 #include "seccomp_filter.hpp"
 
@@ -32,41 +33,76 @@ struct NamedValue {
 };
 
 constexpr NamedValue kActions[] = {
-    {"SCMP_ACT_KILL", SCMP_ACT_KILL_THREAD},         {"SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD},
-    {"SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS}, {"SCMP_ACT_TRAP", SCMP_ACT_TRAP},
-    {"SCMP_ACT_ERRNO", SCMP_ACT_ERRNO(0)},           {"SCMP_ACT_TRACE", SCMP_ACT_TRACE(0)},
-    {"SCMP_ACT_ALLOW", SCMP_ACT_ALLOW},              {"SCMP_ACT_LOG", SCMP_ACT_LOG},
+    {"SCMP_ACT_KILL", SCMP_ACT_KILL_THREAD},
+    {"SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD},
+    {"SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS},
+    {"SCMP_ACT_TRAP", SCMP_ACT_TRAP},
+    {"SCMP_ACT_ERRNO", SCMP_ACT_ERRNO(0)},
+    {"SCMP_ACT_TRACE", SCMP_ACT_TRACE(0)},
+    {"SCMP_ACT_ALLOW", SCMP_ACT_ALLOW},
+    {"SCMP_ACT_LOG", SCMP_ACT_LOG},
 };
 constexpr NamedValue kOperators[] = {
-    {"SCMP_CMP_NE", SCMP_CMP_NE}, {"SCMP_CMP_LT", SCMP_CMP_LT}, {"SCMP_CMP_LE", SCMP_CMP_LE}, {"SCMP_CMP_EQ", SCMP_CMP_EQ},
-    {"SCMP_CMP_GE", SCMP_CMP_GE}, {"SCMP_CMP_GT", SCMP_CMP_GT}, {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ},
+    {"SCMP_CMP_NE", SCMP_CMP_NE},
+    {"SCMP_CMP_LT", SCMP_CMP_LT},
+    {"SCMP_CMP_LE", SCMP_CMP_LE},
+    {"SCMP_CMP_EQ", SCMP_CMP_EQ},
+    {"SCMP_CMP_GE", SCMP_CMP_GE},
+    {"SCMP_CMP_GT", SCMP_CMP_GT},
+    {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ},
 };
 /// LOONGARCH64, M68K, SH, SHEB are words of the specification that this libseccomp cannot filter: 0.
 constexpr NamedValue kArchitectures[] = {
-    {"SCMP_ARCH_X86", SCMP_ARCH_X86},           {"SCMP_ARCH_X86_64", SCMP_ARCH_X86_64},
-    {"SCMP_ARCH_X32", SCMP_ARCH_X32},           {"SCMP_ARCH_ARM", SCMP_ARCH_ARM},
-    {"SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64},   {"SCMP_ARCH_MIPS", SCMP_ARCH_MIPS},
-    {"SCMP_ARCH_MIPS64", SCMP_ARCH_MIPS64},     {"SCMP_ARCH_MIPS64N32", SCMP_ARCH_MIPS64N32},
-    {"SCMP_ARCH_MIPSEL", SCMP_ARCH_MIPSEL},     {"SCMP_ARCH_MIPSEL64", SCMP_ARCH_MIPSEL64},
-    {"SCMP_ARCH_MIPSEL64N32", SCMP_ARCH_MIPSEL64N32}, {"SCMP_ARCH_PPC", SCMP_ARCH_PPC},
-    {"SCMP_ARCH_PPC64", SCMP_ARCH_PPC64},       {"SCMP_ARCH_PPC64LE", SCMP_ARCH_PPC64LE},
-    {"SCMP_ARCH_S390", SCMP_ARCH_S390},         {"SCMP_ARCH_S390X", SCMP_ARCH_S390X},
-    {"SCMP_ARCH_PARISC", SCMP_ARCH_PARISC},     {"SCMP_ARCH_PARISC64", SCMP_ARCH_PARISC64},
-    {"SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64},   {"SCMP_ARCH_LOONGARCH64", 0},
-    {"SCMP_ARCH_M68K", 0},                      {"SCMP_ARCH_SH", 0},
+    {"SCMP_ARCH_X86", SCMP_ARCH_X86},
+    {"SCMP_ARCH_X86_64", SCMP_ARCH_X86_64},
+    {"SCMP_ARCH_X32", SCMP_ARCH_X32},
+    {"SCMP_ARCH_ARM", SCMP_ARCH_ARM},
+    {"SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64},
+    {"SCMP_ARCH_MIPS", SCMP_ARCH_MIPS},
+    {"SCMP_ARCH_MIPS64", SCMP_ARCH_MIPS64},
+    {"SCMP_ARCH_MIPS64N32", SCMP_ARCH_MIPS64N32},
+    {"SCMP_ARCH_MIPSEL", SCMP_ARCH_MIPSEL},
+    {"SCMP_ARCH_MIPSEL64", SCMP_ARCH_MIPSEL64},
+    {"SCMP_ARCH_MIPSEL64N32", SCMP_ARCH_MIPSEL64N32},
+    {"SCMP_ARCH_PPC", SCMP_ARCH_PPC},
+    {"SCMP_ARCH_PPC64", SCMP_ARCH_PPC64},
+    {"SCMP_ARCH_PPC64LE", SCMP_ARCH_PPC64LE},
+    {"SCMP_ARCH_S390", SCMP_ARCH_S390},
+    {"SCMP_ARCH_S390X", SCMP_ARCH_S390X},
+    {"SCMP_ARCH_PARISC", SCMP_ARCH_PARISC},
+    {"SCMP_ARCH_PARISC64", SCMP_ARCH_PARISC64},
+    {"SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64},
+    {"SCMP_ARCH_LOONGARCH64", 0},
+    {"SCMP_ARCH_M68K", 0},
+    {"SCMP_ARCH_SH", 0},
     {"SCMP_ARCH_SHEB", 0},
 };
-constexpr std::string_view kFlags[] = {"SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-                                       "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"};
+constexpr std::string_view kFlags[] = {"SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG",
+                                       "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"};
 
 /// Calls newer than libseccomp 2.5.4. Numbers from 424 on are the same on every architecture but alpha and MIPS.
 /// uretprobe (335 on x86-64 alone) is not here: since Linux 6.14 the kernel never filters it.
 constexpr NamedValue kNewCalls[] = {
-    {"set_mempolicy_home_node", 450}, {"cachestat", 451},        {"fchmodat2", 452},         {"map_shadow_stack", 453},
-    {"futex_wake", 454},              {"futex_wait", 455},       {"futex_requeue", 456},     {"statmount", 457},
-    {"listmount", 458},               {"lsm_get_self_attr", 459}, {"lsm_set_self_attr", 460}, {"lsm_list_modules", 461},
-    {"mseal", 462},                   {"setxattrat", 463},       {"getxattrat", 464},        {"listxattrat", 465},
-    {"removexattrat", 466},           {"open_tree_attr", 467},   {"file_getattr", 468},      {"file_setattr", 469},
+    {"set_mempolicy_home_node", 450},
+    {"cachestat", 451},
+    {"fchmodat2", 452},
+    {"map_shadow_stack", 453},
+    {"futex_wake", 454},
+    {"futex_wait", 455},
+    {"futex_requeue", 456},
+    {"statmount", 457},
+    {"listmount", 458},
+    {"lsm_get_self_attr", 459},
+    {"lsm_set_self_attr", 460},
+    {"lsm_list_modules", 461},
+    {"mseal", 462},
+    {"setxattrat", 463},
+    {"getxattrat", 464},
+    {"listxattrat", 465},
+    {"removexattrat", 466},
+    {"open_tree_attr", 467},
+    {"file_getattr", 468},
+    {"file_setattr", 469},
 };
 constexpr std::uint32_t kOldestStubbed = 450;
 constexpr std::uint32_t kX32Bit = 0x40000000;
@@ -118,7 +154,8 @@ struct NewRule {
 
 bool is_permissive(std::uint32_t action) { return action == SCMP_ACT_ALLOW || action == SCMP_ACT_LOG; }
 
-/// One name of one rule. Rules on calls that libseccomp doesn't know go to `new_rules`, or nowhere if we don't know them either.
+/// One name of one rule. Rules on calls that libseccomp doesn't know go to `new_rules`, or nowhere if we don't know
+/// them either.
 Result<void> add_rule(void* context, const SeccompSyscall& rule, const std::string& name, std::uint32_t action,
                       std::vector<NewRule>& new_rules, std::uint32_t& newest) {
   int number = seccomp_syscall_resolve_name(name.c_str());
@@ -136,7 +173,8 @@ Result<void> add_rule(void* context, const SeccompSyscall& rule, const std::stri
     newest = std::max(newest, call->value);
     return {};
   }
-  if (number > 0 && static_cast<std::uint32_t>(number) < kX32Bit) newest = std::max(newest, static_cast<std::uint32_t>(number));
+  if (number > 0 && static_cast<std::uint32_t>(number) < kX32Bit)
+    newest = std::max(newest, static_cast<std::uint32_t>(number));
 
   std::vector<scmp_arg_cmp> comparisons;
   bool index_twice = false;
@@ -201,7 +239,8 @@ std::vector<sock_filter> make_prologue(const std::vector<std::uint32_t>& archite
   return out;
 }
 
-/// SCMP_ARCH_* is AUDIT_ARCH_*, except x32, which the kernel shows as x86-64. MIPS has its own numbers: left to libseccomp.
+/// SCMP_ARCH_* is AUDIT_ARCH_*, except x32, which the kernel shows as x86-64. MIPS has its own numbers: left to
+/// libseccomp.
 void add_generic_architecture(std::uint32_t architecture, std::vector<std::uint32_t>& list) {
   if (architecture == SCMP_ARCH_X32) architecture = SCMP_ARCH_X86_64;
   constexpr std::uint32_t kMips[] = {SCMP_ARCH_MIPS,   SCMP_ARCH_MIPS64,   SCMP_ARCH_MIPS64N32,
@@ -245,7 +284,8 @@ Result<void> check_seccomp(const Seccomp& profile) {
     for (const SeccompArg& arg : rule.args) {
       TRY(find_value(kOperators, arg.op, "operator"));
       if (arg.index > 5)
-        return fail(ErrorCode::invalid_argument, "seccomp argument index " + std::to_string(arg.index) + " is not 0 to 5");
+        return fail(ErrorCode::invalid_argument,
+                    "seccomp argument index " + std::to_string(arg.index) + " is not 0 to 5");
     }
   }
   return {};

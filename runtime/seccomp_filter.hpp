@@ -13,7 +13,8 @@ namespace dray::runtime {
 /// The profile as a BPF program, ready for seccomp(SECCOMP_SET_MODE_FILTER).
 Result<std::vector<sock_filter>> compile_seccomp(const Seccomp& profile);
 
-/// Actions, operators, architectures, flags and argument indexes are ones that compile_seccomp knows: else invalid_argument.
+/// Actions, operators, architectures, flags and argument indexes are ones that compile_seccomp knows: else
+/// invalid_argument.
 Result<void> check_seccomp(const Seccomp& profile);
 
 /// compile_seccomp without the cache of set_seccomp_cache_directory().

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Seccomp profiles as JSON: Docker's form (archMap, includes and excludes, resolved here as Docker does) and the
-// runtime-spec's (config-linux.md §seccomp). A profile that is not understood to the last word is an error: half a profile would be
-// a permissive one.
+// runtime-spec's (config-linux.md §seccomp). A profile that is not understood to the last word is an error: half a
+// profile would be a permissive one.
 
 #include <sys/utsname.h>
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// USER and --user, by Docker's rules (moby/sys user: GetExecUser). The files are the image's, so hostile: regular files only, limited
-// in size, read line by line without trust in their form; a number that does not fit is an error and never 0.
+// USER and --user, by Docker's rules (moby/sys user: GetExecUser). The files are the image's, so hostile: regular files
+// only, limited in size, read line by line without trust in their form; a number that does not fit is an error and
+// never 0.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -45,7 +46,8 @@ void for_each_line(std::string_view text, Visit visit) {
     std::size_t end = std::min(text.find('\n'), text.size());
     std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
-    if (line.empty() || line.size() > kMaxLine || line.front() == '#' || line.find('\0') != std::string_view::npos) continue;
+    if (line.empty() || line.size() > kMaxLine || line.front() == '#' || line.find('\0') != std::string_view::npos)
+      continue;
     fields.clear();
     for (std::size_t start = 0;;) {
       std::size_t colon = line.find(':', start);
@@ -105,7 +107,8 @@ Result<std::uint32_t> resolve_group(std::string_view group_file, std::string_vie
   if (auto id = parse_id(text)) return *id;
   if (is_number(text))
     return fail(ErrorCode::invalid_argument, "group ID \"" + std::string(text) + "\" must be in range 0-2147483647");
-  return fail(ErrorCode::not_found, "unable to find group " + std::string(text) + ": no matching entries in group file");
+  return fail(ErrorCode::not_found,
+              "unable to find group " + std::string(text) + ": no matching entries in group file");
 }
 
 void add_group(std::vector<std::uint32_t>& groups, std::uint32_t gid) {
@@ -114,10 +117,12 @@ void add_group(std::vector<std::uint32_t>& groups, std::uint32_t gid) {
 
 }  // namespace
 
-Result<ResolvedUser> resolve_user(int rootfs_fd, const std::string& text, const std::vector<std::string>& additional_groups) {
+Result<ResolvedUser> resolve_user(int rootfs_fd, const std::string& text,
+                                  const std::vector<std::string>& additional_groups) {
   std::string_view user_text = std::string_view(text).substr(0, text.find(':'));
   std::string_view group_text;
-  if (std::size_t colon = text.find(':'); colon != std::string::npos) group_text = std::string_view(text).substr(colon + 1);
+  if (std::size_t colon = text.find(':'); colon != std::string::npos)
+    group_text = std::string_view(text).substr(colon + 1);
   if (group_text.find(':') != std::string_view::npos || text.find('\0') != std::string::npos)
     return fail(ErrorCode::invalid_argument, "invalid user \"" + text + "\"");
 
@@ -133,14 +138,17 @@ Result<ResolvedUser> resolve_user(int rootfs_fd, const std::string& text, const 
     resolved.name = entry->name;
     // A line break in it would become a second variable to whoever parses the environment as lines.
     bool sane = !entry->home.empty() && entry->home.front() == '/' &&
-                std::none_of(entry->home.begin(), entry->home.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
+                std::none_of(entry->home.begin(), entry->home.end(),
+                             [](char c) { return static_cast<unsigned char>(c) < 0x20; });
     if (sane) resolved.home = entry->home;
   } else if (uid) {
     resolved.user.uid = *uid;
   } else if (is_number(user_text)) {
-    return fail(ErrorCode::invalid_argument, "user ID \"" + std::string(user_text) + "\" must be in range 0-2147483647");
+    return fail(ErrorCode::invalid_argument,
+                "user ID \"" + std::string(user_text) + "\" must be in range 0-2147483647");
   } else {
-    return fail(ErrorCode::not_found, "unable to find user " + std::string(user_text) + ": no matching entries in passwd file");
+    return fail(ErrorCode::not_found,
+                "unable to find user " + std::string(user_text) + ": no matching entries in passwd file");
   }
 
   if (!group_text.empty()) {

@@ -10,9 +10,9 @@
 #include <dray/core/result.hpp>
 
 /// REQUIRE that a Result holds a value; shows the error otherwise.
-#define REQUIRE_OK(expression)                                         \
-  do {                                                                 \
-    const auto& require_ok_result_ = (expression);                     \
+#define REQUIRE_OK(expression)                                                               \
+  do {                                                                                       \
+    const auto& require_ok_result_ = (expression);                                           \
     INFO((require_ok_result_ ? std::string("ok") : require_ok_result_.error().to_string())); \
-    REQUIRE(require_ok_result_.has_value());                           \
+    REQUIRE(require_ok_result_.has_value());                                                 \
   } while (false)

@@ -57,8 +57,7 @@ void put_number(std::string& text, std::int64_t value) {
 
 Result<std::string> digest_file(const SourceTree& tree, const std::string& path, std::vector<std::byte>& buffer,
                                 const CancelToken& cancel) {
-  const FileDescriptor file =
-      TRY_CTX(tree.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY), "reading \"" + path + "\"");
+  const FileDescriptor file = TRY_CTX(tree.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY), "reading \"" + path + "\"");
   Hasher hasher;
   while (true) {
     if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
@@ -135,7 +134,8 @@ Result<void> FileDigests::save() {
     files += '\n';
   }
   const auto now = static_cast<std::int64_t>(::time(nullptr));
-  TRY(database_->execute("INSERT OR REPLACE INTO build_context_digests VALUES(?,?,?,?)", {device_, inode_, files, now}));
+  TRY(database_->execute("INSERT OR REPLACE INTO build_context_digests VALUES(?,?,?,?)",
+                         {device_, inode_, files, now}));
   TRY(database_->execute("DELETE FROM build_context_digests WHERE used_at<?", {now - kForgetAfter}));
   changed_ = false;
   return {};
@@ -160,8 +160,7 @@ Result<std::string> digest_source(const SourceTree& tree, const Source& source, 
       if (known != nullptr) {
         add_field(text, *known);
       } else {
-        const std::string full =
-            is_top ? source.path : (source.path == "/" ? "/" : source.path + "/") + entry.path;
+        const std::string full = is_top ? source.path : (source.path == "/" ? "/" : source.path + "/") + entry.path;
         const std::string digest = TRY(digest_file(tree, full, buffer, cancel));
         if (memory != nullptr) memory->learn(status, digest);
         add_field(text, digest);

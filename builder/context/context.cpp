@@ -55,7 +55,8 @@ Result<void> receive(const BuildRequest& request, const std::string& temporary, 
   std::string head;
   std::array<std::byte, 512> block{};
   while (head.size() < block.size()) {
-    const std::size_t count = TRY_CTX(bytes->read(std::span(block).first(block.size() - head.size())), "reading the context");
+    const std::size_t count =
+        TRY_CTX(bytes->read(std::span(block).first(block.size() - head.size())), "reading the context");
     if (count == 0) break;
     head.append(reinterpret_cast<const char*>(block.data()), count);
   }

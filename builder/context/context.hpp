@@ -21,8 +21,7 @@ struct BuildContext {
 };
 
 /// Opens (or unpacks below `temporary`) the context. A stream may turn out to be the Dockerfile.
-Result<BuildContext> open_context(const BuildRequest& request, const std::string& temporary,
-                                  const CancelToken& cancel);
+Result<BuildContext> open_context(const BuildRequest& request, const std::string& temporary, const CancelToken& cancel);
 /// Reads the Dockerfile, unless the stream was it.
 Result<void> read_dockerfile(const BuildRequest& request, BuildContext& context);
 /// Reads <Dockerfile>.dockerignore or, where there is none, the context's .dockerignore. Returns its size.

@@ -45,9 +45,7 @@ std::string clean(std::string_view path) {
 
 Result<void> IgnorePatterns::compile(Pattern& pattern) {
   const std::string_view text = pattern.text;
-  const auto bad = [&](const char* why) {
-    return invalid("bad pattern \"" + std::string(text) + "\": " + why);
-  };
+  const auto bad = [&](const char* why) { return invalid("bad pattern \"" + std::string(text) + "\": " + why); };
   bool wild = false;
   for (std::size_t at = 0; at < text.size(); ++at) {
     Token token;
@@ -61,8 +59,7 @@ Result<void> IgnorePatterns::compile(Pattern& pattern) {
       if (first && !last) {
         // "**x" is any path that ends in x; "**/x" needs a whole name.
         const std::string_view rest = text.substr(at + 1);
-        if (text[at] != '/' && rest.find_first_of("*?[\\") == std::string_view::npos)
-          token.kind = Token::anything;
+        if (text[at] != '/' && rest.find_first_of("*?[\\") == std::string_view::npos) token.kind = Token::anything;
       }
       wild = true;
     } else if (c == '*') {
@@ -105,8 +102,7 @@ Result<void> IgnorePatterns::compile(Pattern& pattern) {
     }
     pattern.tokens.push_back(std::move(token));
   }
-  for (auto token = pattern.tokens.rbegin(); token != pattern.tokens.rend() && token->kind == Token::literal;
-       ++token)
+  for (auto token = pattern.tokens.rbegin(); token != pattern.tokens.rend() && token->kind == Token::literal; ++token)
     pattern.tail.insert(pattern.tail.begin(), token->character);
   pattern.literal = !wild;
   return {};
@@ -195,8 +191,7 @@ Result<IgnorePatterns> IgnorePatterns::parse(std::string_view text) {
     ++line;
     if (pattern.starts_with('#')) continue;
     auto added = add(patterns, pattern, line);
-    if (!added)
-      return Failure(std::move(added).error().with_location(".dockerignore:" + std::to_string(line)));
+    if (!added) return Failure(std::move(added).error().with_location(".dockerignore:" + std::to_string(line)));
   }
   return patterns;
 }

@@ -52,8 +52,8 @@ class Walker {
       : tree_(tree), exclude_(exclude), cancel_(cancel) {}
 
   /// Everything in the open directory; `full` is its path in the tree, `path` that in the source.
-  Result<void> walk(FdRef directory, const std::string& full, const std::string& path,
-                    std::vector<TreeEntry>& entries, std::size_t depth = 0) {
+  Result<void> walk(FdRef directory, const std::string& full, const std::string& path, std::vector<TreeEntry>& entries,
+                    std::size_t depth = 0) {
     if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
     if (depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "directories too deep: \"" + full + "\"");
     const std::vector<std::string> names = TRY(list(directory));
@@ -73,8 +73,7 @@ class Walker {
           continue;
         const std::size_t mark = entries.size();
         entries.push_back(std::move(entry));
-        const FileDescriptor next =
-            TRY(open_file_at(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+        const FileDescriptor next = TRY(open_file_at(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
         TRY(walk(next, child_full, child, entries, depth + 1));
         if (hidden && entries.size() == mark + 1) entries.resize(mark);
         continue;
@@ -101,7 +100,8 @@ Failure missing(const std::string& path, int hidden) {
 
 Result<std::string> host_path(FdRef fd) {
   std::string target(PATH_MAX, '\0');
-  const ssize_t length = ::readlink(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), target.data(), target.size());
+  const ssize_t length =
+      ::readlink(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), target.data(), target.size());
   if (length < 0) return fail_errno("reading /proc/self/fd");
   target.resize(static_cast<std::size_t>(length));
   return target;
@@ -177,8 +177,8 @@ Result<FileDescriptor> SourceTree::open(const std::string& path, int flags) cons
   return open_in_root(root, path, flags);
 }
 
-Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::string& path,
-                                         const IgnorePatterns& exclude, const CancelToken& cancel) {
+Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::string& path, const IgnorePatterns& exclude,
+                                         const CancelToken& cancel) {
   std::vector<Source> sources;
   int hidden = 0;
   if (!has_wildcard(path)) {

@@ -48,8 +48,8 @@ struct Source {
 /// The sources a path with wildcards (filepath.Match) names, without what .dockerignore and `exclude` hide. A
 /// source that is a symlink stands for what it leads to; links below a directory stay links. not_found for a
 /// literal path that is not there; nothing for a wildcard without match.
-Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::string& path,
-                                         const IgnorePatterns& exclude, const CancelToken& cancel);
+Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::string& path, const IgnorePatterns& exclude,
+                                         const CancelToken& cancel);
 
 /// Digests of a context's files, remembered in the database from build to build for files that keep device,
 /// inode, size, mtime and ctime. Not thread-safe.

@@ -30,8 +30,7 @@ Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file) {
     if (!parsed) return Failure(std::move(parsed).error().with_location(at(node.line)));
     if (auto* from = std::get_if<FromInstruction>(&*parsed)) {
       if (dockerfile.stages.size() == kMaxStages)
-        return Failure(
-            Error(ErrorCode::invalid_argument, "more than 1000 stages").with_location(at(node.line)));
+        return Failure(Error(ErrorCode::invalid_argument, "more than 1000 stages").with_location(at(node.line)));
       dockerfile.stages.push_back({std::move(*from), node.line, {}});
       continue;
     }
@@ -41,15 +40,14 @@ Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file) {
     } else if (std::holds_alternative<ArgInstruction>(instruction.body)) {
       dockerfile.global_args.push_back(std::move(instruction));
     } else {
-      return Failure(Error(ErrorCode::invalid_argument,
-                           "no build stage in current context: only ARG may stand before FROM")
-                         .with_location(at(node.line)));
+      return Failure(
+          Error(ErrorCode::invalid_argument, "no build stage in current context: only ARG may stand before FROM")
+              .with_location(at(node.line)));
     }
   }
   dockerfile.file = std::move(file);
   if (dockerfile.stages.empty())
-    return fail(ErrorCode::invalid_argument,
-                "\"" + dockerfile.file + "\" has no FROM: there is nothing to build");
+    return fail(ErrorCode::invalid_argument, "\"" + dockerfile.file + "\" has no FROM: there is nothing to build");
   return dockerfile;
 }
 

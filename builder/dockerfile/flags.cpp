@@ -27,8 +27,7 @@ Result<void> Flags::parse(const std::vector<std::string>& words) {
       for (const auto& [option, kind] : known_) names.push_back(option);
       return invalid("unknown flag: " + flag + did_you_mean(name, names));
     }
-    if (known->second != Kind::list && used_.contains(name))
-      return invalid("duplicate flag specified: " + flag);
+    if (known->second != Kind::list && used_.contains(name)) return invalid("duplicate flag specified: " + flag);
     if (known->second == Kind::boolean) {
       const std::string lower = to_lower(value);
       if (has_value && value.empty()) return invalid("missing a value on flag: " + flag);
@@ -70,13 +69,12 @@ Result<long long> parse_duration(std::string_view text) {
   double total = 0;
   while (!rest.empty()) {
     double number = 0;
-    const auto [end, error] =
-        std::from_chars(rest.data(), rest.data() + rest.size(), number, std::chars_format::fixed);
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number, std::chars_format::fixed);
     if (error != std::errc() || !(is_digit(rest.front()) || rest.front() == '.')) return bad();
     rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
-    static constexpr std::pair<std::string_view, double> kUnits[] = {
-        {"ns", 1},   {"us", 1e3}, {"\u00b5s", 1e3}, {"\u03bcs", 1e3},
-        {"ms", 1e6}, {"s", 1e9},  {"m", 60e9},      {"h", 3600e9}};
+    static constexpr std::pair<std::string_view, double> kUnits[] = {{"ns", 1},        {"us", 1e3},  {"\u00b5s", 1e3},
+                                                                     {"\u03bcs", 1e3}, {"ms", 1e6},  {"s", 1e9},
+                                                                     {"m", 60e9},      {"h", 3600e9}};
     bool known = false;
     for (const auto& [unit, factor] : kUnits) {
       if (!rest.starts_with(unit)) continue;

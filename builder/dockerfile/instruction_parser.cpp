@@ -80,8 +80,7 @@ Body parse_run(const Node& node) {
     std::string type = "bind";
     for (std::size_t begin = 0; begin <= mount.size();) {
       const std::size_t end = std::min(mount.find(',', begin), mount.size());
-      if (std::string_view(mount).substr(begin, 5) == "type=")
-        type = mount.substr(begin + 5, end - begin - 5);
+      if (std::string_view(mount).substr(begin, 5) == "type=") type = mount.substr(begin + 5, end - begin - 5);
       begin = end + 1;
     }
     const std::vector<std::string> types = {"bind", "cache", "tmpfs", "secret", "ssh"};
@@ -101,9 +100,8 @@ Body parse_run(const Node& node) {
 Body parse_copy(const Node& node, bool is_add) {
   const std::string name = is_add ? "ADD" : "COPY";
   if (node.args.size() < 2)
-    return invalid(
-        name +
-        " requires at least two arguments, but only one was provided. Destination could not be determined");
+    return invalid(name +
+                   " requires at least two arguments, but only one was provided. Destination could not be determined");
   Flags flags;
   flags.text("chown").text("chmod").boolean("link").list("exclude");
   if (is_add)
@@ -144,8 +142,7 @@ Result<long long> interval(const Flags& flags, const std::string& name) {
   const std::string text = flags.value(name);
   if (text.empty()) return 0;
   const long long duration = TRY(parse_duration(text));
-  if (duration != 0 && duration < 1'000'000)
-    return invalid("interval \"" + name + "\" cannot be less than 1ms");
+  if (duration != 0 && duration < 1'000'000) return invalid("interval \"" + name + "\" cannot be less than 1ms");
   return duration;
 }
 
@@ -172,8 +169,7 @@ Body parse_healthcheck(const Node& node) {
   health.start_interval_ns = TRY(interval(flags, "start-interval"));
   const std::string retries = flags.value("retries");
   if (!retries.empty()) {
-    const auto [end, error] =
-        std::from_chars(retries.data(), retries.data() + retries.size(), health.retries);
+    const auto [end, error] = std::from_chars(retries.data(), retries.data() + retries.size(), health.retries);
     if (error != std::errc() || end != retries.data() + retries.size() || health.retries < 0)
       return invalid("invalid --retries \"" + retries + "\": it must be a number that is not negative");
   }
@@ -184,8 +180,7 @@ Body parse_onbuild(const Node& node) {
   TRY(some_arguments(node));
   const std::string inner = to_upper(trim(node.args[0]));
   if (inner == "ONBUILD") return invalid("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
-  if (inner == "MAINTAINER" || inner == "FROM")
-    return invalid(inner + " isn't allowed as an ONBUILD trigger");
+  if (inner == "MAINTAINER" || inner == "FROM") return invalid(inner + " isn't allowed as an ONBUILD trigger");
   OnbuildInstruction onbuild;
   onbuild.expression = trim_left(trim_left(node.original).substr(7));
   for (const Heredoc& heredoc : node.heredocs) onbuild.expression += "\n" + heredoc.content + heredoc.name;
@@ -263,9 +258,9 @@ Body parse_body(const Node& node) {
     if (name == "cmd") return CmdInstruction{std::move(command)};
     return EntrypointInstruction{std::move(command)};
   }
-  static const std::vector<std::string> kNames = {
-      "ADD", "ARG",         "CMD",        "COPY",    "ENTRYPOINT", "ENV",  "EXPOSE", "FROM",    "LABEL",
-      "RUN", "HEALTHCHECK", "MAINTAINER", "ONBUILD", "SHELL",      "USER", "VOLUME", "WORKDIR", "STOPSIGNAL"};
+  static const std::vector<std::string> kNames = {"ADD",     "ARG",   "CMD",   "COPY",   "ENTRYPOINT",  "ENV",
+                                                  "EXPOSE",  "FROM",  "LABEL", "RUN",    "HEALTHCHECK", "MAINTAINER",
+                                                  "ONBUILD", "SHELL", "USER",  "VOLUME", "WORKDIR",     "STOPSIGNAL"};
   return invalid("unknown instruction: " + node.name + did_you_mean(node.name, kNames));
 }
 
@@ -273,9 +268,8 @@ Result<FromInstruction> parse_from(const Node& node) {
   FromInstruction from;
   if (node.args.size() == 3 && to_lower(node.args[1]) == "as") {
     from.alias = to_lower(node.args[2]);
-    const bool valid =
-        from.alias[0] >= 'a' && from.alias[0] <= 'z' &&
-        from.alias.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_.") == std::string::npos;
+    const bool valid = from.alias[0] >= 'a' && from.alias[0] <= 'z' &&
+                       from.alias.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_.") == std::string::npos;
     if (!valid)
       return invalid("invalid name for build stage: \"" + node.args[2] +
                      "\", name can't start with a number or contain symbols");

@@ -100,8 +100,7 @@ Result<void> read_heredocs(Node& node, std::string_view line, Lines& lines) {
     std::string_view raw;
     while (!terminated && lines.next(raw)) {
       std::string_view candidate = trim_newline(raw);
-      if (heredoc.chomp)
-        candidate.remove_prefix(std::min(candidate.find_first_not_of('\t'), candidate.size()));
+      if (heredoc.chomp) candidate.remove_prefix(std::min(candidate.find_first_not_of('\t'), candidate.size()));
       terminated = candidate == heredoc.name;
       if (!terminated) heredoc.content += raw;
     }
@@ -198,14 +197,11 @@ Result<Ast> parse_lines(std::string_view text, const std::string& file) {
       continued = cut_continuation(line, ast.escape);
       logical += line;
     }
-    if (empty_continuation)
-      ast.warnings.push_back({lines.number, "Empty continuation line found in: " + logical});
-    if (ast.nodes.size() == kMaxNodes)
-      return at(Error(ErrorCode::invalid_argument, "too many instructions"), start);
+    if (empty_continuation) ast.warnings.push_back({lines.number, "Empty continuation line found in: " + logical});
+    if (ast.nodes.size() == kMaxNodes) return at(Error(ErrorCode::invalid_argument, "too many instructions"), start);
     auto node = parse_instruction_line(logical, ast.escape);
     if (!node) return at(std::move(node).error(), start);
-    if (auto result = read_heredocs(*node, logical, lines); !result)
-      return at(std::move(result).error(), start);
+    if (auto result = read_heredocs(*node, logical, lines); !result) return at(std::move(result).error(), start);
     node->line = start;
     node->end_line = lines.number;
     ast.nodes.push_back(std::move(*node));

@@ -41,7 +41,7 @@ class ShellLex {
 /// ${x#p} and friends. Patterns know "*", "?" and "\".
 enum class TrimEnd { prefix, suffix };
 Result<std::string> trim_pattern(std::string_view value, std::string_view pattern, TrimEnd end, bool longest);
-Result<std::string> replace_pattern(std::string_view value, std::string_view pattern,
-                                    std::string_view replacement, bool all);
+Result<std::string> replace_pattern(std::string_view value, std::string_view pattern, std::string_view replacement,
+                                    bool all);
 
 }  // namespace dray::builder

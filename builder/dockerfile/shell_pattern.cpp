@@ -92,8 +92,8 @@ Result<std::vector<Token>> compile(std::string_view pattern) {
 }
 
 /// Where a match beginning at `start` ends.
-std::optional<std::size_t> match_end(const std::vector<Token>& tokens, std::u32string_view value,
-                                     std::size_t start, bool longest) {
+std::optional<std::size_t> match_end(const std::vector<Token>& tokens, std::u32string_view value, std::size_t start,
+                                     bool longest) {
   const std::size_t size = value.size() - start + 1;
   std::vector<std::uint8_t> reached(size, 0);
   reached[0] = 1;
@@ -151,8 +151,7 @@ Result<void> check_size(std::string_view value) {
 
 }  // namespace
 
-Result<std::string> trim_pattern(std::string_view value, std::string_view pattern, TrimEnd end,
-                                 bool longest) {
+Result<std::string> trim_pattern(std::string_view value, std::string_view pattern, TrimEnd end, bool longest) {
   TRY(check_size(value));
   std::vector<Token> tokens = TRY(compile(pattern));
   std::u32string runes = decode(value);
@@ -165,8 +164,8 @@ Result<std::string> trim_pattern(std::string_view value, std::string_view patter
   return encode(runes);
 }
 
-Result<std::string> replace_pattern(std::string_view value, std::string_view pattern,
-                                    std::string_view replacement, bool all) {
+Result<std::string> replace_pattern(std::string_view value, std::string_view pattern, std::string_view replacement,
+                                    bool all) {
   TRY(check_size(value));
   const std::vector<Token> tokens = TRY(compile(pattern));
   const std::u32string runes = decode(value);

@@ -10,28 +10,16 @@ namespace {
 
 Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
 
-enum class Grammar {
-  words,
-  text,
-  maybe_json,
-  maybe_json_list,
-  key_value,
-  name_or_value,
-  health,
-  trigger,
-  none
-};
+enum class Grammar { words, text, maybe_json, maybe_json_list, key_value, name_or_value, health, trigger, none };
 
 Grammar grammar_of(std::string_view name) {
   const std::string lower = to_lower(name);
-  if (lower == "run" || lower == "cmd" || lower == "entrypoint" || lower == "shell")
-    return Grammar::maybe_json;
+  if (lower == "run" || lower == "cmd" || lower == "entrypoint" || lower == "shell") return Grammar::maybe_json;
   if (lower == "copy" || lower == "add" || lower == "volume") return Grammar::maybe_json_list;
   if (lower == "env" || lower == "label") return Grammar::key_value;
   if (lower == "arg") return Grammar::name_or_value;
   if (lower == "from" || lower == "expose") return Grammar::words;
-  if (lower == "workdir" || lower == "user" || lower == "stopsignal" || lower == "maintainer")
-    return Grammar::text;
+  if (lower == "workdir" || lower == "user" || lower == "stopsignal" || lower == "maintainer") return Grammar::text;
   if (lower == "healthcheck") return Grammar::health;
   if (lower == "onbuild") return Grammar::trigger;
   return Grammar::none;

@@ -63,7 +63,8 @@ Result<std::string> remembered_time(store::Store& store, const image::ImageConfi
 
 Result<void> fill_times(store::Store& store, const ExportRequest& request, const std::vector<int>& chain,
                         image::ImageConfig& config) {
-  const std::size_t first = std::min(request.base != nullptr ? request.base->config.history.size() : 0, config.history.size());
+  const std::size_t first =
+      std::min(request.base != nullptr ? request.base->config.history.size() : 0, config.history.size());
   config.created.clear();
   for (std::size_t i = first; i < config.history.size(); ++i) config.history[i].created.clear();
   const std::optional<std::string> epoch = TRY(source_date_epoch(request.build));

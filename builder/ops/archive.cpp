@@ -31,8 +31,7 @@ Result<std::string> entry_path(const std::string& written) {
     const std::string part = written.substr(begin, end - begin);
     begin = end + 1;
     if (part.empty() || part == ".") continue;
-    if (part == "..")
-      return fail(ErrorCode::corrupt, "archive entry \"" + written + "\" would leave its directory");
+    if (part == "..") return fail(ErrorCode::corrupt, "archive entry \"" + written + "\" would leave its directory");
     path += (path.empty() ? "" : "/") + part;
   }
   return path;

@@ -59,8 +59,7 @@ class TreeCopier {
     for (std::size_t i = 1; i < source.entries.size(); ++i) {
       if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
       const TreeEntry& entry = source.entries[i];
-      const std::size_t depth =
-          static_cast<std::size_t>(std::count(entry.path.begin(), entry.path.end(), '/')) + 1;
+      const std::size_t depth = static_cast<std::size_t>(std::count(entry.path.begin(), entry.path.end(), '/')) + 1;
       TRY(leave(depth));
       const std::string name = split_path(entry.path).second;
       if (!S_ISDIR(entry.status.st_mode)) {
@@ -88,7 +87,8 @@ class TreeCopier {
   Result<void> set_owner_and_mode(FdRef fd, const struct stat& status, const std::string& path, bool is_link) {
     const uid_t uid = owner_ ? owner_->uid : status.st_uid;
     const gid_t gid = owner_ ? owner_->gid : status.st_gid;
-    if (::fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) != 0) return fail_errno("changing the owner of \"" + path + "\"");
+    if (::fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) != 0)
+      return fail_errno("changing the owner of \"" + path + "\"");
     const mode_t mode = op_.mode ? *op_.mode : status.st_mode & 07777;
     if (!is_link && ::chmod(proc_path(fd).c_str(), mode) != 0)
       return fail_errno("changing the mode of \"" + path + "\"");
@@ -155,8 +155,8 @@ class TreeCopier {
           return {};
         }
       }
-      const FileDescriptor file = TRY_CTX(
-          open_file_at(from, from_name, O_RDONLY | O_NONBLOCK | O_NOCTTY | flags), "reading \"" + path + "\"");
+      const FileDescriptor file =
+          TRY_CTX(open_file_at(from, from_name, O_RDONLY | O_NONBLOCK | O_NOCTTY | flags), "reading \"" + path + "\"");
       return write_file(file, to, name, status, path);
     }
     TRY(make_room(to, name, path));
@@ -175,7 +175,8 @@ class TreeCopier {
                           const std::string& path) {
     struct stat opened = {};
     if (::fstat(file.get(), &opened) != 0) return fail_errno("reading \"" + path + "\"");
-    if (!S_ISREG(opened.st_mode)) return fail(ErrorCode::invalid_argument, "\"" + path + "\" changed while it was read");
+    if (!S_ISREG(opened.st_mode))
+      return fail(ErrorCode::invalid_argument, "\"" + path + "\" changed while it was read");
     TRY(make_room(to, name, path));
     const FileDescriptor made =
         TRY_CTX(open_file_at(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600), "creating \"" + path + "\"");
@@ -217,8 +218,8 @@ class Destination {
   Result<FileDescriptor> directory(bool& created) {
     TRY(look());
     created = !exists_;
-    const FileDescriptor fd = TRY_CTX(make_directories_in_root(root_, path_, 0755, owner_.uid, owner_.gid),
-                                      "creating \"" + path_ + "\"");
+    const FileDescriptor fd =
+        TRY_CTX(make_directories_in_root(root_, path_, 0755, owner_.uid, owner_.gid), "creating \"" + path_ + "\"");
     return open_file_at(fd, ".", O_RDONLY | O_DIRECTORY);
   }
 
@@ -232,9 +233,9 @@ class Destination {
     }
     const auto [above, last] = split_path(path_);
     name = last;
-    const FileDescriptor fd = TRY_CTX(
-        make_directories_in_root(root_, above.empty() ? "/" : above, 0755, owner_.uid, owner_.gid),
-        "creating \"" + above + "\"");
+    const FileDescriptor fd =
+        TRY_CTX(make_directories_in_root(root_, above.empty() ? "/" : above, 0755, owner_.uid, owner_.gid),
+                "creating \"" + above + "\"");
     return open_file_at(fd, ".", O_RDONLY | O_DIRECTORY);
   }
 
@@ -270,8 +271,8 @@ Result<void> make_room(FdRef directory, const std::string& name, const std::stri
   return fail_errno("replacing \"" + path + "\"");
 }
 
-Result<void> copy_sources(FdRef root, const CopyOp& op, const SourceTree& tree,
-                          const std::vector<Source>& sources, const CancelToken& cancel) {
+Result<void> copy_sources(FdRef root, const CopyOp& op, const SourceTree& tree, const std::vector<Source>& sources,
+                          const CancelToken& cancel) {
   const Owner owner = TRY(resolve_owner(root, op.chown));
   // Files of the context belong to root, those of a stage keep their owner (as in BuildKit), unless --chown.
   const std::optional<Owner> forced = tree.is_context || !op.chown.empty() ? std::optional(owner) : std::nullopt;
@@ -294,7 +295,8 @@ Result<void> copy_sources(FdRef root, const CopyOp& op, const SourceTree& tree,
         const auto bytes = make_fd_source(FdRef(file));
         ExtractOptions options;
         if (!op.chown.empty()) options.owner = owner;
-        TRY_CTX(extract_archive(root, destination.path(), *bytes, options, cancel), "unpacking \"" + source.path + "\"");
+        TRY_CTX(extract_archive(root, destination.path(), *bytes, options, cancel),
+                "unpacking \"" + source.path + "\"");
         continue;
       }
     }

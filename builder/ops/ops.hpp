@@ -31,8 +31,8 @@ Result<Owner> resolve_owner(FdRef root, const std::string& text);
 Result<void> make_working_directory(FdRef root, const WorkdirOp& op);
 
 /// COPY and ADD of what find_sources found.
-Result<void> copy_sources(FdRef root, const CopyOp& op, const SourceTree& tree,
-                          const std::vector<Source>& sources, const CancelToken& cancel);
+Result<void> copy_sources(FdRef root, const CopyOp& op, const SourceTree& tree, const std::vector<Source>& sources,
+                          const CancelToken& cancel);
 
 struct ExtractOptions {
   std::optional<Owner> owner;  ///< instead of the archive's

@@ -54,9 +54,9 @@ struct CopyOp {
   /// Clean absolute paths below the source's root ("/src", "/" for everything), with wildcards as in
   /// filepath.Match.
   std::vector<std::string> paths;
-  std::vector<InlineFile> files;  ///< heredocs, written after `paths`
-  std::string destination;        ///< absolute; a trailing "/" means: a directory
-  std::string chown;              ///< "user", "user:group", numbers or names of the target's rootfs; "" = 0:0
+  std::vector<InlineFile> files;      ///< heredocs, written after `paths`
+  std::string destination;            ///< absolute; a trailing "/" means: a directory
+  std::string chown;                  ///< "user", "user:group", numbers or names of the target's rootfs; "" = 0:0
   std::optional<std::uint32_t> mode;  ///< --chmod
   std::vector<std::string> exclude;   ///< --exclude, as .dockerignore lines (IgnorePatterns)
   bool is_add = false;                ///< ADD: local tar archives are unpacked

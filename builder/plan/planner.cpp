@@ -31,8 +31,7 @@ struct StageBase {
 
 class Stages {
  public:
-  Stages(const Dockerfile& dockerfile, const PlanOptions& options)
-      : dockerfile_(dockerfile), options_(options) {}
+  Stages(const Dockerfile& dockerfile, const PlanOptions& options) : dockerfile_(dockerfile), options_(options) {}
 
   Result<void> read() {
     TRY(read_global_args());
@@ -52,8 +51,8 @@ class Stages {
     std::vector<std::string> names;
     for (const Stage& stage : dockerfile_.stages)
       if (!stage.from.alias.empty()) names.push_back(stage.from.alias);
-    return fail(ErrorCode::not_found, "target stage \"" + options_.target + "\" could not be found" +
-                                          did_you_mean(options_.target, names));
+    return fail(ErrorCode::not_found,
+                "target stage \"" + options_.target + "\" could not be found" + did_you_mean(options_.target, names));
   }
 
   /// By name (the last of that name) or number; -1: none.
@@ -61,8 +60,7 @@ class Stages {
     int number = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
     const int count = static_cast<int>(dockerfile_.stages.size());
-    if (error == std::errc() && end == name.data() + name.size())
-      return number >= 0 && number < count ? number : -1;
+    if (error == std::errc() && end == name.data() + name.size()) return number >= 0 && number < count ? number : -1;
     const std::string wanted = to_lower(name);
     for (int i = count - 1; i >= 0; --i)
       if (dockerfile_.stages[static_cast<std::size_t>(i)].from.alias == wanted) return i;
@@ -82,8 +80,7 @@ class Stages {
     if (found >= 0 || number) {
       if (found < 0) return invalid("invalid stage index " + name);
       if (found >= user)
-        return invalid("cannot copy from stage \"" + name +
-                       "\", it needs to be defined before the current stage");
+        return invalid("cannot copy from stage \"" + name + "\", it needs to be defined before the current stage");
       source.stage = found;
     } else if (name != kScratch) {
       source.reference = TRY_CTX(Reference::parse(name), "failed to parse stage name \"" + name + "\"");
@@ -142,8 +139,7 @@ class Stages {
     if (!stage.from.platform.empty()) {
       const std::string platform = TRY(lex.word(stage.from.platform, global_args.lookup()));
       if (platform.empty()) return invalid("empty platform value from expression " + stage.from.platform);
-      base.platform =
-          TRY_CTX(image::Platform::parse(platform), "failed to parse platform " + stage.from.platform);
+      base.platform = TRY_CTX(image::Platform::parse(platform), "failed to parse platform " + stage.from.platform);
     }
     for (int i = index - 1; i >= 0 && base.stage < 0; --i)
       if (dockerfile_.stages[static_cast<std::size_t>(i)].from.alias == name) base.stage = i;
@@ -203,8 +199,8 @@ class Planner : public PlanBuilder {
     return false;
   }
 
-  int source_vertex(const std::optional<Reference>& reference, const image::Platform& platform,
-                    std::string title, const SourceLocation& location) {
+  int source_vertex(const std::optional<Reference>& reference, const image::Platform& platform, std::string title,
+                    const SourceLocation& location) {
     for (const Vertex& vertex : plan_.vertices) {
       const auto* source = std::get_if<SourceOp>(&vertex.op);
       if (source != nullptr && source->reference == reference &&
@@ -260,21 +256,18 @@ class Planner : public PlanBuilder {
     state.image.config.on_build.clear();
     std::vector<Instruction> triggers;
     for (const std::string& text : trigger_texts) {
-      Instruction trigger =
-          TRY_CTX(parse_trigger(text, trigger_escape, stage.line), "ONBUILD trigger of the base");
+      Instruction trigger = TRY_CTX(parse_trigger(text, trigger_escape, stage.line), "ONBUILD trigger of the base");
       triggers.push_back(std::move(trigger));
     }
     context.steps += static_cast<int>(triggers.size());
 
     if (base == nullptr) {
       const SourceLocation location{dockerfile_.file, stage.line};
-      std::string title =
-          from.reference ? step_title(context, "FROM " + from.reference->canonical(), false) : "";
+      std::string title = from.reference ? step_title(context, "FROM " + from.reference->canonical(), false) : "";
       state.vertex = source_vertex(from.reference, state.platform, std::move(title), location);
     }
     auto& env = state.image.config.env;
-    if (std::none_of(env.begin(), env.end(),
-                     [](const std::string& variable) { return variable.starts_with("PATH="); }))
+    if (std::none_of(env.begin(), env.end(), [](const std::string& variable) { return variable.starts_with("PATH="); }))
       env.push_back("PATH=" + std::string(kDefaultPath));
     for (const std::string& variable : env) {
       const std::size_t equals = std::min(variable.find('='), variable.size());
@@ -341,8 +334,7 @@ Result<std::vector<BaseImage>> base_images(const Dockerfile& dockerfile, const P
   return images;
 }
 
-Result<Plan> plan_build(const Dockerfile& dockerfile, const PlanOptions& options,
-                        const ResolveBase& resolve) {
+Result<Plan> plan_build(const Dockerfile& dockerfile, const PlanOptions& options, const ResolveBase& resolve) {
   return Planner(dockerfile, options, resolve).plan();
 }
 

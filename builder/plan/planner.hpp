@@ -14,10 +14,10 @@ namespace dray::builder {
 
 struct PlanOptions {
   std::vector<std::pair<std::string, std::string>> build_args;
-  std::map<std::string, std::string> labels;           ///< added to the final config, over the Dockerfile's
-  std::string target;                                  ///< stage name or index; "" = the last stage
-  std::string network = "default";                     ///< for RUN without --network
-  image::Platform platform = image::Platform::host();  ///< of the result
+  std::map<std::string, std::string> labels;                 ///< added to the final config, over the Dockerfile's
+  std::string target;                                        ///< stage name or index; "" = the last stage
+  std::string network = "default";                           ///< for RUN without --network
+  image::Platform platform = image::Platform::host();        ///< of the result
   image::Platform build_platform = image::Platform::host();  ///< of this host
   std::string created;                                       ///< RFC 3339
 };

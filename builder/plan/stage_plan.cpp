@@ -81,9 +81,7 @@ class Applier {
   std::size_t history_size() const { return history_size_; }
 
  private:
-  Result<std::string> expand(const std::string& text) const {
-    return lex_.word(text, state_.environment.lookup());
-  }
+  Result<std::string> expand(const std::string& text) const { return lex_.word(text, state_.environment.lookup()); }
 
   Result<std::vector<KeyValue>> expand(const std::vector<KeyValue>& pairs) const {
     std::vector<KeyValue> expanded;
@@ -111,8 +109,7 @@ class Applier {
   std::string title(const ShellLex& lex, const std::string& text) {
     std::string shown = lex.word(text, state_.environment.lookup()).value_or(text);
     const std::size_t end = std::min(shown.find(' '), shown.size());
-    return step_title(context_, to_upper(std::string_view(shown).substr(0, end)) + shown.substr(end),
-                      trigger_);
+    return step_title(context_, to_upper(std::string_view(shown).substr(0, end)) + shown.substr(end), trigger_);
   }
 
   void layer(Op op, std::vector<int> inputs, std::string title, std::string created_by) {
@@ -139,8 +136,8 @@ class Applier {
     std::vector<std::string> written;
     for (KeyValue pair : arg.args) {
       const auto& given = context_.options.build_args;
-      const auto found = std::find_if(given.rbegin(), given.rend(),
-                                      [&](const auto& entry) { return entry.first == pair.key; });
+      const auto found =
+          std::find_if(given.rbegin(), given.rend(), [&](const auto& entry) { return entry.first == pair.key; });
       if (found != given.rend()) {
         pair.value = found->second;
         pair.has_value = true;
@@ -150,8 +147,7 @@ class Applier {
         pair.value = *global;
         pair.has_value = true;
       }
-      const bool for_scanners =
-          pair.key == "BUILDKIT_SBOM_SCAN_STAGE" || pair.key == "BUILDKIT_SBOM_SCAN_CONTEXT";
+      const bool for_scanners = pair.key == "BUILDKIT_SBOM_SCAN_STAGE" || pair.key == "BUILDKIT_SBOM_SCAN_CONTEXT";
       if (pair.has_value && !for_scanners) state_.environment.set(pair.key, pair.value);
       written.push_back(pair.has_value ? pair.key + "=" + pair.value : pair.key);
       state_.build_args.push_back(std::move(pair));
@@ -243,8 +239,8 @@ class Applier {
     std::string end = "DRAY_HEREDOC";
     while (content.contains(end)) end += "_";
     const std::string text = content.ends_with('\n') ? content : content + "\n";
-    std::vector<std::string> command = {"/bin/sh", "-c",
-                                        "exec \"$@\" /dev/fd/9 9<<'" + end + "'\n" + text + end + "\n", "sh"};
+    std::vector<std::string> command = {"/bin/sh", "-c", "exec \"$@\" /dev/fd/9 9<<'" + end + "'\n" + text + end + "\n",
+                                        "sh"};
     command.insert(command.end(), interpreter.begin(), interpreter.end());
     return command;
   }
@@ -254,8 +250,8 @@ class Applier {
     std::vector<std::pair<std::string, std::string>> arguments;
     for (const KeyValue& arg : state_.build_args) {
       const std::string value = state_.environment.get(arg.key).value_or(arg.value);
-      const auto found = std::find_if(arguments.begin(), arguments.end(),
-                                      [&](const auto& entry) { return entry.first == arg.key; });
+      const auto found =
+          std::find_if(arguments.begin(), arguments.end(), [&](const auto& entry) { return entry.first == arg.key; });
       if (found != arguments.end())
         found->second = value;
       else
@@ -271,8 +267,8 @@ class Applier {
     std::vector<std::string> list;
     for (const std::string_view name : kProxies) {
       const auto& given = context_.options.build_args;
-      const auto found = std::find_if(given.rbegin(), given.rend(),
-                                      [&](const auto& entry) { return to_lower(entry.first) == name; });
+      const auto found =
+          std::find_if(given.rbegin(), given.rend(), [&](const auto& entry) { return to_lower(entry.first) == name; });
       if (found == given.rend()) continue;
       for (const std::string& key : {to_upper(name), std::string(name)})
         if (!state_.environment.get(key)) list.push_back(key + "=" + found->second);
@@ -316,8 +312,8 @@ class Applier {
     const std::string destination = TRY(expand(copy.destination));
     text += " " + destination;
     op.destination = join_path(working_directory(), destination);
-    const bool directory = destination.empty() || destination == "." || destination.ends_with('/') ||
-                           destination.ends_with("/.");
+    const bool directory =
+        destination.empty() || destination == "." || destination.ends_with('/') || destination.ends_with("/.");
     if (directory && op.destination != "/") op.destination += "/";
 
     std::vector<int> inputs = {state_.vertex};
@@ -372,8 +368,7 @@ class Applier {
   }
 
   Result<void> run(const EntrypointInstruction& entrypoint) {
-    config().entrypoint =
-        entrypoint.command.shell_form ? with_shell(entrypoint.command.args) : entrypoint.command.args;
+    config().entrypoint = entrypoint.command.shell_form ? with_shell(entrypoint.command.args) : entrypoint.command.args;
     if (!cmd_set_) config().cmd.clear();  // the base's CMD were arguments of another program
     history("ENTRYPOINT " + go_quote_list(config().entrypoint));
     return {};
@@ -435,8 +430,7 @@ class Applier {
 
 }  // namespace
 
-Result<void> apply_instructions(StageContext& context, StageState& state,
-                                const std::vector<Instruction>& triggers,
+Result<void> apply_instructions(StageContext& context, StageState& state, const std::vector<Instruction>& triggers,
                                 const std::vector<Instruction>& instructions) {
   Applier applier(context, state);
   const auto apply = [&](const Instruction& instruction, bool trigger) -> Result<void> {

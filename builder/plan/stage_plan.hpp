@@ -65,8 +65,7 @@ struct StageContext {
 std::string step_title(StageContext& context, const std::string& text, bool trigger);
 
 /// Applies the instructions to the state, `triggers` first.
-Result<void> apply_instructions(StageContext& context, StageState& state,
-                                const std::vector<Instruction>& triggers,
+Result<void> apply_instructions(StageContext& context, StageState& state, const std::vector<Instruction>& triggers,
                                 const std::vector<Instruction>& instructions);
 
 }  // namespace dray::builder

@@ -25,8 +25,8 @@ Result<std::pair<int, int>> parse_range(std::string_view text) {
   const std::size_t dash = text.find('-');
   std::pair<int, int> range;
   if (!parse_number(text.substr(0, dash), range.first) ||
-      !parse_number(dash == std::string_view::npos ? text : text.substr(dash + 1), range.second) ||
-      range.first < 0 || range.second > 65535 || range.second < range.first)
+      !parse_number(dash == std::string_view::npos ? text : text.substr(dash + 1), range.second) || range.first < 0 ||
+      range.second > 65535 || range.second < range.first)
     return invalid("invalid containerPort: " + std::string(text));
   return range;
 }
@@ -38,8 +38,7 @@ Result<std::vector<std::string>> parse_ports(const std::vector<std::string>& por
   for (const std::string& port : ports) {
     // "ip:host:container" was accepted once; only the container's part has a meaning here.
     std::string_view rest = port;
-    if (const std::size_t colon = rest.rfind(':'); colon != std::string_view::npos)
-      rest.remove_prefix(colon + 1);
+    if (const std::size_t colon = rest.rfind(':'); colon != std::string_view::npos) rest.remove_prefix(colon + 1);
     const std::size_t slash = rest.find('/');
     std::string protocol = slash == std::string_view::npos ? "" : to_lower(rest.substr(slash + 1));
     rest = rest.substr(0, slash);
@@ -65,8 +64,7 @@ Result<void> check_signal(std::string_view text) {
   if (name.starts_with("RTMIN") || name.starts_with("RTMAX")) {
     const std::string_view offset = std::string_view(name).substr(5);
     const char sign = name[3] == 'I' ? '+' : '-';
-    if (offset.empty() ||
-        (offset[0] == sign && parse_number(offset.substr(1), number) && number > 0 && number <= 30))
+    if (offset.empty() || (offset[0] == sign && parse_number(offset.substr(1), number) && number > 0 && number <= 30))
       return {};
   }
   if (name == "IOT" || name == "CLD" || name == "UNUSED") return {};

@@ -96,10 +96,8 @@ std::string go_duration(long long nanoseconds) {
 
 std::string health_text(const HealthcheckInstruction& health) {
   return "{Test:" + go_list(health.test) + " Interval:" + go_duration(health.interval_ns) +
-         " Timeout:" + go_duration(health.timeout_ns) +
-         " StartPeriod:" + go_duration(health.start_period_ns) +
-         " StartInterval:" + go_duration(health.start_interval_ns) +
-         " Retries:" + std::to_string(health.retries) + "}";
+         " Timeout:" + go_duration(health.timeout_ns) + " StartPeriod:" + go_duration(health.start_period_ns) +
+         " StartInterval:" + go_duration(health.start_interval_ns) + " Retries:" + std::to_string(health.retries) + "}";
 }
 
 std::string summarize_heredoc(std::string_view content) {

@@ -20,7 +20,10 @@ constexpr auto kCancelPoll = std::chrono::milliseconds(20);
 class Solver {
  public:
   Solver(const Plan& plan, const SolveRequest& request, ProgressSink& progress, const CancelToken& cancel)
-      : plan_(plan), cancel_(cancel), runner_(request, progress, stop_), states_(plan.vertices.size()),
+      : plan_(plan),
+        cancel_(cancel),
+        runner_(request, progress, stop_),
+        states_(plan.vertices.size()),
         results_(plan.vertices.size()) {}
 
   Result<std::vector<StepResult>> run() {

@@ -49,7 +49,8 @@ class Output {
   Output(ProgressSink& progress, int id) : progress_(progress), id_(id) {}
 
   void add(std::string_view bytes, bool is_stderr) {
-    progress_.report({.kind = ProgressEvent::Kind::output, .id = id_, .text = std::string(bytes), .is_stderr = is_stderr});
+    progress_.report(
+        {.kind = ProgressEvent::Kind::output, .id = id_, .text = std::string(bytes), .is_stderr = is_stderr});
     for (const char c : bytes) {
       if (c != '\n' && c != '\r') {
         if (line_.size() < kMaxLine) line_ += c;
@@ -202,9 +203,9 @@ Result<void> StepRunner::run_process(const RunOp& op, const store::MountRecipe& 
       request, [&](std::string_view bytes, bool is_stderr) { output.add(bytes, is_stderr); }, cancel_));
   if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
   if (status.exit_code() == 0) return {};
-  Error error(ErrorCode::command_failed, "process \"" + join(op.args, " ") +
-                                             "\" did not complete successfully: exit code: " +
-                                             std::to_string(status.exit_code()));
+  Error error(ErrorCode::command_failed,
+              "process \"" + join(op.args, " ") +
+                  "\" did not complete successfully: exit code: " + std::to_string(status.exit_code()));
   if (!output.last_line().empty()) error = std::move(error).with_hint("its last output: " + output.last_line());
   return Failure(std::move(error));
 }
@@ -230,7 +231,8 @@ Result<StepResult> StepRunner::commit(const Vertex& vertex, const StepResult& pa
 }
 
 /// Only after blob and layer are in the store: a record never promises what a kill could have prevented.
-Result<void> StepRunner::remember(const Vertex& vertex, const StepResult& result, const std::vector<std::string>& keys) {
+Result<void> StepRunner::remember(const Vertex& vertex, const StepResult& result,
+                                  const std::vector<std::string>& keys) {
   store::BuildCacheRecord record;
   record.layer = result.layers.back();
   record.blob = result.blob;

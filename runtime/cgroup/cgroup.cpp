@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cgroup of a container, whichever version the host has: create, enter, count, kill, remove. The mounts are looked up
-// once a process; descriptors live for one call only (see hierarchy.hpp).
+// The cgroup of a container, whichever version the host has: create, enter, count, kill, remove. The mounts are looked
+// up once a process; descriptors live for one call only (see hierarchy.hpp).
 
 #include "cgroup.hpp"
 
@@ -104,7 +104,8 @@ Result<void> create_cgroup(const std::string& cgroups_path, const Resources& res
   std::string path = TRY(cgroup::clean_path(cgroups_path));
   const auto& all = hierarchies();
   if (!all) return Failure(all.error());
-  return all->front().unified ? cgroup::create_v2(all->front(), path, resources) : cgroup::create_v1(*all, path, resources);
+  return all->front().unified ? cgroup::create_v2(all->front(), path, resources)
+                              : cgroup::create_v1(*all, path, resources);
 }
 
 Result<CgroupEntrance> open_cgroup_entrance(const std::string& cgroups_path) {

@@ -29,14 +29,16 @@ Result<CgroupEntrance> open_cgroup_entrance(const std::string& cgroups_path);
 /// One hierarchy of the host.
 struct CgroupMountPoint {
   std::string host_path;  ///< "/sys/fs/cgroup/memory"
-  std::string name;       ///< the directory's name below /sys/fs/cgroup in a container: "memory", "cpu,cpuacct", "unified"; "" when v2 is all there is
-  bool unified = false;   ///< cgroup2
+  std::string name;  ///< the directory's name below /sys/fs/cgroup in a container: "memory", "cpu,cpuacct", "unified";
+                     ///< "" when v2 is all there is
+  bool unified = false;  ///< cgroup2
 };
 Result<std::vector<CgroupMountPoint>> cgroup_mount_points();
 /// Is cgroup v2 all there is?
 Result<bool> is_cgroup_unified();
 
-/// The file with the line "oom_kill N" (memory.oom_control, memory.events), for the monitor; not_found without memory controller.
+/// The file with the line "oom_kill N" (memory.oom_control, memory.events), for the monitor; not_found without memory
+/// controller.
 Result<FileDescriptor> open_oom_file(const std::string& cgroups_path);
 
 }  // namespace dray::runtime

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Device rules. v1 takes them one by one; v2 wants an eBPF program that judges each access. To behave alike, the rules are
-// first folded into the state that v1's controller would have (a default and a list of exceptions), then that is compiled.
+// Device rules. v1 takes them one by one; v2 wants an eBPF program that judges each access. To behave alike, the rules
+// are first folded into the state that v1's controller would have (a default and a list of exceptions), then that is
+// compiled.
 
 #include "hierarchy.hpp"
 
@@ -99,10 +100,14 @@ Result<DevicePolicy> device_policy(const std::vector<DeviceRule>& rules) {
   for (const DeviceRule& rule : rules) {
     unsigned access = 0;
     for (char letter : rule.access) {
-      if (letter == 'm') access |= BPF_DEVCG_ACC_MKNOD;
-      else if (letter == 'r') access |= BPF_DEVCG_ACC_READ;
-      else if (letter == 'w') access |= BPF_DEVCG_ACC_WRITE;
-      else return fail(ErrorCode::invalid_argument, "invalid device access \"" + rule.access + "\": letters of \"rwm\"");
+      if (letter == 'm')
+        access |= BPF_DEVCG_ACC_MKNOD;
+      else if (letter == 'r')
+        access |= BPF_DEVCG_ACC_READ;
+      else if (letter == 'w')
+        access |= BPF_DEVCG_ACC_WRITE;
+      else
+        return fail(ErrorCode::invalid_argument, "invalid device access \"" + rule.access + "\": letters of \"rwm\"");
     }
     if (rule.access.empty()) access = 7;
     if (rule.type == 'a') {
@@ -121,8 +126,10 @@ Result<DevicePolicy> device_policy(const std::vector<DeviceRule>& rules) {
       return other.type == wanted.type && other.major == wanted.major && other.minor == wanted.minor;
     });
     if (rule.allow != policy.allow_by_default) {
-      if (same != policy.exceptions.end()) same->access |= access;
-      else policy.exceptions.push_back(wanted);
+      if (same != policy.exceptions.end())
+        same->access |= access;
+      else
+        policy.exceptions.push_back(wanted);
     } else if (same != policy.exceptions.end()) {
       // Back to the default: v1 takes back the very same exception only.
       same->access &= ~access;

@@ -17,8 +17,9 @@
 namespace dray::runtime::cgroup {
 namespace {
 
-constexpr std::string_view kV1Controllers[] = {"cpu",     "cpuacct",  "cpuset",     "memory",  "devices", "freezer", "blkio",
-                                               "net_cls", "net_prio", "perf_event", "hugetlb", "pids",    "rdma",    "misc"};
+constexpr std::string_view kV1Controllers[] = {"cpu",     "cpuacct", "cpuset",  "memory",   "devices",
+                                               "freezer", "blkio",   "net_cls", "net_prio", "perf_event",
+                                               "hugetlb", "pids",    "rdma",    "misc"};
 
 std::string_view next_field(std::string_view& text, char separator) {
   std::size_t end = text.find(separator);
@@ -98,7 +99,8 @@ std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo) {
       for (const std::string& controller : hierarchy.controllers)
         hierarchy.name += (hierarchy.name.empty() ? "" : ",") + controller;
     if (hierarchy.name.empty()) continue;
-    bool known = std::any_of(v1.begin(), v1.end(), [&](const Hierarchy& other) { return other.name == hierarchy.name; });
+    bool known =
+        std::any_of(v1.begin(), v1.end(), [&](const Hierarchy& other) { return other.name == hierarchy.name; });
     if (known) continue;  // the same hierarchy, mounted again elsewhere
     any_controller |= !hierarchy.controllers.empty();
     v1.push_back(std::move(hierarchy));
@@ -118,7 +120,8 @@ Result<std::string> clean_path(const std::string& cgroups_path) {
       return fail(ErrorCode::invalid_argument, "invalid cgroup path \"" + cgroups_path + "\"");
     out += (out.empty() ? "" : "/") + std::string(component);
   }
-  if (out.empty() || out.size() > 3000) return fail(ErrorCode::invalid_argument, "invalid cgroup path \"" + cgroups_path + "\"");
+  if (out.empty() || out.size() > 3000)
+    return fail(ErrorCode::invalid_argument, "invalid cgroup path \"" + cgroups_path + "\"");
   return out;
 }
 
@@ -212,7 +215,8 @@ Result<FileDescriptor> make_leaf(FdRef root, const std::string& path) {
 std::vector<Need> needed_controllers(const Resources& r) {
   std::vector<Need> needs;
   auto set = [](const auto& value) { return value && *value != 0; };
-  if (set(r.memory_limit) || set(r.memory_swap) || set(r.memory_reservation)) needs.push_back({"memory", "memory limit"});
+  if (set(r.memory_limit) || set(r.memory_swap) || set(r.memory_reservation))
+    needs.push_back({"memory", "memory limit"});
   if (set(r.cpu_shares) || set(r.cpu_period) || set(r.cpu_quota)) needs.push_back({"cpu", "CPU limit"});
   if (!r.cpuset_cpus.empty() || !r.cpuset_mems.empty()) needs.push_back({"cpuset", "choice of CPUs or memory nodes"});
   if (set(r.pids_limit)) needs.push_back({"pids", "limit of processes"});
@@ -221,17 +225,20 @@ std::vector<Need> needed_controllers(const Resources& r) {
 
 Error missing_controller(const Need& need) {
   return Error(ErrorCode::unsupported, std::string("cgroup controller \"") + need.controller +
-                                           "\" is not available on this host, so the " + need.limit + " cannot be enforced")
+                                           "\" is not available on this host, so the " + need.limit +
+                                           " cannot be enforced")
       .with_hint("leave the limit out, or enable the controller in the kernel");
 }
 
 Result<MemoryLimits> memory_limits(const Resources& r, std::string_view unlimited) {
   MemoryLimits out;
   auto check = [](std::int64_t value, const char* what) -> Result<void> {
-    if (value < -1) return fail(ErrorCode::invalid_argument, std::string("invalid ") + what + " " + std::to_string(value));
+    if (value < -1)
+      return fail(ErrorCode::invalid_argument, std::string("invalid ") + what + " " + std::to_string(value));
     return {};
   };
-  std::int64_t limit = r.memory_limit.value_or(0), swap = r.memory_swap.value_or(0), low = r.memory_reservation.value_or(0);
+  std::int64_t limit = r.memory_limit.value_or(0), swap = r.memory_swap.value_or(0),
+               low = r.memory_reservation.value_or(0);
   TRY(check(limit, "memory limit"));
   TRY(check(swap, "memory-swap limit"));
   TRY(check(low, "memory reservation"));
@@ -241,10 +248,11 @@ Result<MemoryLimits> memory_limits(const Resources& r, std::string_view unlimite
     out.swap_total = out.swap_only = unlimited;
   } else if (swap > 0) {
     if (limit <= 0)
-      return fail(ErrorCode::invalid_argument, "a memory-swap limit needs a memory limit, because it is the sum of both");
+      return fail(ErrorCode::invalid_argument,
+                  "a memory-swap limit needs a memory limit, because it is the sum of both");
     if (swap < limit)
-      return fail(ErrorCode::invalid_argument, "memory-swap limit " + std::to_string(swap) + " is below the memory limit " +
-                                                   std::to_string(limit));
+      return fail(ErrorCode::invalid_argument,
+                  "memory-swap limit " + std::to_string(swap) + " is below the memory limit " + std::to_string(limit));
     out.swap_total = std::to_string(swap);
     out.swap_only = std::to_string(swap - limit);
   } else if (limit > 0) {

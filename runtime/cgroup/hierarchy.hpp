@@ -10,8 +10,8 @@
 #include <dray/core/result.hpp>
 #include <dray/runtime/spec.hpp>
 
-// What cgroup.cpp, v1.cpp, v2.cpp and devices_bpf.cpp share. No descriptor of a cgroup file system outlives a call: one that a
-// container's first process inherited would be a door to the host (CVE-2024-21626).
+// What cgroup.cpp, v1.cpp, v2.cpp and devices_bpf.cpp share. No descriptor of a cgroup file system outlives a call: one
+// that a container's first process inherited would be a door to the host (CVE-2024-21626).
 
 namespace dray::runtime::cgroup {
 
@@ -30,7 +30,8 @@ std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo);
 /// Relative, no empty, "." or ".." components: checked text.
 Result<std::string> clean_path(const std::string& cgroups_path);
 
-// -- files of a cgroup, relative to its directory ----------------------------------------------------------------------
+// -- files of a cgroup, relative to its directory
+// ----------------------------------------------------------------------
 /// `what` is the file's name and the error's subject. errno stays readable through Error::error_number().
 Result<void> write_value(FdRef directory, const char* file, std::string_view value);
 Result<std::string> read_value(FdRef directory, const char* file);  ///< without the final newline
@@ -44,7 +45,8 @@ Result<FileDescriptor> make_leaf(FdRef root, const std::string& path);
 /// rmdir of the cgroup and those below it. in_use while processes remain; absent = success.
 Result<void> remove_directory(FdRef parent, const std::string& path);
 
-// -- limits, checked and in the kernel's terms -------------------------------------------------------------------------
+// -- limits, checked and in the kernel's terms
+// -------------------------------------------------------------------------
 struct MemoryLimits {
   std::string limit, swap_total, swap_only, reservation;  ///< "" = not set; `unlimited` is the kernel's word for it
 };
@@ -62,7 +64,8 @@ std::uint64_t weight_of_shares(std::uint64_t shares);
 Result<void> create_v1(const std::vector<Hierarchy>& all, const std::string& path, const Resources& resources);
 Result<void> create_v2(const Hierarchy& unified, const std::string& path, const Resources& resources);
 
-// -- device rules ------------------------------------------------------------------------------------------------------
+// -- device rules
+// ------------------------------------------------------------------------------------------------------
 struct DeviceException {
   char type = 'c';
   std::int64_t major = -1, minor = -1;  ///< -1 = any

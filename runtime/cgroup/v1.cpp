@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// cgroup v1: one directory in each hierarchy, each controller's limits in its own files. A fresh cpuset is empty and would
-// refuse processes, so CPUs and memory nodes are inherited by hand.
+// cgroup v1: one directory in each hierarchy, each controller's limits in its own files. A fresh cpuset is empty and
+// would refuse processes, so CPUs and memory nodes are inherited by hand.
 
 #include "hierarchy.hpp"
 
@@ -62,8 +62,8 @@ std::string rule_text(const DeviceRule& rule) {
   auto number = [](const std::optional<std::int64_t>& value) {
     return value && *value >= 0 ? std::to_string(*value) : std::string("*");
   };
-  return std::string(1, rule.type == 'u' ? 'c' : rule.type) + " " + number(rule.major) + ":" + number(rule.minor) + " " +
-         (rule.access.empty() ? "rwm" : rule.access);
+  return std::string(1, rule.type == 'u' ? 'c' : rule.type) + " " + number(rule.major) + ":" + number(rule.minor) +
+         " " + (rule.access.empty() ? "rwm" : rule.access);
 }
 
 Result<void> set_devices(FdRef leaf, const Resources& resources) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// cgroup v2: one directory. Controllers are handed down level by level through cgroup.subtree_control; what cannot be handed
-// down is an error only when a limit asks for it.
+// cgroup v2: one directory. Controllers are handed down level by level through cgroup.subtree_control; what cannot be
+// handed down is an error only when a limit asks for it.
 
 #include "hierarchy.hpp"
 
@@ -20,7 +20,8 @@ bool has_word(std::string_view words, std::string_view word) {
   return false;
 }
 
-/// Enables what a container can use in `directory`'s children. One write a controller: one that fails must not stop the others.
+/// Enables what a container can use in `directory`'s children. One write a controller: one that fails must not stop the
+/// others.
 Result<void> hand_down(FdRef directory) {
   std::string available = TRY(read_value(directory, "cgroup.controllers"));
   std::string enabled = TRY(read_value(directory, "cgroup.subtree_control"));
@@ -82,7 +83,8 @@ Result<void> create_v2(const Hierarchy& unified, const std::string& path, const 
   Result<void> prepared = prepare(root, leaf, path, resources);
   if (prepared) return {};
   Error error = std::move(prepared).error().with_context("cgroup \"" + path + "\"");
-  if (auto removed = remove_directory(root, path); !removed) error = std::move(error).with_cleanup_failure(removed.error());
+  if (auto removed = remove_directory(root, path); !removed)
+    error = std::move(error).with_cleanup_failure(removed.error());
   return Failure(std::move(error));
 }
 

@@ -31,7 +31,10 @@ long call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 
   long result;
   register long r10 asm("r10") = d;
   register long r8 asm("r8") = e;
-  asm volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
+  asm volatile("syscall"
+               : "=a"(result)
+               : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+               : "rcx", "r11", "memory");
   return result;
 }
 asm(".globl _start\n_start:\n xor %ebp, %ebp\n mov %rsp, %rdi\n and $-16, %rsp\n call start\n");
@@ -98,7 +101,8 @@ long look(const char* path, bool& is_directory) {
   if (has_slash(command)) {
     long error = call(__NR_execve, address(command), address(argv), address(envp));
     bool is_directory = false;
-    if (long missing = look(command, is_directory); missing == -ENOENT || missing == -ENOTDIR) fail(Step::command_stat, missing);
+    if (long missing = look(command, is_directory); missing == -ENOENT || missing == -ENOTDIR)
+      fail(Step::command_stat, missing);
     if (is_directory) fail(Step::command_is_directory, -EISDIR);
     fail(Step::command_execute, error);
   }

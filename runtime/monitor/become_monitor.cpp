@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The starting side of the monitor: makes the attach socket and opens the log (so that their failure is an error here, and clients
-// can connect from the moment of exec), hands exactly the needed descriptors over, and execs dray-monitor.
+// The starting side of the monitor: makes the attach socket and opens the log (so that their failure is an error here,
+// and clients can connect from the moment of exec), hands exactly the needed descriptors over, and execs dray-monitor.
 
 #include <dray/runtime/monitor.hpp>
 
@@ -24,7 +24,8 @@ namespace {
 
 constexpr const char* kSocketName = "attach.sock";
 
-/// sun_path holds 107 bytes. A longer path goes through the directory's descriptor, which must stay open during the call.
+/// sun_path holds 107 bytes. A longer path goes through the directory's descriptor, which must stay open during the
+/// call.
 Result<sockaddr_un> socket_address(const std::string& directory, FdRef directory_fd) {
   std::string path = directory + "/" + kSocketName;
   sockaddr_un address = {};
@@ -56,8 +57,8 @@ Result<FileDescriptor> listen_for_clients(const std::string& directory, FdRef di
   return socket_fd;
 }
 
-/// The clean-up command needs to find its store again, no more: the user's environment may hold secrets, and this one is visible
-/// for as long as the container runs.
+/// The clean-up command needs to find its store again, no more: the user's environment may hold secrets, and this one
+/// is visible for as long as the container runs.
 std::vector<std::string> small_environment() {
   std::vector<std::string> out;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
@@ -103,13 +104,15 @@ Result<void> execute(MonitorRequest& request) {
   FileDescriptor state = TRY(open_state_directory(request.state_directory));
   FileDescriptor listener = TRY(listen_for_clients(request.state_directory, state));
   FileDescriptor log;
-  if (!request.log_path.empty()) log = TRY(open_file(request.log_path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0640));
+  if (!request.log_path.empty())
+    log = TRY(open_file(request.log_path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0640));
   FileDescriptor oom;
   if (!request.cgroups_path.empty())
     if (auto file = open_oom_file(request.cgroups_path)) oom = std::move(*file);  // no controller, no OOM kills of ours
 
   // Whatever a shell or a library left open stays behind.
-  if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) != 0) return fail_errno("closing descriptors for the monitor");
+  if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) != 0)
+    return fail_errno("closing descriptors for the monitor");
   Arguments arguments(program);
   arguments.add("pid", std::to_string(request.launched.pid));
   TRY(arguments.add_descriptor("pidfd", request.launched.pidfd.get()));
@@ -153,7 +156,8 @@ Error become_monitor(MonitorRequest request) {
 
 Result<FileDescriptor> connect_monitor(const std::string& state_directory) {
   auto unavailable = [&] {
-    return fail(ErrorCode::unavailable, "no monitor listens in \"" + state_directory + "\": the container is not running");
+    return fail(ErrorCode::unavailable,
+                "no monitor listens in \"" + state_directory + "\": the container is not running");
   };
   auto directory = open_state_directory(state_directory);
   if (!directory) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The json-file log. Records are collected and written in one write(2), so a full disk is noticed per batch: what was not
-// written whole is cut off again (readers never see half a record) and the loss is itself logged once there is room.
+// The json-file log. Records are collected and written in one write(2), so a full disk is noticed per batch: what was
+// not written whole is cut off again (readers never see half a record) and the loss is itself logged once there is
+// room.
 
 #include "json_log.hpp"
 
@@ -67,10 +68,14 @@ char* escape(char* out, const char* data, size_t size) {
       }
     } else {
       *out++ = '\\';
-      if (byte == '"' || byte == '\\') *out++ = static_cast<char>(byte);
-      else if (byte == '\n') *out++ = 'n';
-      else if (byte == '\r') *out++ = 'r';
-      else if (byte == '\t') *out++ = 't';
+      if (byte == '"' || byte == '\\')
+        *out++ = static_cast<char>(byte);
+      else if (byte == '\n')
+        *out++ = 'n';
+      else if (byte == '\r')
+        *out++ = 'r';
+      else if (byte == '\t')
+        *out++ = 't';
       else {
         out = copy(out, "u00");
         *out++ = "0123456789abcdef"[byte >> 4];
@@ -137,7 +142,8 @@ void JsonLog::emit(Stream stream, const char* data, size_t size) {
   if (sizeof(buffer_) - buffered_ < kRecord) flush();
   char* out = copy(buffer_ + buffered_, "{\"log\":\"");
   out = escape(out, data, size);
-  out = copy(out, stream == stdout_stream ? "\",\"stream\":\"stdout\",\"time\":\"" : "\",\"stream\":\"stderr\",\"time\":\"");
+  out = copy(out,
+             stream == stdout_stream ? "\",\"stream\":\"stdout\",\"time\":\"" : "\",\"stream\":\"stderr\",\"time\":\"");
   out += format_now(out);
   out = copy(out, "\"}\n");
   buffered_ = static_cast<size_t>(out - buffer_);
@@ -187,8 +193,10 @@ void JsonLog::note_loss() {
   end = copy(end, "\"}\n");
   struct stat status = {};
   if (fstat(fd_, &status) != 0) return;
-  if (write_whole(fd_, record, static_cast<size_t>(end - record))) lost_records_ = 0;
-  else (void)!ftruncate(fd_, status.st_size);
+  if (write_whole(fd_, record, static_cast<size_t>(end - record)))
+    lost_records_ = 0;
+  else
+    (void)!ftruncate(fd_, status.st_size);
 }
 
 void JsonLog::flush() {

@@ -11,7 +11,8 @@ size_t format_now(char* out);
 /// Decimal; returns the length. `out` holds 24 bytes.
 size_t format_number(uint64_t number, char* out);
 
-/// Docker's json-file log. Output becomes a record at each newline, at 16 KiB (never within a UTF-8 character) and at the end.
+/// Docker's json-file log. Output becomes a record at each newline, at 16 KiB (never within a UTF-8 character) and at
+/// the end.
 class JsonLog {
  public:
   enum Stream { stdout_stream = 0, stderr_stream = 1 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// dray-monitor: the one process that stays with a container, so it is small: static, no C++ library, buffers only in use. It relays
-// until the container's first process ends, records the exit, has the clean-up done, tells the clients, ends.
+// dray-monitor: the one process that stays with a container, so it is small: static, no C++ library, buffers only in
+// use. It relays until the container's first process ends, records the exit, has the clean-up done, tells the clients,
+// ends.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -182,7 +183,8 @@ int main(int argc, char** argv) {
   // Free the lock before the news is out: who hears of the exit may remove or restart the container at once.
   if (options.lock >= 0) close(options.lock);
   relay.send_exit(code);
-  // The first client (maybe stopped, or a pager that shows page one) gets its output however long it takes; others have 10 s.
+  // The first client (maybe stopped, or a pager that shows page one) gets its output however long it takes; others have
+  // 10 s.
   if (relay.pending_first() + relay.pending_others() > 0) relay.run(kGoodbyeMs);
   relay.drop_others();
   while (relay.pending_first() > 0) relay.run(kGoodbyeMs);

@@ -29,12 +29,14 @@ bool parse_options(int argc, char** argv, Options& options) {
   };
   int stdin_once = 0, exit_durable = 0, client_cleans = 0, kept = 0;
   const Number numbers[] = {
-      {"pid", &options.pid},         {"pidfd", &options.pidfd},   {"console", &options.console},
-      {"in", &options.in},           {"out", &options.out},       {"err", &options.err},
-      {"lock", &options.lock},       {"client", &options.client}, {"listener", &options.listener},
-      {"log", &options.log},         {"oom", &options.oom},       {"state", &options.state_directory},
-      {"stdin_once", &stdin_once},   {"keep", &kept},             {"exit_durable", &exit_durable},
-      {"client_cleans", &client_cleans},
+      {"pid", &options.pid},           {"pidfd", &options.pidfd},
+      {"console", &options.console},   {"in", &options.in},
+      {"out", &options.out},           {"err", &options.err},
+      {"lock", &options.lock},         {"client", &options.client},
+      {"listener", &options.listener}, {"log", &options.log},
+      {"oom", &options.oom},           {"state", &options.state_directory},
+      {"stdin_once", &stdin_once},     {"keep", &kept},
+      {"exit_durable", &exit_durable}, {"client_cleans", &client_cleans},
   };
   int i = 1;
   for (; i < argc && strcmp(argv[i], "--") != 0; ++i) {

@@ -3,8 +3,8 @@
 
 #include <sys/types.h>
 
-// What become_monitor() tells dray-monitor, as argv: "name=value" words, then "--" and the clean-up command. Descriptors travel by
-// number; there is no secret among them (anyone can read a command line).
+// What become_monitor() tells dray-monitor, as argv: "name=value" words, then "--" and the clean-up command.
+// Descriptors travel by number; there is no secret among them (anyone can read a command line).
 
 namespace dray::monitor {
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The monitor's relay. Output is read only as fast as the first client takes it (a pipe to `less` stops the container, as without a
-// container); other clients are buffered up to a limit and then cut off. Input is taken from clients only as fast as the
-// container reads it. All descriptors are level-triggered and registered only while their event is wanted.
+// The monitor's relay. Output is read only as fast as the first client takes it (a pipe to `less` stops the container,
+// as without a container); other clients are buffered up to a limit and then cut off. Input is taken from clients only
+// as fast as the container reads it. All descriptors are level-triggered and registered only while their event is
+// wanted.
 
 #include "relay.hpp"
 
@@ -168,7 +169,8 @@ bool Relay::run(int timeout_ms) {
   }
 }
 
-// -- the container's output --------------------------------------------------------------------------------------------
+// -- the container's output
+// --------------------------------------------------------------------------------------------
 
 bool Relay::read_output(int index) {
   int fd = outputs_[index].fd;
@@ -221,7 +223,8 @@ void Relay::broadcast(uint8_t kind, const char* data, size_t size) {
     if (client.fd >= 0 && !client.hung_up) send_frame(client, kind, data, size);
 }
 
-// -- clients -----------------------------------------------------------------------------------------------------------
+// -- clients
+// -----------------------------------------------------------------------------------------------------------
 
 void Relay::send_frame(Client& client, uint8_t kind, const char* data, size_t size) {
   char header[kHeader];
@@ -341,8 +344,10 @@ void Relay::read_client(Client& client) {
   if (client.in_to == kInput) return;  // a whole frame is there: process_input makes room
   ssize_t size = recv(client.fd, client.in + client.in_to, kInput - client.in_to, MSG_DONTWAIT);
   if (size < 0 && (errno == EINTR || (errno == EAGAIN && !client.hung_up))) return;
-  if (size <= 0) client.input_ended = true;  // it may only have shut down its sending side
-  else client.in_to += static_cast<size_t>(size);
+  if (size <= 0)
+    client.input_ended = true;  // it may only have shut down its sending side
+  else
+    client.in_to += static_cast<size_t>(size);
 }
 
 void Relay::process_input(Client& client) {
@@ -350,8 +355,8 @@ void Relay::process_input(Client& client) {
     const char* frame = client.in + client.in_from;
     auto kind = static_cast<uint8_t>(frame[0]);
     size_t size = little_endian(frame + 4);
-    bool valid = (kind == kStdin && size <= 64 * 1024) || (kind == kStdinClose && size == 0) || (kind == kResize && size == 4) ||
-                 (kind == kCleanedUp && size == 0 && client.first);
+    bool valid = (kind == kStdin && size <= 64 * 1024) || (kind == kStdinClose && size == 0) ||
+                 (kind == kResize && size == 4) || (kind == kCleanedUp && size == 0 && client.first);
     if (!valid || frame[1] != 0 || frame[2] != 0 || frame[3] != 0) return drop_client(client);
     if (client.in_to - client.in_from < kHeader + size) break;
     const char* payload = frame + kHeader;
@@ -376,7 +381,8 @@ void Relay::process_input(Client& client) {
     }
     client.in_from += kHeader + size;
   }
-  if (client.input_ended && client.in_to - client.in_from > 0) client.in_from = client.in_to;  // half a frame: never complete
+  if (client.input_ended && client.in_to - client.in_from > 0)
+    client.in_from = client.in_to;  // half a frame: never complete
   if (client.in_from == client.in_to) {
     free(client.in);
     client.in = nullptr;

@@ -12,7 +12,7 @@ namespace dray::monitor {
 /// One connection to an attached CLI. Buffers exist only while there is something in them.
 struct Client {
   int fd = -1;
-  bool first = false;        ///< its slowness holds the container's output back
+  bool first = false;  ///< its slowness holds the container's output back
   bool used_stdin = false;
   bool input_ended = false;  ///< it sends no more
   bool hung_up = false;      ///< it is gone; what it sent is still being delivered
@@ -27,7 +27,8 @@ struct Client {
   size_t pending() const { return out_to - out_from; }
 };
 
-/// Moves bytes between the container's stdio, the log and the clients, on one epoll. Never blocks but in the log's write(2).
+/// Moves bytes between the container's stdio, the log and the clients, on one epoll. Never blocks but in the log's
+/// write(2).
 class Relay {
  public:
   bool start(const Options& options);
@@ -36,7 +37,8 @@ class Relay {
   void unwatch(int pidfd);
   /// Handles events until the watched pidfd is readable (true) or `timeout_ms` (-1: none) is over (false).
   bool run(int timeout_ms);
-  /// The process has ended: takes what its pipes still hold (bounded, a grandchild may go on writing), ends log and input.
+  /// The process has ended: takes what its pipes still hold (bounded, a grandchild may go on writing), ends log and
+  /// input.
   void finish_output();
   /// Asks the first client to clean up. False: it is gone, or does not say within `timeout_ms` that it has.
   bool delegate_cleanup(int timeout_ms);
@@ -84,7 +86,7 @@ class Relay {
   Source listener_;
   Source watched_;
   bool input_blocked_ = false, finished_ = false;
-  bool cleaned_up_ = false;  ///< said the first client
+  bool cleaned_up_ = false;   ///< said the first client
   int console_retry_ms_ = 0;  ///< >0: no process has the terminal open; look again after this time
   Client clients_[kClients];
   char chunk_[kChunk];

@@ -62,11 +62,15 @@ int report(const Error& error, Kind kind) {
   if (!error.hint().empty()) text += error.hint() + "\n";
   print_error(printable(text));
   if (error.code() == ErrorCode::cancelled) return 130;
-  if (kind == Kind::plain) return error.code() == ErrorCode::invalid_argument && error.hint().starts_with("See '") ? 125 : 1;
+  if (kind == Kind::plain)
+    return error.code() == ErrorCode::invalid_argument && error.hint().starts_with("See '") ? 125 : 1;
   switch (error.code()) {
-    case ErrorCode::command_not_found: return 127;
-    case ErrorCode::not_executable: return 126;
-    default: return 125;
+    case ErrorCode::command_not_found:
+      return 127;
+    case ErrorCode::not_executable:
+      return 126;
+    default:
+      return 125;
   }
 }
 

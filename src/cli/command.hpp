@@ -27,7 +27,8 @@ Result<engine::Context> open_engine(const Invocation& invocation);
 /// Ctrl-C or SIGTERM sets the token; a second one ends the program at once. For long commands without a session.
 CancelToken& install_cancel_handlers();
 
-/// Text from images, registries or containers for a terminal: control bytes become \xNN. Payload (logs, attach) is never passed here.
+/// Text from images, registries or containers for a terminal: control bytes become \xNN. Payload (logs, attach) is
+/// never passed here.
 std::string printable(std::string_view text);
 
 /// stdout, checked at the end: a full disk behind `dray save > file` must not look like success.

@@ -63,15 +63,21 @@ void Flags::option(const std::string& names, std::string& target, const std::str
 void Flags::option(const std::string& names, std::int64_t& target, const std::string& help) {
   state_->app.add_option(names, target, help)->take_last()->type_name("int");
 }
-void Flags::option(const std::string& names, std::optional<std::string>& target, const std::string& help, const std::string& type) {
-  state_->app.add_option_function<std::string>(names, [&target](const std::string& value) { target = value; }, help)
-      ->take_last()->type_name(type);
+void Flags::option(const std::string& names, std::optional<std::string>& target, const std::string& help,
+                   const std::string& type) {
+  state_->app.add_option_function<std::string>(
+                 names, [&target](const std::string& value) { target = value; }, help)
+      ->take_last()
+      ->type_name(type);
 }
 void Flags::option(const std::string& names, std::optional<int>& target, const std::string& help) {
-  state_->app.add_option_function<int>(names, [&target](const int& value) { target = value; }, help)
-      ->take_last()->type_name("int");
+  state_->app.add_option_function<int>(
+                 names, [&target](const int& value) { target = value; }, help)
+      ->take_last()
+      ->type_name("int");
 }
-void Flags::list(const std::string& names, std::vector<std::string>& target, const std::string& help, const std::string& type) {
+void Flags::list(const std::string& names, std::vector<std::string>& target, const std::string& help,
+                 const std::string& type) {
   state_->app.add_option(names, target, help)->allow_extra_args(false)->take_all()->type_name(type);
 }
 
@@ -90,7 +96,9 @@ void Flags::trailing(std::vector<std::string>& target, std::size_t least) {
 Result<Flags::Outcome> Flags::parse(const std::vector<std::string>& arguments) {
   State& state = *state_;
   const std::string hint = "See '" + state.command + " --help'.";
-  auto refuse = [&](std::string message) { return Failure(Error(ErrorCode::invalid_argument, std::move(message)).with_hint(hint)); };
+  auto refuse = [&](std::string message) {
+    return Failure(Error(ErrorCode::invalid_argument, std::move(message)).with_hint(hint));
+  };
   try {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
     state.app.parse(reversed);
@@ -122,7 +130,7 @@ Result<Flags::Outcome> Flags::parse(const std::vector<std::string>& arguments) {
     words.push_back(word);
   }
   if (words.size() < state.least || words.size() > state.most) {
-    std::string count = state.least == state.most ? "exactly " + std::to_string(state.least)
+    std::string count = state.least == state.most    ? "exactly " + std::to_string(state.least)
                         : words.size() < state.least ? "at least " + std::to_string(state.least)
                                                      : "at most " + std::to_string(state.most);
     bool one = state.least == 1 && (state.least == state.most || words.size() < state.least);

@@ -13,7 +13,8 @@
 namespace dray::cli {
 
 /// The command line of one command: declared, then parsed. CLI11 is behind it and is compiled once (flags.cpp).
-/// Names are CLI11's: "-t,--tag". Targets must outlive parse(). A flag not declared is refused; one given twice counts last.
+/// Names are CLI11's: "-t,--tag". Targets must outlive parse(). A flag not declared is refused; one given twice counts
+/// last.
 class Flags {
  public:
   /// `usage` is what follows the command's name: "[OPTIONS] IMAGE [COMMAND] [ARG...]".
@@ -22,11 +23,14 @@ class Flags {
   ~Flags();
 
   void flag(const std::string& names, bool& target, const std::string& help);
-  void option(const std::string& names, std::string& target, const std::string& help, const std::string& type = "string");
+  void option(const std::string& names, std::string& target, const std::string& help,
+              const std::string& type = "string");
   void option(const std::string& names, std::int64_t& target, const std::string& help);
-  void option(const std::string& names, std::optional<std::string>& target, const std::string& help, const std::string& type = "string");
+  void option(const std::string& names, std::optional<std::string>& target, const std::string& help,
+              const std::string& type = "string");
   void option(const std::string& names, std::optional<int>& target, const std::string& help);
-  void list(const std::string& names, std::vector<std::string>& target, const std::string& help, const std::string& type = "list");
+  void list(const std::string& names, std::vector<std::string>& target, const std::string& help,
+            const std::string& type = "list");
 
   /// Operands anywhere between the flags.
   void operands(std::vector<std::string>& target, std::size_t least, std::size_t most);

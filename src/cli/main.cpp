@@ -79,7 +79,8 @@ constexpr auto kCommands = std::to_array<Command>({
 
 void show_help() {
   std::string text =
-      "\nUsage:  dray [GLOBAL OPTIONS] COMMAND\n\nBuild, run and ship containers on this host, without a daemon.\n\nCommands:\n";
+      "\nUsage:  dray [GLOBAL OPTIONS] COMMAND\n\nBuild, run and ship containers on this host, without a "
+      "daemon.\n\nCommands:\n";
   for (const Command& command : kCommands) {
     if (command.summary.empty()) continue;
     std::string name(command.name);
@@ -132,7 +133,8 @@ int run(int argc, char** argv) {
       invocation.arguments.assign(argv + next + 1, argv + argc);
       return command.function(invocation);
     }
-    if (command.name.substr(0, space) != first || next + 1 >= argc || command.name.substr(space + 1) != argv[next + 1]) continue;
+    if (command.name.substr(0, space) != first || next + 1 >= argc || command.name.substr(space + 1) != argv[next + 1])
+      continue;
     invocation.arguments.assign(argv + next + 2, argv + argc);
     return command.function(invocation);
   }

@@ -8,7 +8,8 @@
 
 namespace dray::cli {
 
-/// BuildKit's plain progress on stderr: "#3 [2/4] RUN …", "#3 0.123 output", "#3 DONE 0.2s", "#3 CACHED", "#3 ERROR: …".
+/// BuildKit's plain progress on stderr: "#3 [2/4] RUN …", "#3 0.123 output", "#3 DONE 0.2s", "#3 CACHED", "#3 ERROR:
+/// …".
 std::unique_ptr<ProgressSink> make_plain_progress();
 /// BuildKit's terminal view on stderr: "[+] Building 1.2s (3/5)", a line a step, the tail of running steps' output.
 std::unique_ptr<ProgressSink> make_tty_progress();

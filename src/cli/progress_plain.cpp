@@ -26,7 +26,9 @@ class PlainProgress : public ProgressSink {
       }
     };
     switch (event.kind) {
-      case ProgressEvent::Kind::started: show_name(); break;
+      case ProgressEvent::Kind::started:
+        show_name();
+        break;
       case ProgressEvent::Kind::output: {
         step.partial += event.text;
         for (std::size_t end; (end = step.partial.find('\n')) != std::string::npos; step.partial.erase(0, end + 1))
@@ -48,7 +50,9 @@ class PlainProgress : public ProgressSink {
         show_name();
         text += flush(step, prefix) + prefix + "ERROR: " + event.text + "\n";
         break;
-      case ProgressEvent::Kind::message: text += event.text + "\n"; break;
+      case ProgressEvent::Kind::message:
+        text += event.text + "\n";
+        break;
     }
     print_error(printable(text));
   }
@@ -66,10 +70,13 @@ class PlainProgress : public ProgressSink {
     if (auto at = text.rfind('\r'); at != std::string::npos) text.erase(0, at + 1);
     return text;
   }
-  static std::string label(const ProgressEvent& event) { return event.name.empty() ? event.text : event.name + " " + event.text; }
+  static std::string label(const ProgressEvent& event) {
+    return event.name.empty() ? event.text : event.name + " " + event.text;
+  }
   static std::string seconds(const Step& step, int digits = 3) {
     char text[32];
-    std::snprintf(text, sizeof text, "%.*f", digits, std::chrono::duration<double>(Clock::now() - step.started).count());
+    std::snprintf(text, sizeof text, "%.*f", digits,
+                  std::chrono::duration<double>(Clock::now() - step.started).count());
     return text;
   }
   static std::string flush(Step& step, const std::string& prefix) {

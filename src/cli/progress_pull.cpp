@@ -38,8 +38,10 @@ class TransferProgress : public ProgressSink {
       return;
     }
     if (event.kind == ProgressEvent::Kind::status && event.total > 0 && event.current < event.total) {
-      std::size_t filled = static_cast<std::size_t>(40.0 * static_cast<double>(event.current) / static_cast<double>(event.total));
-      line += " [" + std::string(filled, '=') + ">" + std::string(40 - filled, ' ') + "] " + human_size(event.current) + "/" + human_size(event.total);
+      std::size_t filled =
+          static_cast<std::size_t>(40.0 * static_cast<double>(event.current) / static_cast<double>(event.total));
+      line += " [" + std::string(filled, '=') + ">" + std::string(40 - filled, ' ') + "] " + human_size(event.current) +
+              "/" + human_size(event.total);
     }
     layer.state = state;
     if (is_new) write("\n", false);
@@ -70,6 +72,8 @@ class TransferProgress : public ProgressSink {
 
 }  // namespace
 
-std::unique_ptr<ProgressSink> make_transfer_progress(int fd, bool in_place) { return std::make_unique<TransferProgress>(fd, in_place); }
+std::unique_ptr<ProgressSink> make_transfer_progress(int fd, bool in_place) {
+  return std::make_unique<TransferProgress>(fd, in_place);
+}
 
 }  // namespace dray::cli

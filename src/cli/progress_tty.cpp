@@ -33,7 +33,8 @@ class TtyProgress : public ProgressSink {
     // The output of a failed step is what the user needs; it stays on the screen in full.
     for (const auto& [id, step] : steps_) {
       if (step.state != State::failed || step.output.empty()) continue;
-      print_error("------\n > " + printable(step.name) + ":\n" + printable(step.output) + (step.output.ends_with('\n') ? "" : "\n") + "------\n");
+      print_error("------\n > " + printable(step.name) + ":\n" + printable(step.output) +
+                  (step.output.ends_with('\n') ? "" : "\n") + "------\n");
     }
   }
 
@@ -60,10 +61,17 @@ class TtyProgress : public ProgressSink {
         step.status = (event.name.empty() ? "" : event.name + " ") + event.text;
         if (event.total > 0) step.status += " " + human_size(event.current) + " / " + human_size(event.total);
         break;
-      case ProgressEvent::Kind::completed: finish(step, State::done); break;
-      case ProgressEvent::Kind::cached: finish(step, State::cached); break;
-      case ProgressEvent::Kind::failed: finish(step, State::failed); break;
-      default: break;
+      case ProgressEvent::Kind::completed:
+        finish(step, State::done);
+        break;
+      case ProgressEvent::Kind::cached:
+        finish(step, State::cached);
+        break;
+      case ProgressEvent::Kind::failed:
+        finish(step, State::failed);
+        break;
+      default:
+        break;
     }
   }
 
@@ -97,7 +105,11 @@ class TtyProgress : public ProgressSink {
     auto until = step.state == State::running ? Clock::now() : step.ended;
     char time[32];
     std::snprintf(time, sizeof time, " %.1fs", std::chrono::duration<double>(until - step.started).count());
-    std::string text = " => " + std::string(step.state == State::cached ? "CACHED " : step.state == State::failed ? "ERROR " : "") + printable(step.name);
+    std::string text = " => " +
+                       std::string(step.state == State::cached   ? "CACHED "
+                                   : step.state == State::failed ? "ERROR "
+                                                                 : "") +
+                       printable(step.name);
     if (step.state == State::running && !step.status.empty()) text += "  " + printable(step.status);
     std::size_t room = columns > std::string_view(time).size() + 1 ? columns - std::string_view(time).size() - 1 : 1;
     if (text.size() > room) text.resize(room);
@@ -116,13 +128,15 @@ class TtyProgress : public ProgressSink {
       finished += step.state != State::running;
       rows.push_back(row(step, size.columns));
       if (step.state != State::running) continue;
-      for (const std::string& tail : tail_of(step.output)) rows.push_back((" => => # " + tail).substr(0, size.columns - 1));
+      for (const std::string& tail : tail_of(step.output))
+        rows.push_back((" => => # " + tail).substr(0, size.columns - 1));
     }
     std::size_t room = size.rows > 3 ? size.rows - 3u : 1u;
     std::size_t skip = !done_ && rows.size() > room ? rows.size() - room : 0;
     char head[96];
-    std::snprintf(head, sizeof head, "[+] Building %.1fs (%zu/%zu)%s\n", std::chrono::duration<double>(Clock::now() - started_).count(), finished,
-                  order_.size(), done_ ? " FINISHED" : "");
+    std::snprintf(head, sizeof head, "[+] Building %.1fs (%zu/%zu)%s\n",
+                  std::chrono::duration<double>(Clock::now() - started_).count(), finished, order_.size(),
+                  done_ ? " FINISHED" : "");
     std::string text = head;
     for (std::size_t i = skip; i < rows.size(); ++i) text += rows[i] + "\n";
     erase();
@@ -135,8 +149,10 @@ class TtyProgress : public ProgressSink {
     std::size_t end = output.size();
     while (lines.size() < kTailLines && end > 0) {
       std::size_t newline = output.rfind('\n', end - 1);
-      std::string line = output.substr(newline == std::string::npos ? 0 : newline + 1, end - (newline == std::string::npos ? 0 : newline + 1));
-      if (auto at = line.rfind('\r', line.size() > 1 ? line.size() - 2 : 0); at != std::string::npos) line.erase(0, at + 1);
+      std::string line = output.substr(newline == std::string::npos ? 0 : newline + 1,
+                                       end - (newline == std::string::npos ? 0 : newline + 1));
+      if (auto at = line.rfind('\r', line.size() > 1 ? line.size() - 2 : 0); at != std::string::npos)
+        line.erase(0, at + 1);
       if (!line.empty()) lines.insert(lines.begin(), printable(line));
       if (newline == std::string::npos) break;
       end = newline;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Both kinds of session are one poll loop over: our stdin, a signalfd, and the container's side. Signals come as data (signalfd),
-// so nothing runs at an unexpected moment. The container's output is copied without interpretation.
+// Both kinds of session are one poll loop over: our stdin, a signalfd, and the container's side. Signals come as data
+// (signalfd), so nothing runs at an unexpected moment. The container's output is copied without interpretation.
 #include "session.hpp"
 
 #include <poll.h>
@@ -23,7 +23,8 @@ using runtime::FrameKind;
 sigset_t session_signals() {
   sigset_t set;
   sigemptyset(&set);
-  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGTSTP}) sigaddset(&set, number);
+  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGTSTP})
+    sigaddset(&set, number);
   return set;
 }
 
@@ -51,8 +52,8 @@ Result<void> send_frame(FdRef socket, FrameKind kind, std::string_view payload) 
 
 std::string resize_payload() {
   TerminalSize size = terminal_size(is_terminal(0) ? 0 : 1);
-  return {static_cast<char>(size.rows & 0xff), static_cast<char>(size.rows >> 8), static_cast<char>(size.columns & 0xff),
-          static_cast<char>(size.columns >> 8)};
+  return {static_cast<char>(size.rows & 0xff), static_cast<char>(size.rows >> 8),
+          static_cast<char>(size.columns & 0xff), static_cast<char>(size.columns >> 8)};
 }
 
 /// Reassembles frames from a stream.
@@ -66,7 +67,9 @@ class FrameReader {
   Result<std::optional<Frame>> next() {
     if (buffer_.size() < 8) return std::optional<Frame>();
     std::uint32_t length = 0;
-    for (int i = 0; i < 4; ++i) length |= static_cast<std::uint32_t>(static_cast<unsigned char>(buffer_[static_cast<std::size_t>(4 + i)])) << (8 * i);
+    for (int i = 0; i < 4; ++i)
+      length |= static_cast<std::uint32_t>(static_cast<unsigned char>(buffer_[static_cast<std::size_t>(4 + i)]))
+                << (8 * i);
     if (length > runtime::kMaxFrame) return fail(ErrorCode::corrupt, "the monitor sent an oversized frame");
     if (buffer_.size() < 8 + length) return std::optional<Frame>();
     Frame frame{static_cast<FrameKind>(buffer_[0]), buffer_.substr(8, length)};
@@ -98,7 +101,8 @@ Result<SessionEnd> run_attach_session(FileDescriptor connection, const SessionOp
   bool reading_stdin = options.forward_stdin;
   SessionEnd end;
   for (;;) {
-    struct pollfd polls[3] = {{connection.get(), POLLIN, 0}, {signals.get(), POLLIN, 0}, {reading_stdin ? 0 : -1, POLLIN, 0}};
+    struct pollfd polls[3] = {
+        {connection.get(), POLLIN, 0}, {signals.get(), POLLIN, 0}, {reading_stdin ? 0 : -1, POLLIN, 0}};
     if (::poll(polls, 3, -1) < 0) {
       if (errno == EINTR) continue;
       return fail_errno("waiting for the container");
@@ -154,7 +158,9 @@ Result<SessionEnd> run_attach_session(FileDescriptor connection, const SessionOp
           if (options.clean_up && options.clean_up()) (void)send_frame(connection, FrameKind::cleaned_up, "");
         } else if (frame->kind == FrameKind::exited && frame->payload.size() >= 4) {
           std::uint32_t code = 0;
-          for (int i = 0; i < 4; ++i) code |= static_cast<std::uint32_t>(static_cast<unsigned char>(frame->payload[static_cast<std::size_t>(i)])) << (8 * i);
+          for (int i = 0; i < 4; ++i)
+            code |= static_cast<std::uint32_t>(static_cast<unsigned char>(frame->payload[static_cast<std::size_t>(i)]))
+                    << (8 * i);
           end.exit_code = static_cast<int>(code);
           return end;
         }

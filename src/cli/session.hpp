@@ -13,7 +13,7 @@
 namespace dray::cli {
 
 struct SessionOptions {
-  bool terminal = false;      ///< the container has a pty: raw mode, resize, detach keys
+  bool terminal = false;  ///< the container has a pty: raw mode, resize, detach keys
   bool forward_stdin = false;
   bool forward_signals = true;  ///< without a pty: SIGINT, SIGTERM, … go to the container
   DetachKeys detach_keys;

@@ -24,7 +24,9 @@ std::string human_size(std::uint64_t bytes) {
 }
 
 std::string human_duration(std::int64_t seconds) {
-  auto plural = [](std::int64_t count, const char* unit) { return std::to_string(count) + " " + unit + (count == 1 ? "" : "s"); };
+  auto plural = [](std::int64_t count, const char* unit) {
+    return std::to_string(count) + " " + unit + (count == 1 ? "" : "s");
+  };
   if (seconds < 1) return "Less than a second";
   if (seconds == 1) return "1 second";
   if (seconds < 60) return plural(seconds, "second");
@@ -56,7 +58,8 @@ Result<std::int64_t> parse_size(const std::string& text) {
   static constexpr std::string_view kUnits = "bkmgtp";
   std::size_t power = unit.empty() ? 0 : kUnits.find(unit);
   if (end == text.c_str() || !(value >= 0) || unit.size() > 1 || power == std::string_view::npos || std::isinf(value))
-    return fail(ErrorCode::invalid_argument, "invalid size: \"" + text + "\": expected a number with b, k, m, g or t, such as 512m");
+    return fail(ErrorCode::invalid_argument,
+                "invalid size: \"" + text + "\": expected a number with b, k, m, g or t, such as 512m");
   double bytes = value * std::pow(1024.0, static_cast<double>(power));
   if (bytes >= 9.2e18) return fail(ErrorCode::invalid_argument, "invalid size: \"" + text + "\": too large");
   return static_cast<std::int64_t>(bytes);

@@ -59,7 +59,8 @@ std::string heading_of(const std::string& cell, const std::vector<TableColumn>& 
 
 }  // namespace
 
-Result<std::string> render_table(const std::vector<TableColumn>& columns, const std::vector<TableRow>& rows, const std::string& format) {
+Result<std::string> render_table(const std::vector<TableColumn>& columns, const std::vector<TableRow>& rows,
+                                 const std::string& format) {
   std::vector<std::vector<std::string>> lines;
   if (format.empty() || format == "table") {
     std::vector<std::string> headings;

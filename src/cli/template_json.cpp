@@ -12,7 +12,9 @@ using json = nlohmann::ordered_json;
 
 constexpr int kMaxDepth = 64;
 
-std::string dump(const json& value, int indent = -1) { return value.dump(indent, ' ', false, json::error_handler_t::replace); }
+std::string dump(const json& value, int indent = -1) {
+  return value.dump(indent, ' ', false, json::error_handler_t::replace);
+}
 
 /// As Go prints a value with %v.
 std::string to_text(const json& value) {
@@ -97,7 +99,12 @@ class Parser {
         return nodes;
       }
       if (word == "if" || word == "range" || word == "with") {
-        Node node{word == "if" ? Node::Kind::condition : word == "range" ? Node::Kind::range : Node::Kind::with, action.substr(word.size()), {}, {}};
+        Node node{word == "if"      ? Node::Kind::condition
+                  : word == "range" ? Node::Kind::range
+                                    : Node::Kind::with,
+                  action.substr(word.size()),
+                  {},
+                  {}};
         std::string ended;
         node.body = TRY(parse_list(ended, depth + 1));
         if (ended.starts_with("else if")) {
@@ -135,7 +142,9 @@ class Runner {
     std::string text;
     for (const Node& node : nodes) {
       switch (node.kind) {
-        case Node::Kind::text: text += node.text; break;
+        case Node::Kind::text:
+          text += node.text;
+          break;
         case Node::Kind::output: {
           auto assigned = TRY(assign(node.text, dot));
           if (!assigned) text += to_text(TRY(pipeline(node.text, dot)));
@@ -151,7 +160,9 @@ class Runner {
           text += truthy(value) ? TRY(run(node.body, value)) : TRY(run(node.otherwise, dot));
           break;
         }
-        case Node::Kind::range: text += TRY(range(node, dot)); break;
+        case Node::Kind::range:
+          text += TRY(range(node, dot));
+          break;
       }
     }
     return text;
@@ -240,7 +251,8 @@ class Runner {
     for (const auto& words : commands) {
       if (words.empty()) return bad("missing value for command");
       std::vector<json> arguments;
-      bool is_function = words[0][0] >= 'a' && words[0][0] <= 'z' && words[0] != "true" && words[0] != "false" && words[0] != "nil";
+      bool is_function =
+          words[0][0] >= 'a' && words[0][0] <= 'z' && words[0] != "true" && words[0] != "false" && words[0] != "nil";
       for (std::size_t i = is_function ? 1 : 0; i < words.size(); ++i) arguments.push_back(TRY(operand(words[i], dot)));
       if (piped) arguments.push_back(value);
       if (is_function) {
@@ -295,9 +307,10 @@ class Runner {
       if (value.is_null()) return json(nullptr);
       auto found = value.is_object() ? value.find(name) : value.end();
       if (!value.is_object() || found == value.end()) {
-        // In docker a wrong field is an error, an absent key of a map prints "<no value>"; JSON cannot tell the two apart, and a typo
-        // must not pass for an empty value.
-        return fail(ErrorCode::invalid_argument, "template: executing at <" + whole + ">: can't evaluate field " + name);
+        // In docker a wrong field is an error, an absent key of a map prints "<no value>"; JSON cannot tell the two
+        // apart, and a typo must not pass for an empty value.
+        return fail(ErrorCode::invalid_argument,
+                    "template: executing at <" + whole + ">: can't evaluate field " + name);
       }
       json next = *found;
       value = std::move(next);
@@ -308,13 +321,16 @@ class Runner {
   Result<json> call(const std::string& name, std::vector<json>& arguments) {
     auto need = [&](std::size_t count) { return arguments.size() >= count; };
     if (name == "json" && need(1)) return json(dump(arguments[0]));
-    if (name == "len" && need(1)) return json(arguments[0].is_string() ? arguments[0].get<std::string>().size() : arguments[0].size());
+    if (name == "len" && need(1))
+      return json(arguments[0].is_string() ? arguments[0].get<std::string>().size() : arguments[0].size());
     if ((name == "lower" || name == "upper" || name == "title") && need(1)) {
       std::string text = to_text(arguments[0]);
       if (name == "title") {
         if (!text.empty()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
       } else {
-        for (char& c : text) c = static_cast<char>(name == "lower" ? std::tolower(static_cast<unsigned char>(c)) : std::toupper(static_cast<unsigned char>(c)));
+        for (char& c : text)
+          c = static_cast<char>(name == "lower" ? std::tolower(static_cast<unsigned char>(c))
+                                                : std::toupper(static_cast<unsigned char>(c)));
       }
       return json(text);
     }
@@ -345,7 +361,8 @@ class Runner {
         json next;
         if (value.is_array() && arguments[i].is_number_integer()) {
           auto at = arguments[i].get<std::int64_t>();
-          if (at < 0 || static_cast<std::size_t>(at) >= value.size()) return bad("error calling index: index out of range: " + std::to_string(at));
+          if (at < 0 || static_cast<std::size_t>(at) >= value.size())
+            return bad("error calling index: index out of range: " + std::to_string(at));
           next = value[static_cast<std::size_t>(at)];
         } else if (value.is_object()) {
           auto found = value.find(to_text(arguments[i]));

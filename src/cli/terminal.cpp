@@ -37,7 +37,8 @@ Result<DetachKeys> DetachKeys::parse(std::string_view text) {
     if (key.size() == 1) {
       result.keys_ += key;
     } else if (key.size() == 6 && key.starts_with("ctrl-") &&
-               ((key[5] >= 'a' && key[5] <= 'z') || std::string_view("@[\\]^_").find(key[5]) != std::string_view::npos)) {
+               ((key[5] >= 'a' && key[5] <= 'z') ||
+                std::string_view("@[\\]^_").find(key[5]) != std::string_view::npos)) {
       result.keys_ += static_cast<char>(key[5] & 0x1f);
     } else {
       return fail(ErrorCode::invalid_argument, "invalid detach keys: unknown key \"" + std::string(key) + "\"");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Decompression chosen by magic bytes, one class a library behind one small interface: fill `input_`, let the library produce.
-// gzip goes through ISA-L, which inflates four times and deflates fifteen times as fast as zlib on one core.
+// Decompression chosen by magic bytes, one class a library behind one small interface: fill `input_`, let the library
+// produce. gzip goes through ISA-L, which inflates four times and deflates fifteen times as fast as zlib on one core.
 #include <bzlib.h>
 #include <isa-l/igzip_lib.h>
 #include <lzma.h>
@@ -84,7 +84,8 @@ class GzipDecoder : public Decoder {
       state_->avail_out = static_cast<std::uint32_t>(buffer.size());
       int outcome = ::isal_inflate(state_.get());
       available_ = available_.last(state_->avail_in);
-      if (outcome < 0 || (outcome > 0 && outcome != ISAL_END_INPUT && outcome != ISAL_OUT_OVERFLOW)) return damaged("gzip", "damaged");
+      if (outcome < 0 || (outcome > 0 && outcome != ISAL_END_INPUT && outcome != ISAL_OUT_OVERFLOW))
+        return damaged("gzip", "damaged");
       std::size_t produced = buffer.size() - state_->avail_out;
       if (produced > 0) return produced;
     }
@@ -100,7 +101,8 @@ class GzipDecoder : public Decoder {
 
 class ZstdDecoder : public Decoder {
  public:
-  ZstdDecoder(ByteSource& inner, std::vector<std::byte> first) : Decoder(inner, std::move(first)), stream_(::ZSTD_createDStream()) {}
+  ZstdDecoder(ByteSource& inner, std::vector<std::byte> first)
+      : Decoder(inner, std::move(first)), stream_(::ZSTD_createDStream()) {}
   ~ZstdDecoder() override { ::ZSTD_freeDStream(stream_); }
 
   Result<std::size_t> read(std::span<std::byte> buffer) override {
@@ -125,7 +127,9 @@ class ZstdDecoder : public Decoder {
 
 class Bzip2Decoder : public Decoder {
  public:
-  Bzip2Decoder(ByteSource& inner, std::vector<std::byte> first) : Decoder(inner, std::move(first)) { ::BZ2_bzDecompressInit(&stream_, 0, 0); }
+  Bzip2Decoder(ByteSource& inner, std::vector<std::byte> first) : Decoder(inner, std::move(first)) {
+    ::BZ2_bzDecompressInit(&stream_, 0, 0);
+  }
   ~Bzip2Decoder() override { ::BZ2_bzDecompressEnd(&stream_); }
 
   Result<std::size_t> read(std::span<std::byte> buffer) override {
@@ -208,11 +212,21 @@ class DetectingSource : public ByteSource {
     }
     first.resize(used);
     switch (detect_compression(first)) {
-      case Compression::gzip: decoder_ = std::make_unique<GzipDecoder>(inner_, std::move(first)); break;
-      case Compression::zstd: decoder_ = std::make_unique<ZstdDecoder>(inner_, std::move(first)); break;
-      case Compression::bzip2: decoder_ = std::make_unique<Bzip2Decoder>(inner_, std::move(first)); break;
-      case Compression::xz: decoder_ = std::make_unique<XzDecoder>(inner_, std::move(first)); break;
-      case Compression::none: decoder_ = std::make_unique<PlainDecoder>(inner_, std::move(first)); break;
+      case Compression::gzip:
+        decoder_ = std::make_unique<GzipDecoder>(inner_, std::move(first));
+        break;
+      case Compression::zstd:
+        decoder_ = std::make_unique<ZstdDecoder>(inner_, std::move(first));
+        break;
+      case Compression::bzip2:
+        decoder_ = std::make_unique<Bzip2Decoder>(inner_, std::move(first));
+        break;
+      case Compression::xz:
+        decoder_ = std::make_unique<XzDecoder>(inner_, std::move(first));
+        break;
+      case Compression::none:
+        decoder_ = std::make_unique<PlainDecoder>(inner_, std::move(first));
+        break;
     }
     return {};
   }
@@ -286,7 +300,9 @@ Compression detect_compression(std::span<const std::byte> first_bytes) {
   return Compression::none;
 }
 
-std::unique_ptr<ByteSource> make_decompressing_source(ByteSource& inner) { return std::make_unique<DetectingSource>(inner); }
+std::unique_ptr<ByteSource> make_decompressing_source(ByteSource& inner) {
+  return std::make_unique<DetectingSource>(inner);
+}
 std::unique_ptr<ByteSink> make_gzip_sink(ByteSink& inner) { return std::make_unique<GzipSink>(inner); }
 
 }  // namespace dray

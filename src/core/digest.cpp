@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Digests through OpenSSL (SHA-NI where the processor has it). Its low-level functions, deprecated in favour of EVP: EVP fetches
-// providers, and linking it would make the program half as large again and each start of a container a millisecond slower.
+// Digests through OpenSSL (SHA-NI where the processor has it). Its low-level functions, deprecated in favour of EVP:
+// EVP fetches providers, and linking it would make the program half as large again and each start of a container a
+// millisecond slower.
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
 #include <sys/random.h>
@@ -33,7 +34,8 @@ Result<Digest> Digest::parse(std::string_view text) {
   std::string_view algorithm = text.substr(0, colon);
   std::size_t length = algorithm == "sha256" ? 64 : algorithm == "sha512" ? 128 : 0;
   bool good = colon != std::string_view::npos && length != 0 && text.size() == colon + 1 + length;
-  for (std::size_t i = colon + 1; good && i < text.size(); ++i) good = kHexDigits.find(text[i]) != std::string_view::npos;
+  for (std::size_t i = colon + 1; good && i < text.size(); ++i)
+    good = kHexDigits.find(text[i]) != std::string_view::npos;
   if (!good) return fail(ErrorCode::invalid_argument, "invalid digest \"" + std::string(text.substr(0, 160)) + "\"");
   return Digest(std::string(text));
 }

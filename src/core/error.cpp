@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Error keeps its state behind one shared pointer, so that Result<T> stays small; changing an error copies the state only
-// when another copy still refers to it.
+// Error keeps its state behind one shared pointer, so that Result<T> stays small; changing an error copies the state
+// only when another copy still refers to it.
 #include <cstring>
 
 #include <dray/core/result.hpp>
@@ -19,27 +19,36 @@ ErrorCode code_of_errno(int number) {
   switch (number) {
     case ENOENT:
     case ENOTDIR:
-    case ESRCH: return ErrorCode::not_found;
-    case EEXIST: return ErrorCode::already_exists;
+    case ESRCH:
+      return ErrorCode::not_found;
+    case EEXIST:
+      return ErrorCode::already_exists;
     case EACCES:
     case EPERM:
     case EROFS:
     case EXDEV:  // openat2: the path would have left its root
-    case ELOOP: return ErrorCode::permission_denied;
+    case ELOOP:
+      return ErrorCode::permission_denied;
     case ENOSPC:
-    case EDQUOT: return ErrorCode::no_space;
+    case EDQUOT:
+      return ErrorCode::no_space;
     case EBUSY:
     case EADDRINUSE:
-    case EWOULDBLOCK: return ErrorCode::in_use;
+    case EWOULDBLOCK:
+      return ErrorCode::in_use;
     case EINVAL:
-    case ENAMETOOLONG: return ErrorCode::invalid_argument;
+    case ENAMETOOLONG:
+      return ErrorCode::invalid_argument;
     case ENOSYS:
-    case EOPNOTSUPP: return ErrorCode::unsupported;
+    case EOPNOTSUPP:
+      return ErrorCode::unsupported;
     case ECONNREFUSED:
     case ETIMEDOUT:
     case ENETUNREACH:
-    case EHOSTUNREACH: return ErrorCode::unavailable;
-    default: return ErrorCode::internal;
+    case EHOSTUNREACH:
+      return ErrorCode::unavailable;
+    default:
+      return ErrorCode::internal;
   }
 }
 

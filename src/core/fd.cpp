@@ -125,18 +125,20 @@ Result<void> make_directories(const std::string& path, unsigned mode) {
   for (std::size_t end = 1; end <= path.size(); ++end) {
     if (end != path.size() && path[end] != '/') continue;
     std::string prefix = path.substr(0, end);
-    if (::mkdir(prefix.c_str(), mode) != 0 && errno != EEXIST) return fail_errno("creating directory \"" + prefix + "\"");
+    if (::mkdir(prefix.c_str(), mode) != 0 && errno != EEXIST)
+      return fail_errno("creating directory \"" + prefix + "\"");
   }
   struct stat status;
   if (::stat(path.c_str(), &status) != 0) return fail_errno("creating directory \"" + path + "\"");
-  if (!S_ISDIR(status.st_mode)) return fail(ErrorCode::already_exists, "\"" + path + "\" exists and is not a directory");
+  if (!S_ISDIR(status.st_mode))
+    return fail(ErrorCode::already_exists, "\"" + path + "\" exists and is not a directory");
   return {};
 }
 
 namespace {
 
-// Depth-first removal by descriptors: a name is never resolved through more than one component, so that a concurrent swap of
-// a directory for a symlink cannot lead the removal elsewhere.
+// Depth-first removal by descriptors: a name is never resolved through more than one component, so that a concurrent
+// swap of a directory for a symlink cannot lead the removal elsewhere.
 Result<void> remove_entry(int parent, const char* name, dev_t device, int depth) {
   if (::unlinkat(parent, name, 0) == 0 || errno == ENOENT) return {};
   if (errno != EISDIR && errno != EPERM) return fail_errno(std::string("removing \"") + name + "\"");
@@ -195,7 +197,8 @@ Result<FileDescriptor> lock_file(const std::string& path, int operation) {
   do {
     outcome = ::flock(fd.get(), operation);
   } while (outcome != 0 && errno == EINTR);
-  if (outcome != 0 && errno == EWOULDBLOCK) return fail(ErrorCode::in_use, "\"" + path + "\" is locked by another process");
+  if (outcome != 0 && errno == EWOULDBLOCK)
+    return fail(ErrorCode::in_use, "\"" + path + "\" is locked by another process");
   if (outcome != 0) return fail_errno("locking \"" + path + "\"");
   return fd;
 }

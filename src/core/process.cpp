@@ -58,7 +58,8 @@ Result<ChildProcess> ChildProcess::spawn(const SpawnRequest& request) {
   std::vector<char*> env;
   if (request.env) env = pointers(*request.env);
   ChildProcess child;
-  int error = ::posix_spawnp(&child.pid_, argv[0], &actions, &attributes, argv.data(), request.env ? env.data() : environ);
+  int error =
+      ::posix_spawnp(&child.pid_, argv[0], &actions, &attributes, argv.data(), request.env ? env.data() : environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (error != 0) {

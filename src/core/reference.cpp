@@ -11,7 +11,8 @@ bool is_lower_alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <=
 bool is_alnum(char c) { return is_lower_alnum(c) || (c >= 'A' && c <= 'Z'); }
 
 Failure invalid(std::string_view name, std::string_view why) {
-  return fail(ErrorCode::invalid_argument, "invalid reference format: \"" + std::string(name.substr(0, 300)) + "\": " + std::string(why));
+  return fail(ErrorCode::invalid_argument,
+              "invalid reference format: \"" + std::string(name.substr(0, 300)) + "\": " + std::string(why));
 }
 
 // path-component := [a-z0-9]+ ((\.|_|__|-+) [a-z0-9]+)*
@@ -105,13 +106,15 @@ Result<Reference> Reference::parse(std::string_view name) {
   }
   if (result.domain_ == "docker.io" && rest.find('/') == std::string_view::npos) result.repository_ = "library/";
   result.repository_ += rest;
-  if (result.repository_.size() + result.domain_.size() > kMaxRepositoryLength) return invalid(name, "the name is longer than 255 characters");
+  if (result.repository_.size() + result.domain_.size() > kMaxRepositoryLength)
+    return invalid(name, "the name is longer than 255 characters");
   for (std::size_t start = 0; start <= rest.size();) {
     std::size_t end = std::min(rest.find('/', start), rest.size());
     std::string_view part = rest.substr(start, end - start);
     if (!is_path_component(part)) {
       bool upper = std::any_of(part.begin(), part.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
-      return invalid(name, upper ? "repository name must be lowercase" : "the part \"" + std::string(part) + "\" of the name is not valid");
+      return invalid(name, upper ? "repository name must be lowercase"
+                                 : "the part \"" + std::string(part) + "\" of the name is not valid");
     }
     start = end + 1;
   }

@@ -49,8 +49,8 @@ Result<FileDescriptor> make_directories_in_root(FdRef root, const std::string& p
   std::string wanted = clean_path("/" + path);
   auto whole = open_in_root(root, wanted, O_PATH | O_DIRECTORY);
   if (whole || whole.error().error_number() != ENOENT) return whole;
-  // Create from the first missing component on. Each prefix is resolved in root anew, so symlinks on the way are followed there;
-  // mkdirat acts on one component beneath a held descriptor.
+  // Create from the first missing component on. Each prefix is resolved in root anew, so symlinks on the way are
+  // followed there; mkdirat acts on one component beneath a held descriptor.
   FileDescriptor current = TRY(open_in_root(root, "/", O_PATH | O_DIRECTORY));
   for (std::size_t start = 1; start < wanted.size();) {
     std::size_t end = std::min(wanted.find('/', start), wanted.size());
@@ -60,7 +60,8 @@ Result<FileDescriptor> make_directories_in_root(FdRef root, const std::string& p
       if (::fchownat(current.get(), name.c_str(), uid, gid, AT_SYMLINK_NOFOLLOW) != 0)
         return fail_errno("changing the owner of \"" + prefix + "\"");
       // mkdir is subject to the umask; the mode asked for is meant exactly.
-      if (::fchmodat(current.get(), name.c_str(), mode & 07777, 0) != 0) return fail_errno("changing the mode of \"" + prefix + "\"");
+      if (::fchmodat(current.get(), name.c_str(), mode & 07777, 0) != 0)
+        return fail_errno("changing the mode of \"" + prefix + "\"");
     } else if (errno != EEXIST) {
       return fail_errno("creating directory \"" + prefix + "\"");
     }

@@ -50,7 +50,9 @@ class FdSink : public ByteSink {
 
 std::unique_ptr<ByteSource> make_fd_source(FileDescriptor fd) { return std::make_unique<FdSource>(std::move(fd)); }
 std::unique_ptr<ByteSource> make_fd_source(FdRef fd) { return std::make_unique<FdSource>(fd); }
-std::unique_ptr<ByteSource> make_memory_source(std::string bytes) { return std::make_unique<MemorySource>(std::move(bytes)); }
+std::unique_ptr<ByteSource> make_memory_source(std::string bytes) {
+  return std::make_unique<MemorySource>(std::move(bytes));
+}
 std::unique_ptr<ByteSink> make_fd_sink(FdRef fd) { return std::make_unique<FdSink>(fd); }
 
 Result<std::size_t> HashingSource::read(std::span<std::byte> buffer) {

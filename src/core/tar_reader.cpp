@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading goes through libarchive: tar has many dialects and hostile writers, and libarchive has met them all. Only its tar
-// reader is linked (no filters: compression.cpp does those). Names are taken as raw bytes.
+// Reading goes through libarchive: tar has many dialects and hostile writers, and libarchive has met them all. Only its
+// tar reader is linked (no filters: compression.cpp does those). Names are taken as raw bytes.
 #include <archive.h>
 #include <archive_entry.h>
 #include <locale.h>
@@ -70,7 +70,8 @@ Reader::~Reader() = default;
 Result<std::optional<Entry>> Reader::next() {
   State& state = *state_;
   if (!std::exchange(state.opened, true)) {
-    if (::archive_read_open(state.handle, &state, nullptr, State::read, nullptr) != ARCHIVE_OK) return state.failure("not a tar archive");
+    if (::archive_read_open(state.handle, &state, nullptr, State::read, nullptr) != ARCHIVE_OK)
+      return state.failure("not a tar archive");
   }
   archive_entry* raw = nullptr;
   int outcome = ::archive_read_next_header(state.handle, &raw);
@@ -95,23 +96,39 @@ Result<std::optional<Entry>> Reader::next() {
     entry.link_target = target;
   } else {
     switch (::archive_entry_filetype(raw)) {
-      case AE_IFREG: entry.type = EntryType::regular; break;
-      case AE_IFDIR: entry.type = EntryType::directory; break;
-      case AE_IFLNK: entry.type = EntryType::symlink; break;
-      case AE_IFCHR: entry.type = EntryType::character_device; break;
-      case AE_IFBLK: entry.type = EntryType::block_device; break;
-      case AE_IFIFO: entry.type = EntryType::fifo; break;
-      default: return fail(ErrorCode::corrupt, "tar entry \"" + entry.path + "\" has an unknown type");
+      case AE_IFREG:
+        entry.type = EntryType::regular;
+        break;
+      case AE_IFDIR:
+        entry.type = EntryType::directory;
+        break;
+      case AE_IFLNK:
+        entry.type = EntryType::symlink;
+        break;
+      case AE_IFCHR:
+        entry.type = EntryType::character_device;
+        break;
+      case AE_IFBLK:
+        entry.type = EntryType::block_device;
+        break;
+      case AE_IFIFO:
+        entry.type = EntryType::fifo;
+        break;
+      default:
+        return fail(ErrorCode::corrupt, "tar entry \"" + entry.path + "\" has an unknown type");
     }
   }
   if (entry.type == EntryType::symlink) {
     const char* target = first_of(::archive_entry_symlink(raw), ::archive_entry_symlink_utf8(raw));
-    if (target == nullptr) return fail(ErrorCode::corrupt, "tar entry \"" + entry.path + "\" is a symlink without a target");
+    if (target == nullptr)
+      return fail(ErrorCode::corrupt, "tar entry \"" + entry.path + "\" is a symlink without a target");
     entry.link_target = target;
   }
-  if (entry.path.size() > kMaxPath || entry.link_target.size() > kMaxPath) return fail(ErrorCode::corrupt, "tar entry name is too long");
+  if (entry.path.size() > kMaxPath || entry.link_target.size() > kMaxPath)
+    return fail(ErrorCode::corrupt, "tar entry name is too long");
   if (entry.type == EntryType::regular) {
-    if (::archive_entry_size(raw) < 0) return fail(ErrorCode::corrupt, "tar entry \"" + entry.path + "\" has a negative size");
+    if (::archive_entry_size(raw) < 0)
+      return fail(ErrorCode::corrupt, "tar entry \"" + entry.path + "\" has a negative size");
     entry.size = static_cast<std::uint64_t>(::archive_entry_size(raw));
   }
   entry.device_major = static_cast<std::uint32_t>(::archive_entry_rdevmajor(raw));
@@ -122,7 +139,8 @@ Result<std::optional<Entry>> Reader::next() {
   ::archive_entry_xattr_reset(raw);
   while (::archive_entry_xattr_next(raw, &name, &value, &size) == ARCHIVE_OK) {
     total += size;
-    if (total > kMaxXattrs) return fail(ErrorCode::corrupt, "tar entry \"" + entry.path + "\" has over 1 MiB of extended attributes");
+    if (total > kMaxXattrs)
+      return fail(ErrorCode::corrupt, "tar entry \"" + entry.path + "\" has over 1 MiB of extended attributes");
     if (name != nullptr) entry.xattrs[name] = std::string(static_cast<const char*>(value), size);
   }
   return std::optional<Entry>(std::move(entry));

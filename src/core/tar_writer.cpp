@@ -30,13 +30,20 @@ bool put_octal(char (&field)[N], std::uint64_t value) {
 
 char type_flag(EntryType type) {
   switch (type) {
-    case EntryType::regular: return '0';
-    case EntryType::hardlink: return '1';
-    case EntryType::symlink: return '2';
-    case EntryType::character_device: return '3';
-    case EntryType::block_device: return '4';
-    case EntryType::directory: return '5';
-    case EntryType::fifo: return '6';
+    case EntryType::regular:
+      return '0';
+    case EntryType::hardlink:
+      return '1';
+    case EntryType::symlink:
+      return '2';
+    case EntryType::character_device:
+      return '3';
+    case EntryType::block_device:
+      return '4';
+    case EntryType::directory:
+      return '5';
+    case EntryType::fifo:
+      return '6';
   }
   return '0';
 }
@@ -95,7 +102,8 @@ Result<void> Writer::add(const Entry& entry, ByteSource* content) {
   if (!put_octal(header.uid, entry.uid)) pax["uid"] = std::to_string(entry.uid);
   if (!put_octal(header.gid, entry.gid)) pax["gid"] = std::to_string(entry.gid);
   if (!put_octal(header.size, size)) pax["size"] = std::to_string(size);
-  bool plain_time = entry.mtime_seconds >= 0 && put_octal(header.mtime, static_cast<std::uint64_t>(entry.mtime_seconds));
+  bool plain_time =
+      entry.mtime_seconds >= 0 && put_octal(header.mtime, static_cast<std::uint64_t>(entry.mtime_seconds));
   if (!plain_time) put_octal(header.mtime, 0);
   if (!plain_time || entry.mtime_nanoseconds != 0) {
     std::string text = std::to_string(entry.mtime_seconds);

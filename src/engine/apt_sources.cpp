@@ -98,9 +98,11 @@ std::vector<AptSource> parse_deb822_sources(std::string_view text) {
     if (colon == std::string_view::npos) return;
     std::string name = lower(std::string(line.substr(0, colon)));
     auto values = words_of(line.substr(colon + 1));
-    field = name == "types" ? &stanza.types : name == "uris" ? &stanza.uris : name == "suites" ? &stanza.suites
-            : name == "components"                                                             ? &stanza.components
-                                                                                               : nullptr;
+    field = name == "types"        ? &stanza.types
+            : name == "uris"       ? &stanza.uris
+            : name == "suites"     ? &stanza.suites
+            : name == "components" ? &stanza.components
+                                   : nullptr;
     if (field != nullptr) *field = values;
     if (name == "enabled" && !values.empty()) stanza.enabled = lower(values[0]) != "no" && lower(values[0]) != "false";
   });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The builder's two services. The executor runs a RUN step as a container without a life of its own: an overlay mount, a clone,
-// pipes; state/builds/<id> holds its hosts file and tells prune what to take away after a kill. The image source looks
-// into the store and, failing that, asks the registry helper.
+// The builder's two services. The executor runs a RUN step as a container without a life of its own: an overlay mount,
+// a clone, pipes; state/builds/<id> holds its hosts file and tells prune what to take away after a kill. The image
+// source looks into the store and, failing that, asks the registry helper.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -25,8 +25,8 @@ namespace {
 class BuildExecutor : public builder::Executor {
  public:
   BuildExecutor(Context& context, bool trust_host_ca) : context_(context), trust_host_ca_(trust_host_ca) {}
-  Result<ExitStatus> run(const builder::RunRequest& request,
-                         const std::function<void(std::string_view, bool)>& output, const CancelToken& cancel) override;
+  Result<ExitStatus> run(const builder::RunRequest& request, const std::function<void(std::string_view, bool)>& output,
+                         const CancelToken& cancel) override;
 
  private:
   struct Step;
@@ -161,7 +161,8 @@ Result<ExitStatus> relay(runtime::Launched& launched, FdRef out, FdRef err,
 }
 
 Result<ExitStatus> BuildExecutor::run(const builder::RunRequest& request,
-                                      const std::function<void(std::string_view, bool)>& output, const CancelToken& cancel) {
+                                      const std::function<void(std::string_view, bool)>& output,
+                                      const CancelToken& cancel) {
   Step step;
   step.id = "build-" + random_hex(8);
   std::string builds = context_.configuration.state + "/builds";
@@ -218,8 +219,9 @@ class StoreThenRegistry : public builder::ImageSource {
 
 }  // namespace
 
-Result<builder::BuildResult> build_image(Context& context, const builder::BuildRequest& request, const BuildOptions& options,
-                                         ProgressSink& progress, const CancelToken& cancel) {
+Result<builder::BuildResult> build_image(Context& context, const builder::BuildRequest& request,
+                                         const BuildOptions& options, ProgressSink& progress,
+                                         const CancelToken& cancel) {
   store::Store::Lease lease = TRY(context.store->lease());
   BuildExecutor executor(context, options.trust_host_ca || context.configuration.trust_host_ca);
   StoreThenRegistry images(context);

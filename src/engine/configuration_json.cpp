@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// daemon.json: Docker's words for what Dray has, plus "trust-host-ca". A key that does nothing is refused: a setting that is
-// silently ignored is worse than a message.
+// daemon.json: Docker's words for what Dray has, plus "trust-host-ca". A key that does nothing is refused: a setting
+// that is silently ignored is worse than a message.
 #include <nlohmann/json.hpp>
 
 #include <dray/core/fd.hpp>

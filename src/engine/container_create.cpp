@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// `create`: merges the image's configuration with the user's wishes into a record, once and for all; later starts read only
-// that record. Order: files first, the row (which reserves the name and makes the container exist) last, so that a kill in
-// between leaves only a directory and a snapshot without an owner.
+// `create`: merges the image's configuration with the user's wishes into a record, once and for all; later starts read
+// only that record. Order: files first, the row (which reserves the name and makes the container exist) last, so that a
+// kill in between leaves only a directory and a snapshot without an owner.
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,8 +18,9 @@ namespace dray::engine {
 namespace {
 
 Failure name_conflict(const std::string& name, const std::string& holder) {
-  return fail(ErrorCode::in_use, "Conflict. The container name \"/" + name + "\" is already in use by container \"" + holder +
-                                     "\". You have to remove (or rename) that container to be able to reuse that name.");
+  return fail(ErrorCode::in_use,
+              "Conflict. The container name \"/" + name + "\" is already in use by container \"" + holder +
+                  "\". You have to remove (or rename) that container to be able to reuse that name.");
 }
 
 Result<std::string> holder_of(Context& context, const std::string& name) {
@@ -32,7 +33,8 @@ Result<void> check_name(const std::string& name) {
   bool good = name.size() >= 2 && alphanumeric(name[0]);
   for (char c : name) good = good && (alphanumeric(c) || c == '_' || c == '.' || c == '-');
   if (good) return {};
-  return fail(ErrorCode::invalid_argument, "Invalid container name (" + name + "), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed");
+  return fail(ErrorCode::invalid_argument,
+              "Invalid container name (" + name + "), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed");
 }
 
 Result<std::string> choose_name(Context& context, const std::string& wish) {
@@ -55,8 +57,11 @@ Result<std::string> choose_name(Context& context, const std::string& wish) {
 Result<void> merge_command(ContainerRecord& record, const image::ContainerConfig& config) {
   const ContainerOptions& options = record.options;
   record.entrypoint = options.entrypoint ? *options.entrypoint : config.entrypoint;
-  if (options.entrypoint && options.entrypoint->size() == 1 && options.entrypoint->front().empty()) record.entrypoint.clear();
-  record.cmd = !options.command.empty() ? options.command : options.entrypoint ? std::vector<std::string>{} : config.cmd;
+  if (options.entrypoint && options.entrypoint->size() == 1 && options.entrypoint->front().empty())
+    record.entrypoint.clear();
+  record.cmd = !options.command.empty() ? options.command
+               : options.entrypoint     ? std::vector<std::string>{}
+                                        : config.cmd;
   if (record.entrypoint.empty() && record.cmd.empty())
     return Failure(Error(ErrorCode::invalid_argument, "no command specified")
                        .with_hint("the image has neither ENTRYPOINT nor CMD: give a command after the image's name"));
@@ -99,7 +104,8 @@ Result<void> fix_security_options(ContainerOptions& options) {
     if (value != "unconfined" && value != "builtin" && !value.starts_with('{')) {
       value = TRY_CTX(read_file(value, 4u << 20), "opening seccomp profile");
     }
-    if (value.starts_with('{')) TRY_CTX(runtime::parse_seccomp(value, runtime::default_capabilities()), "seccomp profile");
+    if (value.starts_with('{'))
+      TRY_CTX(runtime::parse_seccomp(value, runtime::default_capabilities()), "seccomp profile");
     option = "seccomp=" + value;
   }
   return {};

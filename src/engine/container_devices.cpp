@@ -89,8 +89,8 @@ Result<void> add_devices(runtime::Spec& spec, const std::vector<std::string>& wi
     } else if (add_node(spec, status, clean_path(target))) {
       allow(spec, access);
     } else {
-      return fail(ErrorCode::invalid_argument, "error gathering device information while adding custom device \"" + source +
-                                                   "\": not a device node");
+      return fail(ErrorCode::invalid_argument, "error gathering device information while adding custom device \"" +
+                                                   source + "\": not a device node");
     }
   }
   return {};

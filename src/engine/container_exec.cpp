@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `exec`: a further process in a running container, with the container's environment, user and confinement unless told otherwise.
+// `exec`: a further process in a running container, with the container's environment, user and confinement unless told
+// otherwise.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -16,8 +17,8 @@
 namespace dray::engine {
 namespace {
 
-Result<runtime::Process> make_exec_process(const Context& context, const ContainerRecord& record, const ExecOptions& options,
-                                           FdRef rootfs) {
+Result<runtime::Process> make_exec_process(const Context& context, const ContainerRecord& record,
+                                           const ExecOptions& options, FdRef rootfs) {
   ContainerRecord view = record;  // the first process's rules, with this command's wishes
   view.options.terminal = options.terminal;
   if (!options.user.empty()) view.user = options.user;

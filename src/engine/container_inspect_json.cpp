@@ -14,7 +14,9 @@ constexpr const char* kNever = "0001-01-01T00:00:00Z";
 
 json list_or_null(const std::vector<std::string>& values) { return values.empty() ? json(nullptr) : json(values); }
 
-std::string port_key(const network::PortMapping& port) { return std::to_string(port.container_port) + "/" + port.protocol; }
+std::string port_key(const network::PortMapping& port) {
+  return std::to_string(port.container_port) + "/" + port.protocol;
+}
 
 json bindings(const std::vector<network::PortMapping>& ports, bool resolved) {
   json value = json::object();
@@ -57,7 +59,8 @@ json host_config_json(const ContainerRecord& record) {
     }
   }
   for (const auto& device : options.devices) devices.push_back({{"PathOnHost", device.substr(0, device.find(':'))}});
-  for (const auto& limit : options.ulimits) ulimits.push_back({{"Name", limit.type}, {"Soft", limit.soft}, {"Hard", limit.hard}});
+  for (const auto& limit : options.ulimits)
+    ulimits.push_back({{"Name", limit.type}, {"Soft", limit.soft}, {"Hard", limit.hard}});
   json value = {{"Binds", binds.empty() ? json(nullptr) : binds},
                 {"ContainerIDFile", ""},
                 {"LogConfig", {{"Type", "json-file"}, {"Config", json::object()}}},
@@ -95,7 +98,7 @@ json host_config_json(const ContainerRecord& record) {
 
 json config_json(const ContainerRecord& record) {
   const ContainerOptions& options = record.options;
-  json value = {{"Hostname", record.hostname}, {"Domainname", ""}, {"User", record.user},
+  json value = {{"Hostname", record.hostname},       {"Domainname", ""},     {"User", record.user},
                 {"AttachStdin", options.open_stdin}, {"AttachStdout", true}, {"AttachStderr", true}};
   json exposed = json::object();
   for (const auto& port : record.exposed_ports) exposed[port] = json::object();
@@ -171,7 +174,9 @@ json mounts_json(const Context& context, const ContainerRecord& record) {
           if (option != "bind") propagation = option;
         }
         break;
-      case VolumeMount::Kind::tmpfs: value = {{"Type", "tmpfs"}, {"Source", ""}}; break;
+      case VolumeMount::Kind::tmpfs:
+        value = {{"Type", "tmpfs"}, {"Source", ""}};
+        break;
     }
     value["Destination"] = mount.destination;
     if (mount.kind == VolumeMount::Kind::volume) value["Driver"] = "local";

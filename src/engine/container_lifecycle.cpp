@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ending containers: signals, waiting, removal, and the clean-up that the monitor runs. Each verb may be repeated, and may meet
-// a container whose monitor was killed: then the free lock says so, and the verb does the monitor's part first.
+// Ending containers: signals, waiting, removal, and the clean-up that the monitor runs. Each verb may be repeated, and
+// may meet a container whose monitor was killed: then the free lock says so, and the verb does the monitor's part
+// first.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -121,8 +122,9 @@ Result<void> remove_container(Context& context, const std::string& name, bool fo
   }
   if (find_running(context, record.id)) {
     if (!force)
-      return fail(ErrorCode::in_use, "cannot remove container \"/" + record.name +
-                                         "\": container is running: stop the container before removing or force remove");
+      return fail(ErrorCode::in_use,
+                  "cannot remove container \"/" + record.name +
+                      "\": container is running: stop the container before removing or force remove");
     TRY(end_container(context, record, SIGKILL, 10'000));
   }
   auto still = find_name(context, record.id);
@@ -150,12 +152,11 @@ Result<int> wait_container(Context& context, const std::string& name, const Canc
   }
   // The monitor writes exit.json right after it reaped the process.
   for (int i = 0; i < 20'000; ++i) {
-    auto text = record.options.auto_remove && directory.valid()
-                    ? [&]() -> Result<std::string> {
+    auto text = record.options.auto_remove && directory.valid() ? [&]() -> Result<std::string> {
       FileDescriptor file = TRY(open_file_at(directory, "exit.json", O_RDONLY));
       return read_all(file, 65536);
     }()
-                    : read_file(exit_path(context, record), 65536);
+        : read_file(exit_path(context, record), 65536);
     if (text) {
       auto exit = parse_exit(*text);
       if (!exit) return Failure(std::move(exit).error());

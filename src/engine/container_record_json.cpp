@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json and the small state files of a container. We wrote them, yet they are parsed defensively: a power failure may
-// leave any of them empty. Unknown keys are ignored, so that an older Dray reads a newer one's files.
+// config.json and the small state files of a container. We wrote them, yet they are parsed defensively: a power failure
+// may leave any of them empty. Unknown keys are ignored, so that an older Dray reads a newer one's files.
 #include <nlohmann/json.hpp>
 
 #include "container_record.hpp"
@@ -70,9 +70,12 @@ network::PortMapping port_of(const json& item) {
 }
 
 json mount_json(const VolumeMount& mount) {
-  return {{"kind", static_cast<int>(mount.kind)}, {"source", mount.source},
-          {"destination", mount.destination},     {"read_only", mount.read_only},
-          {"options", mount.options},             {"create_source", mount.create_source},
+  return {{"kind", static_cast<int>(mount.kind)},
+          {"source", mount.source},
+          {"destination", mount.destination},
+          {"read_only", mount.read_only},
+          {"options", mount.options},
+          {"create_source", mount.create_source},
           {"no_copy", mount.no_copy}};
 }
 VolumeMount mount_of(const json& item) {
@@ -290,9 +293,12 @@ Result<LastStart> parse_last_start(std::string_view text) {
 std::string serialize(const network::Endpoint& endpoint) {
   json ports = json::array();
   for (const auto& port : endpoint.ports) ports.push_back(port_json(port));
-  json value = {{"network", endpoint.network},         {"ip_address", endpoint.ip_address},
-                {"gateway", endpoint.gateway},         {"mac_address", endpoint.mac_address},
-                {"prefix_length", endpoint.prefix_length}, {"host_interface", endpoint.host_interface},
+  json value = {{"network", endpoint.network},
+                {"ip_address", endpoint.ip_address},
+                {"gateway", endpoint.gateway},
+                {"mac_address", endpoint.mac_address},
+                {"prefix_length", endpoint.prefix_length},
+                {"host_interface", endpoint.host_interface},
                 {"host_index", endpoint.host_index}};
   value["ports"] = std::move(ports);
   return text_of(value);

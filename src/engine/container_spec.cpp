@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a container's record to the runtime-spec, by Docker's rules (moby: daemon/oci_linux.go is the behaviour's reference).
+// From a container's record to the runtime-spec, by Docker's rules (moby: daemon/oci_linux.go is the behaviour's
+// reference).
 #include "container_spec.hpp"
 
 #include <fcntl.h>
@@ -43,7 +44,9 @@ void set_resources(runtime::Spec& spec, const ContainerOptions& options) {
   if (options.pids_limit > 0) spec.resources.pids_limit = options.pids_limit;
 }
 
-std::size_t depth(const std::string& path) { return static_cast<std::size_t>(std::count(path.begin(), path.end(), '/')); }
+std::size_t depth(const std::string& path) {
+  return static_cast<std::size_t>(std::count(path.begin(), path.end(), '/'));
+}
 
 bool below(const std::string& path, const std::string& parent) {
   return path == parent || (path.starts_with(parent) && path[parent.size()] == '/');
@@ -140,7 +143,8 @@ Result<void> add_mounts(Context& context, const ContainerRecord& record, runtime
   });
   std::vector<runtime::Mount> late(std::make_move_iterator(files), std::make_move_iterator(spec.mounts.end()));
   spec.mounts.erase(files, spec.mounts.end());
-  auto deep = std::find_if(mounts.begin(), mounts.end(), [](const auto& mount) { return depth(mount.destination) > 1; });
+  auto deep =
+      std::find_if(mounts.begin(), mounts.end(), [](const auto& mount) { return depth(mount.destination) > 1; });
   spec.mounts.insert(spec.mounts.end(), mounts.begin(), deep);
   spec.mounts.insert(spec.mounts.end(), late.begin(), late.end());
   spec.mounts.insert(spec.mounts.end(), deep, mounts.end());
@@ -177,13 +181,15 @@ bool has_variable(const std::vector<std::string>& env, std::string_view name) {
 
 Result<void> check_security_options(const ContainerOptions& options) {
   for (const auto& option : options.security_opt) {
-    bool known = is_no_new_privileges(option) || option == "no-new-privileges:false" || option == "no-new-privileges=false" ||
-                 option.starts_with("seccomp=") || option.starts_with("seccomp:") || option.starts_with("apparmor=") ||
-                 option.starts_with("label=") || option.starts_with("label:") || option == "systempaths=unconfined" ||
+    bool known = is_no_new_privileges(option) || option == "no-new-privileges:false" ||
+                 option == "no-new-privileges=false" || option.starts_with("seccomp=") ||
+                 option.starts_with("seccomp:") || option.starts_with("apparmor=") || option.starts_with("label=") ||
+                 option.starts_with("label:") || option == "systempaths=unconfined" ||
                  option == "writable-cgroups=false";
     if (!known) return fail(ErrorCode::invalid_argument, "invalid --security-opt: \"" + option + "\"");
     if (option.starts_with("apparmor=") && option != "apparmor=unconfined")
-      return fail(ErrorCode::unsupported, "invalid --security-opt: \"" + option + "\": AppArmor profiles are not supported");
+      return fail(ErrorCode::unsupported,
+                  "invalid --security-opt: \"" + option + "\": AppArmor profiles are not supported");
   }
   return {};
 }
@@ -230,7 +236,8 @@ Result<runtime::Process> make_process(const ContainerRecord& record, FdRef rootf
   auto names = TRY(capability_names(options, options.privileged));
   process.capabilities = make_capabilities(names, process.user.uid);
   process.rlimits = options.ulimits;
-  process.no_new_privileges = std::any_of(options.security_opt.begin(), options.security_opt.end(), is_no_new_privileges);
+  process.no_new_privileges =
+      std::any_of(options.security_opt.begin(), options.security_opt.end(), is_no_new_privileges);
   return process;
 }
 

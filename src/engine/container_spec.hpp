@@ -26,8 +26,8 @@ Result<std::optional<runtime::Seccomp>> make_seccomp(const ContainerOptions& opt
 runtime::Capabilities make_capabilities(const std::vector<std::string>& names, std::uint32_t uid);
 Result<std::vector<std::string>> capability_names(const ContainerOptions& options, bool privileged);
 
-/// Everything launch() needs; writes hosts, hostname and resolv.conf into the container's directory. Missing mount points whose
-/// symlink dangles in the image are made here.
+/// Everything launch() needs; writes hosts, hostname and resolv.conf into the container's directory. Missing mount
+/// points whose symlink dangles in the image are made here.
 Result<runtime::Spec> make_spec(Context& context, const ContainerRecord& record, FdRef rootfs);
 
 }  // namespace dray::engine

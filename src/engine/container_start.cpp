@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// `start`. The caller checks, locks, mounts and thinks; then it forks a process that launches the container and execs the
-// monitor, so that the container's first process is the monitor's child from birth. The lock passes to the child by the fork
-// (one open file description) and is held until the monitor ends. The child uses no database (SQLite does not survive a fork).
-// All or nothing: a failed start leaves a 'created' container.
+// `start`. The caller checks, locks, mounts and thinks; then it forks a process that launches the container and execs
+// the monitor, so that the container's first process is the monitor's child from birth. The lock passes to the child by
+// the fork (one open file description) and is held until the monitor ends. The child uses no database (SQLite does not
+// survive a fork). All or nothing: a failed start leaves a 'created' container.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -34,8 +34,14 @@ Result<std::vector<std::string>> make_cleanup_argv(const Context& context, const
   char path[PATH_MAX];
   ssize_t length = ::readlink("/proc/self/exe", path, sizeof path);
   if (length <= 0) return fail_errno("reading /proc/self/exe");
-  std::vector<std::string> argv = {std::string(path, static_cast<std::size_t>(length)), "--root", context.configuration.root,
-                                   "--state", context.configuration.state, "container", "cleanup", id};
+  std::vector<std::string> argv = {std::string(path, static_cast<std::size_t>(length)),
+                                   "--root",
+                                   context.configuration.root,
+                                   "--state",
+                                   context.configuration.state,
+                                   "container",
+                                   "cleanup",
+                                   id};
   return argv;
 }
 
@@ -44,19 +50,21 @@ Result<std::vector<std::string>> make_cleanup_argv(const Context& context, const
 // The namespace exists: attach it, note the endpoint, complete the hosts file in place.
 Result<std::vector<FileDescriptor>> attach_network(const Plan& plan, FdRef netns) {
   const ContainerRecord& record = plan.record;
-  network::Attachment attachment = TRY(network::attach_to_bridge(netns, record.options.ports, plan.network_state_directory));
+  network::Attachment attachment =
+      TRY(network::attach_to_bridge(netns, record.options.ports, plan.network_state_directory));
   const network::Endpoint& endpoint = attachment.endpoint;
   auto finish = [&]() -> Result<void> {
     TRY(write_file_atomically(plan.state_directory + "/endpoint.json", serialize(endpoint), 0600, Durability::none));
-    std::string hosts = TRY(network::make_hosts_file(record.hostname, endpoint.ip_address, record.options.add_hosts,
-                                                     endpoint.gateway));
+    std::string hosts =
+        TRY(network::make_hosts_file(record.hostname, endpoint.ip_address, record.options.add_hosts, endpoint.gateway));
     FileDescriptor file = TRY(open_file(plan.hosts_path, O_WRONLY | O_TRUNC));
     return write_all(file, hosts);
   };
   auto finished = finish();
   if (finished) return std::move(attachment.port_reservations);
   Error error = std::move(finished).error();
-  if (auto undone = network::withdraw_ports(endpoint); !undone) error = std::move(error).with_cleanup_failure(undone.error());
+  if (auto undone = network::withdraw_ports(endpoint); !undone)
+    error = std::move(error).with_cleanup_failure(undone.error());
   return Failure(std::move(error));
 }
 
@@ -101,7 +109,8 @@ Result<runtime::MonitorRequest> launch_container(Plan& plan) {
   request.log_path = plan.log_path;
   request.exit_path = plan.exit_path;
   request.exit_durable = !options.auto_remove;
-  // Of a container that goes with its clean-up: a clean-up that comes late finds nothing, no successor that was started meanwhile.
+  // Of a container that goes with its clean-up: a clean-up that comes late finds nothing, no successor that was started
+  // meanwhile.
   request.client_cleans = options.auto_remove && request.first_client.valid();
   request.cgroups_path = plan.spec.cgroups_path;
   request.cleanup_argv = plan.cleanup_argv;
@@ -113,7 +122,8 @@ Result<std::string> launch_and_record(Plan& plan, runtime::MonitorRequest& reque
   request = TRY(launch_container(plan));
   pid_t pid = request.launched.pid;
   RunningState state{pid, process_start_ticks(pid), format_time_now()};
-  auto written = write_file_atomically(plan.state_directory + "/running.json", serialize(state), 0600, Durability::none);
+  auto written =
+      write_file_atomically(plan.state_directory + "/running.json", serialize(state), 0600, Durability::none);
   if (written) return state.started_at;
   ::kill(pid, SIGKILL);
   while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
@@ -123,8 +133,8 @@ Result<std::string> launch_and_record(Plan& plan, runtime::MonitorRequest& reque
 }
 
 [[noreturn]] void run_child(Plan& plan, FileDescriptor outcome) {
-  // Own session: a ^C in the caller's terminal is for the client, not for the monitor. Nor does the monitor keep the caller's
-  // terminal or pipes open.
+  // Own session: a ^C in the caller's terminal is for the client, not for the monitor. Nor does the monitor keep the
+  // caller's terminal or pipes open.
   ::setsid();
   // Nor is the caller's signal mask (an attached client blocks what it forwards) the container's.
   sigset_t none;
@@ -145,8 +155,8 @@ Result<std::string> launch_and_record(Plan& plan, runtime::MonitorRequest& reque
   while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
   }
   LastStart failure{*started_at, error.to_string(), 125};
-  (void)write_file_atomically(plan.log_path.substr(0, plan.log_path.rfind('/')) + "/last_start.json", serialize(failure), 0600,
-                              Durability::none);
+  (void)write_file_atomically(plan.log_path.substr(0, plan.log_path.rfind('/')) + "/last_start.json",
+                              serialize(failure), 0600, Durability::none);
   ::_exit(1);
 }
 
@@ -188,12 +198,14 @@ Error give_up(Context& context, const ContainerRecord& record, Error error) {
   return error;
 }
 
-Result<Started> launch_locked(Context& context, const ContainerRecord& record, FileLock lock, const StartOptions& options) {
+Result<Started> launch_locked(Context& context, const ContainerRecord& record, FileLock lock,
+                              const StartOptions& options) {
   Started started;
   Plan plan = TRY(make_plan(context, record, std::move(lock)));
   if (options.attach) {
     int pair[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return fail_errno("creating the attach socket");
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+      return fail_errno("creating the attach socket");
     started.connection = FileDescriptor(pair[0]);
     plan.first_client = FileDescriptor(pair[1]);
   }

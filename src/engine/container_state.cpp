@@ -50,16 +50,19 @@ std::string log_path(const Context& context, const std::string& id) {
 std::string exit_path(const Context& context, const ContainerRecord& record) {
   // The monitor fsyncs it. A --rm container's exit is of no interest after a power failure: tmpfs, where that is free.
   return (record.options.auto_remove ? container_state_directory(context, record.id)
-                                     : container_directory(context, record.id)) + "/exit.json";
+                                     : container_directory(context, record.id)) +
+         "/exit.json";
 }
 std::string cgroups_path(const std::string& id) { return "dray/" + id; }
 
 Result<void> create_tables(Context& context) {
   auto database = context.store->database();
-  TRY(database->execute("CREATE TABLE IF NOT EXISTS containers(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created TEXT "
-                        "NOT NULL) WITHOUT ROWID"));
-  TRY(database->execute("CREATE TABLE IF NOT EXISTS volumes(name TEXT PRIMARY KEY, created TEXT NOT NULL, anonymous INTEGER "
-                        "NOT NULL) WITHOUT ROWID"));
+  TRY(database->execute(
+      "CREATE TABLE IF NOT EXISTS containers(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created TEXT "
+      "NOT NULL) WITHOUT ROWID"));
+  TRY(database->execute(
+      "CREATE TABLE IF NOT EXISTS volumes(name TEXT PRIMARY KEY, created TEXT NOT NULL, anonymous INTEGER "
+      "NOT NULL) WITHOUT ROWID"));
   return {};
 }
 
@@ -184,7 +187,8 @@ Result<void> clean_up_running(Context& context, const ContainerRecord& record) {
   if (first) return Failure(std::move(*first));
   ::unlink((directory + "/endpoint.json").c_str());
   ::unlink((directory + "/attach.sock").c_str());
-  if (::unlink((directory + "/running.json").c_str()) != 0 && errno != ENOENT) return fail_errno("removing running.json");
+  if (::unlink((directory + "/running.json").c_str()) != 0 && errno != ENOENT)
+    return fail_errno("removing running.json");
   return {};
 }
 

@@ -29,7 +29,8 @@ Result<ContainerRecord> find_record(Context& context, std::string_view name);
 Result<FileLock> lock_container(const Context& context, const std::string& id, int timeout_ms);
 /// Does somebody hold this file's exclusive lock?
 bool lock_held(const std::string& path);
-/// Waits until nobody holds the container's lock, so until its monitor and clean-up have ended; in_use after the timeout.
+/// Waits until nobody holds the container's lock, so until its monitor and clean-up have ended; in_use after the
+/// timeout.
 Result<void> await_monitor(const Context& context, const std::string& id, int timeout_ms);
 /// The running container (running.json exists and the lock is held), or nullopt.
 std::optional<RunningState> find_running(const Context& context, const std::string& id);

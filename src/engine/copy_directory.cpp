@@ -86,7 +86,8 @@ Result<void> TreeCopy::entry(FdRef source, FdRef target, const std::string& name
   if (!S_ISDIR(status.st_mode) && status.st_nlink > 1) {
     auto [it, fresh] = links_.try_emplace(Inode{status.st_dev, status.st_ino}, path);
     if (!fresh) {
-      if (::linkat(target_root_.get(), it->second.c_str(), target.get(), name.c_str(), 0) != 0) return fail_errno("linking");
+      if (::linkat(target_root_.get(), it->second.c_str(), target.get(), name.c_str(), 0) != 0)
+        return fail_errno("linking");
       return {};
     }
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Trust in the host's certificate authorities, without a trace in the image. A mount point that has to be created would land in
-// the layer, so the bundle is shown below /dev, which is a fresh tmpfs in every container, and programs are pointed to it by
-// their variables; apt and wget, which have none for this, by a configuration file named in theirs. In containers (never in
-// build steps) it is bound over the bundles that the image has, too.
+// Trust in the host's certificate authorities, without a trace in the image. A mount point that has to be created would
+// land in the layer, so the bundle is shown below /dev, which is a fresh tmpfs in every container, and programs are
+// pointed to it by their variables; apt and wget, which have none for this, by a configuration file named in theirs. In
+// containers (never in build steps) it is bound over the bundles that the image has, too.
 #include "host_ca.hpp"
 
 #include <sys/stat.h>
@@ -20,9 +20,10 @@ constexpr const char* kHostBundles[] = {"/etc/ssl/certs/ca-certificates.crt", "/
 constexpr const char* kImageBundles[] = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
                                          "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem"};
 constexpr std::string_view kPlace = "/dev/.dray/";
-constexpr const char* kVariables[] = {"SSL_CERT_FILE",   "REQUESTS_CA_BUNDLE", "PIP_CERT",           "NODE_EXTRA_CA_CERTS",
-                                      "CURL_CA_BUNDLE",  "GIT_SSL_CAINFO",     "AWS_CA_BUNDLE",      "CARGO_HTTP_CAINFO",
-                                      "NIX_SSL_CERT_FILE", "DENO_CERT",        "PERL_LWP_SSL_CA_FILE", "HEX_CACERTS_PATH"};
+constexpr const char* kVariables[] = {"SSL_CERT_FILE",       "REQUESTS_CA_BUNDLE",   "PIP_CERT",
+                                      "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE",       "GIT_SSL_CAINFO",
+                                      "AWS_CA_BUNDLE",       "CARGO_HTTP_CAINFO",    "NIX_SSL_CERT_FILE",
+                                      "DENO_CERT",           "PERL_LWP_SSL_CA_FILE", "HEX_CACERTS_PATH"};
 
 std::string in_place(std::string_view name) {
   std::string path(kPlace);
@@ -44,8 +45,8 @@ Result<std::string> find_host_bundle() {
     struct stat status;
     if (::stat(path, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0) return std::string(path);
   }
-  return Failure(Error(ErrorCode::unavailable, "--trust-host-ca: the host has no certificate bundle at " +
-                                                   std::string(kHostBundles[0]))
+  return Failure(Error(ErrorCode::unavailable,
+                       "--trust-host-ca: the host has no certificate bundle at " + std::string(kHostBundles[0]))
                      .with_hint("install one: apt-get install ca-certificates"));
 }
 

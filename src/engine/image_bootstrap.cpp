@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A base image from Debian's own signed packages, by mmdebstrap. Its tar goes through one pipe into the hash of the diffID and
-// through gzip into the content store; then the layer is unpacked like any other, with its digests verified.
+// A base image from Debian's own signed packages, by mmdebstrap. Its tar goes through one pipe into the hash of the
+// diffID and through gzip into the content store; then the layer is unpacked like any other, with its digests verified.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -14,8 +14,8 @@
 namespace dray::engine {
 namespace {
 
-// Empty files in the places where containers get theirs: mount points that no build step has to create. The host's own must
-// not be in the image.
+// Empty files in the places where containers get theirs: mount points that no build step has to create. The host's own
+// must not be in the image.
 constexpr std::string_view kCustomize =
     "rm -f \"$1/etc/resolv.conf\" \"$1/etc/hostname\"; : >\"$1/etc/resolv.conf\"; : >\"$1/etc/hostname\"; "
     "[ -e \"$1/etc/hosts\" ] || : >\"$1/etc/hosts\"; "

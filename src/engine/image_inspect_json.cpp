@@ -28,8 +28,8 @@ json health_json(const image::Healthcheck& check) {
 }
 
 json config_json(const image::ContainerConfig& config) {
-  json value = {{"Hostname", ""}, {"Domainname", ""}, {"User", config.user}, {"AttachStdin", false}, {"AttachStdout", false},
-                {"AttachStderr", false}};
+  json value = {{"Hostname", ""},       {"Domainname", ""},      {"User", config.user},
+                {"AttachStdin", false}, {"AttachStdout", false}, {"AttachStderr", false}};
   if (!config.exposed_ports.empty()) value["ExposedPorts"] = object_of_keys(config.exposed_ports);
   value["Tty"] = false;
   value["OpenStdin"] = false;

@@ -53,14 +53,17 @@ Result<std::optional<Use>> find_use(Context& context, const Digest& image_id) {
   return use;
 }
 
-Result<void> check_use(Context& context, const Digest& image_id, const std::string& name, bool force, bool by_reference) {
+Result<void> check_use(Context& context, const Digest& image_id, const std::string& name, bool force,
+                       bool by_reference) {
   auto use = TRY(find_use(context, image_id));
   if (!use || (force && !use->running)) return {};
   std::string kind = use->running ? "running" : "stopped";
   if (by_reference)
-    return fail(ErrorCode::in_use, "conflict: unable to remove repository reference \"" + name + "\" (must force) - container " +
-                                       use->container + " is using its referenced image " + image_id.short_hex());
-  return fail(ErrorCode::in_use, "conflict: unable to delete " + image_id.short_hex() + (use->running ? " (cannot be forced)" : " (must be forced)") +
+    return fail(ErrorCode::in_use, "conflict: unable to remove repository reference \"" + name +
+                                       "\" (must force) - container " + use->container +
+                                       " is using its referenced image " + image_id.short_hex());
+  return fail(ErrorCode::in_use, "conflict: unable to delete " + image_id.short_hex() +
+                                     (use->running ? " (cannot be forced)" : " (must be forced)") +
                                      " - image is being used by " + kind + " container " + use->container);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `logs` over the monitor's json-file log. --tail reads blocks from the end and parses nothing but what it shows. --follow
-// reads on as the file grows, and ends once the container does not run and the last byte was read.
+// `logs` over the monitor's json-file log. --tail reads blocks from the end and parses nothing but what it shows.
+// --follow reads on as the file grows, and ends once the container does not run and the last byte was read.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>

@@ -50,7 +50,9 @@ void set_modification_time(FdRef directory, struct timespec time) {
   ::utimensat(directory.get(), ".", times, 0);
 }
 
-bool equal(const struct timespec& a, const struct timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
+bool equal(const struct timespec& a, const struct timespec& b) {
+  return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
 
 }  // namespace
 

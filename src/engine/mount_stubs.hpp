@@ -10,8 +10,9 @@
 
 namespace dray::engine {
 
-/// Mount points that an image lacks. make() creates them before the runtime would and remembers which; remove() takes away those
-/// that are still empty and gives their parents the old times, so that a build step leaves no trace of them in its layer.
+/// Mount points that an image lacks. make() creates them before the runtime would and remembers which; remove() takes
+/// away those that are still empty and gives their parents the old times, so that a build step leaves no trace of them
+/// in its layer.
 class MountStubs {
  public:
   explicit MountStubs(FdRef rootfs) : rootfs_(rootfs) {}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// `system prune`, and with it the collection of what killed processes left behind. What has no owner is told from what is being
-// made right now by the store's lock: makers hold a lease, collect_garbage gets through only when there is none. A directory or
-// snapshot that was seen before that moment and has no owner after it is a leftover.
+// `system prune`, and with it the collection of what killed processes left behind. What has no owner is told from what
+// is being made right now by the store's lock: makers hold a lease, collect_garbage gets through only when there is
+// none. A directory or snapshot that was seen before that moment and has no owner after it is a leftover.
 #include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -26,7 +26,8 @@ std::vector<std::string> directory_names(const std::string& path) {
   return names;
 }
 
-Result<void> remove_unowned(const std::string& parent, const std::vector<std::string>& seen, const std::set<std::string>& owned) {
+Result<void> remove_unowned(const std::string& parent, const std::vector<std::string>& seen,
+                            const std::set<std::string>& owned) {
   auto directory = open_file(parent, O_PATH | O_DIRECTORY);
   if (!directory) return {};
   for (const auto& name : seen) {
@@ -104,7 +105,8 @@ Result<PruneReport> prune(Context& context, PruneImages which) {
   for (const auto& snapshot : snapshots) {
     if (all_read && !used_snapshots.contains(snapshot)) TRY(context.store->snapshots().remove(snapshot));
   }
-  // Build steps seen before the moment when nobody worked are dead; those that are there now and were not then are at work.
+  // Build steps seen before the moment when nobody worked are dead; those that are there now and were not then are at
+  // work.
   auto builds_directory = open_file(builds, O_PATH | O_DIRECTORY);
   for (const auto& build : directory_names(builds)) {
     if (std::find(dead_builds.begin(), dead_builds.end(), build) == dead_builds.end()) {

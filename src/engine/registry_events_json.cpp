@@ -45,8 +45,7 @@ Result<HelperLine> parse_helper_line(std::string_view line) {
     const std::uint64_t code = number(*error, "code");
     const auto last = static_cast<std::uint64_t>(ErrorCode::command_not_found);
     Error parsed(code <= last ? static_cast<ErrorCode>(code) : ErrorCode::internal, text(*error, "message"));
-    if (std::string hint = text(*error, "hint"); !hint.empty())
-      parsed = std::move(parsed).with_hint(std::move(hint));
+    if (std::string hint = text(*error, "hint"); !hint.empty()) parsed = std::move(parsed).with_hint(std::move(hint));
     return HelperLine(std::move(parsed));
   }
   if (const auto result = object.find("result"); result != object.end() && result->is_object()) {

@@ -41,8 +41,7 @@ Result<void> take_lines(std::string& pending, ProgressSink& progress, Outcome& o
   for (std::size_t end; (end = pending.find('\n', begin)) != std::string::npos; begin = end + 1)
     TRY(take_line(std::string_view(pending).substr(begin, end - begin), progress, outcome));
   pending.erase(0, begin);
-  if (pending.size() > kMaxLine)
-    return fail(ErrorCode::internal, "dray-registry wrote a line of more than 1 MiB");
+  if (pending.size() > kMaxLine) return fail(ErrorCode::internal, "dray-registry wrote a line of more than 1 MiB");
   return {};
 }
 
@@ -57,8 +56,7 @@ Result<Outcome> relay(ChildProcess& child, FdRef output, ProgressSink& progress,
       child.signal(SIGTERM);
       kill_at = std::chrono::steady_clock::now() + kGrace;
     }
-    if (kill_at && std::chrono::steady_clock::now() > *kill_at)
-      return fail(ErrorCode::cancelled, "cancelled");
+    if (kill_at && std::chrono::steady_clock::now() > *kill_at) return fail(ErrorCode::cancelled, "cancelled");
     pollfd poller{output.get(), POLLIN, 0};
     if (::poll(&poller, 1, 50) <= 0) continue;
     const std::size_t got = TRY(read_some(output, buffer));
@@ -68,9 +66,8 @@ Result<Outcome> relay(ChildProcess& child, FdRef output, ProgressSink& progress,
   }
 }
 
-Result<HelperResult> run_helper(const Context& context, const std::string& command,
-                                const Reference& reference, const std::string& platform,
-                                ProgressSink& progress, const CancelToken& cancel) {
+Result<HelperResult> run_helper(const Context& context, const std::string& command, const Reference& reference,
+                                const std::string& platform, ProgressSink& progress, const CancelToken& cancel) {
   SpawnRequest request;
   const std::string program = TRY(executable_directory()) + "/dray-registry";
   request.argv = {program, command, "--root", context.configuration.root};
@@ -82,10 +79,8 @@ Result<HelperResult> run_helper(const Context& context, const std::string& comma
   request.stdout_fd = output.write_end;
   auto spawned = ChildProcess::spawn(request);
   if (!spawned) {  // not_found would read as "no such image" to callers
-    return Failure(std::move(spawned)
-                       .error()
-                       .with_code(ErrorCode::internal)
-                       .with_hint("it belongs beside the program dray"));
+    return Failure(
+        std::move(spawned).error().with_code(ErrorCode::internal).with_hint("it belongs beside the program dray"));
   }
   ChildProcess child = *std::move(spawned);
   output.write_end.reset();

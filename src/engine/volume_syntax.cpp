@@ -180,10 +180,12 @@ Result<VolumeMount> parse_mount(const std::string& text) {
   for (const auto& field : fields) {
     std::size_t equals = field.find('=');
     std::string key = field.substr(0, equals);
-    bool flag = key == "readonly" || key == "ro" || key == "volume-nocopy" || key == "bind-nonrecursive" || key == "bind-create-src";
+    bool flag = key == "readonly" || key == "ro" || key == "volume-nocopy" || key == "bind-nonrecursive" ||
+                key == "bind-create-src";
     if (equals == std::string::npos && !flag)
-      return fail(ErrorCode::invalid_argument,
-                  "invalid argument \"" + text + "\" for \"--mount\" flag: invalid field '" + field + "' must be a key=value pair");
+      return fail(ErrorCode::invalid_argument, "invalid argument \"" + text +
+                                                   "\" for \"--mount\" flag: invalid field '" + field +
+                                                   "' must be a key=value pair");
     TRY(apply_mount_key(mount, key, equals == std::string::npos ? "" : field.substr(equals + 1)));
   }
   TRY(check_destination(mount));

@@ -41,10 +41,11 @@ Result<void> check_volume_name(const std::string& name) {
   bool good = name.size() > 1 && name.size() <= 255 && is_alphanumeric(name[0]);
   for (char c : name) good = good && (is_alphanumeric(c) || c == '_' || c == '.' || c == '-');
   if (good) return {};
-  return fail(ErrorCode::invalid_argument,
-              "create " + name + ": \"" + name +
-                  "\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If "
-                  "you intended to pass a host directory, use absolute path");
+  return fail(
+      ErrorCode::invalid_argument,
+      "create " + name + ": \"" + name +
+          "\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If "
+          "you intended to pass a host directory, use absolute path");
 }
 
 std::string volume_data(const Context& context, const std::string& name) {
@@ -98,7 +99,8 @@ Result<void> remove_volume(Context& context, const std::string& name) {
 
 Result<void> fill_volume(Context& context, const std::string& name, FdRef rootfs, const std::string& path) {
   // Two containers that start on one new volume: the second waits for the copy, then finds the volume filled.
-  FileLock lock = TRY(FileLock::acquire(context.configuration.root + "/volumes/" + name + "/lock", FileLock::Mode::exclusive));
+  FileLock lock =
+      TRY(FileLock::acquire(context.configuration.root + "/volumes/" + name + "/lock", FileLock::Mode::exclusive));
   FileDescriptor target = TRY(open_file(volume_data(context, name), O_RDONLY | O_DIRECTORY));
   bool empty = TRY(is_empty(target));
   if (!empty) return {};

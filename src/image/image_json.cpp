@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The only file of this part that sees nlohmann/json.hpp. Reading is strict about types and lenient about unknown fields, as
-// the image-spec asks of implementations; every refusal names the field. Numbers are range-checked before narrowing.
+// The only file of this part that sees nlohmann/json.hpp. Reading is strict about types and lenient about unknown
+// fields, as the image-spec asks of implementations; every refusal names the field. Numbers are range-checked before
+// narrowing.
 #include <nlohmann/json.hpp>
 
 #include <dray/image/image.hpp>
@@ -88,7 +89,8 @@ Result<std::int64_t> integer(const json& object, const char* key) {
   const json* value = find(object, key);
   if (value == nullptr) return std::int64_t{0};
   if (!value->is_number_integer()) return bad(key, "is not an integer");
-  if (value->is_number_unsigned() && value->get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX)) return bad(key, "is too large");
+  if (value->is_number_unsigned() && value->get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX))
+    return bad(key, "is too large");
   return value->get<std::int64_t>();
 }
 
@@ -144,7 +146,8 @@ Result<ContainerConfig> container_config_of(const json& object) {
   config.stop_signal = TRY(text(object, "StopSignal"));
   config.shell = TRY(texts(object, "Shell"));
   config.on_build = TRY(texts(object, "OnBuild"));
-  if (const json* escaped = find(object, "ArgsEscaped")) config.args_escaped = escaped->is_boolean() && escaped->get<bool>();
+  if (const json* escaped = find(object, "ArgsEscaped"))
+    config.args_escaped = escaped->is_boolean() && escaped->get<bool>();
   if (const json* check = find(object, "Healthcheck")) {
     if (!check->is_object()) return bad("Healthcheck", "is not an object");
     Healthcheck health;
@@ -167,7 +170,8 @@ json to_json(const Platform& platform) {
 }
 
 json to_json(const Descriptor& descriptor) {
-  json object = {{"mediaType", descriptor.media_type}, {"digest", descriptor.digest.to_string()}, {"size", descriptor.size}};
+  json object = {
+      {"mediaType", descriptor.media_type}, {"digest", descriptor.digest.to_string()}, {"size", descriptor.size}};
   if (descriptor.platform) object["platform"] = to_json(*descriptor.platform);
   if (!descriptor.annotations.empty()) object["annotations"] = descriptor.annotations;
   if (!descriptor.urls.empty()) object["urls"] = descriptor.urls;
@@ -229,22 +233,27 @@ bool is_index(std::string_view bytes, std::string_view media_type) {
 Result<Manifest> parse_manifest(std::string_view bytes) {
   json document = TRY_CTX(parse_object(bytes), "image manifest");
   Manifest manifest;
-  if (document.contains("manifests")) return fail(ErrorCode::corrupt, "image manifest: has \"manifests\", as only an index may");
+  if (document.contains("manifests"))
+    return fail(ErrorCode::corrupt, "image manifest: has \"manifests\", as only an index may");
   if (TRY_CTX(integer(document, "schemaVersion"), "image manifest") != 2)
-    return fail(ErrorCode::unsupported, "image manifest: schemaVersion is not 2 (Docker's schema 1 is not supported; push the image again with a current tool)");
+    return fail(ErrorCode::unsupported,
+                "image manifest: schemaVersion is not 2 (Docker's schema 1 is not supported; push the image again with "
+                "a current tool)");
   manifest.media_type = TRY_CTX(text(document, "mediaType"), "image manifest");
   const json* config = find(document, "config");
   if (config == nullptr) return fail(ErrorCode::corrupt, "image manifest: \"config\" is missing");
   manifest.config = TRY_CTX(descriptor_of(*config, "config"), "image manifest");
   manifest.layers = TRY_CTX(descriptors_of(document, "layers"), "image manifest");
   manifest.annotations = TRY_CTX(text_map(document, "annotations"), "image manifest");
-  if (manifest.media_type.empty()) manifest.media_type = manifest.config.media_type == kDockerConfig ? kDockerManifest : kOciManifest;
+  if (manifest.media_type.empty())
+    manifest.media_type = manifest.config.media_type == kDockerConfig ? kDockerManifest : kOciManifest;
   return manifest;
 }
 
 Result<Index> parse_index(std::string_view bytes) {
   json document = TRY_CTX(parse_object(bytes), "image index");
-  if (document.contains("layers") || document.contains("config")) return fail(ErrorCode::corrupt, "image index: has fields of a manifest");
+  if (document.contains("layers") || document.contains("config"))
+    return fail(ErrorCode::corrupt, "image index: has fields of a manifest");
   Index index;
   index.media_type = TRY_CTX(text(document, "mediaType"), "image index");
   if (index.media_type.empty()) index.media_type = kOciIndex;
@@ -267,13 +276,16 @@ Result<ImageConfig> parse_config(std::string_view bytes) {
   std::vector<std::string> diff_ids = TRY_CTX(texts(*rootfs, "diff_ids"), "image config");
   for (const std::string& diff_id : diff_ids) {
     auto digest = Digest::parse(diff_id);
-    if (!digest) return Failure(std::move(digest).error().with_context("image config: diff_ids").with_code(ErrorCode::corrupt));
+    if (!digest)
+      return Failure(std::move(digest).error().with_context("image config: diff_ids").with_code(ErrorCode::corrupt));
     config.diff_ids.push_back(DiffId{*digest});
   }
   if (const json* history = find(document, "history")) {
-    if (!history->is_array() || history->size() > kMaxEntries) return fail(ErrorCode::corrupt, "image config: \"history\" is not a list of sensible length");
+    if (!history->is_array() || history->size() > kMaxEntries)
+      return fail(ErrorCode::corrupt, "image config: \"history\" is not a list of sensible length");
     for (const json& item : *history) {
-      if (!item.is_object()) return fail(ErrorCode::corrupt, "image config: \"history\" has an entry that is not an object");
+      if (!item.is_object())
+        return fail(ErrorCode::corrupt, "image config: \"history\" has an entry that is not an object");
       History entry;
       entry.created = TRY_CTX(text(item, "created"), "image config");
       entry.created_by = TRY_CTX(text(item, "created_by"), "image config");

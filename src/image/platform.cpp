@@ -39,11 +39,13 @@ Result<Platform> Platform::parse(std::string_view text) {
   bool good = parts.size() <= 3;
   for (const auto& part : parts) {
     good = good && !part.empty() &&
-           part.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == std::string::npos;
+           part.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") ==
+               std::string::npos;
   }
   if (!good) {
     return fail(ErrorCode::invalid_argument,
-                "\"" + std::string(text.substr(0, 100)) + "\" is not a platform: expected os[/architecture[/variant]], such as linux/arm64");
+                "\"" + std::string(text.substr(0, 100)) +
+                    "\" is not a platform: expected os[/architecture[/variant]], such as linux/arm64");
   }
   if (parts.size() == 1) {
     if (parts[0] == "linux" || parts[0] == "windows" || parts[0] == "darwin" || parts[0] == "freebsd") {
@@ -87,8 +89,8 @@ Result<Descriptor> select_platform(const Index& index, const Platform& platform)
   }
   // An index without any platform (a single-image layout) has only one meaning.
   if (available.empty() && index.manifests.size() == 1) return index.manifests.front();
-  return fail(ErrorCode::not_found, "no image for platform " + platform.to_string() + " in the index (it has: " +
-                                        (available.empty() ? "none" : available) + ")");
+  return fail(ErrorCode::not_found, "no image for platform " + platform.to_string() +
+                                        " in the index (it has: " + (available.empty() ? "none" : available) + ")");
 }
 
 }  // namespace dray::image

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Endpoints of containers on dray0. No file or table says which addresses are in use: the interfaces do, by their names, for
-// several dray roots on one machine, and after any crash.
+// Endpoints of containers on dray0. No file or table says which addresses are in use: the interfaces do, by their
+// names, for several dray roots on one machine, and after any crash.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -33,7 +33,8 @@ Result<LinkAddress> choose_subnet() {
   auto routes = host_routes();
   for (const char* text : kSubnets) {
     LinkAddress candidate{*parse_address(text), kPrefixLength};
-    if (std::none_of(routes.begin(), routes.end(), [&](const auto& route) { return overlaps(route, candidate); })) return candidate;
+    if (std::none_of(routes.begin(), routes.end(), [&](const auto& route) { return overlaps(route, candidate); }))
+      return candidate;
   }
   return fail(ErrorCode::in_use, "no free subnet for the bridge: the host has routes into all of Dray's candidates");
 }
@@ -92,7 +93,8 @@ Result<LinkAddress> ensure_bridge(const std::string& state_directory) {
       if (!existing) return fail(ErrorCode::internal, "the bridge dray0 has no address");
     }
     TRY_CTX(set_sysctl("/proc/sys/net/ipv4/ip_forward", "1"), "enabling forwarding");
-    TRY_CTX(set_sysctl(std::string("/proc/sys/net/ipv4/conf/") + kBridge + "/route_localnet", "1"), "enabling published ports on localhost");
+    TRY_CTX(set_sysctl(std::string("/proc/sys/net/ipv4/conf/") + kBridge + "/route_localnet", "1"),
+            "enabling published ports on localhost");
   }
   TRY(Firewall(kBridge, existing->address, existing->prefix_length).ensure());
   return *existing;
@@ -128,7 +130,12 @@ Result<void> take_address(VethRequest& request, LinkAddress subnet, const std::s
     request.host_name = interface_of(address);
     request.address = {address, subnet.prefix_length};
     // 02:42 and the address, as Docker: locally administered, and known from the address.
-    request.mac = {'\x02', '\x42', static_cast<char>(address >> 24), static_cast<char>(address >> 16), static_cast<char>(address >> 8), static_cast<char>(address)};
+    request.mac = {'\x02',
+                   '\x42',
+                   static_cast<char>(address >> 24),
+                   static_cast<char>(address >> 16),
+                   static_cast<char>(address >> 8),
+                   static_cast<char>(address)};
     auto made = create_veth(request);
     if (made) {
       last.write(candidate);
@@ -141,7 +148,8 @@ Result<void> take_address(VethRequest& request, LinkAddress subnet, const std::s
 
 }  // namespace
 
-Result<Attachment> attach_to_bridge(FdRef netns, const std::vector<PortMapping>& ports, const std::string& state_directory) {
+Result<Attachment> attach_to_bridge(FdRef netns, const std::vector<PortMapping>& ports,
+                                    const std::string& state_directory) {
   const LinkAddress subnet = TRY(ensure_bridge(state_directory));
   Attachment attachment;
   Endpoint& endpoint = attachment.endpoint;
@@ -160,12 +168,15 @@ Result<Attachment> attach_to_bridge(FdRef netns, const std::vector<PortMapping>&
   TRY_CTX(take_address(request, subnet, state_directory), "connecting to the bridge network");
   const std::uint32_t address = request.address.address;
   // Ports of the address's former owner, whose monitor was killed, would lead to this container.
-  TRY_CTX(Firewall::withdraw([&](std::uint32_t other) { return other == address; }), "connecting to the bridge network");
-  TRY_CTX(Firewall(kBridge, subnet.address, subnet.prefix_length).publish(address, endpoint.ports), "connecting to the bridge network");
+  TRY_CTX(Firewall::withdraw([&](std::uint32_t other) { return other == address; }),
+          "connecting to the bridge network");
+  TRY_CTX(Firewall(kBridge, subnet.address, subnet.prefix_length).publish(address, endpoint.ports),
+          "connecting to the bridge network");
   endpoint.host_interface = request.host_name;
   endpoint.host_index = link_index(request.host_name);
   char text[32];
-  std::snprintf(text, sizeof text, "02:42:%02x:%02x:%02x:%02x", address >> 24, (address >> 16) & 255, (address >> 8) & 255, address & 255);
+  std::snprintf(text, sizeof text, "02:42:%02x:%02x:%02x:%02x", address >> 24, (address >> 16) & 255,
+                (address >> 8) & 255, address & 255);
   endpoint.mac_address = text;
   endpoint.ip_address = to_text(address);
   endpoint.gateway = to_text(subnet.address);

@@ -37,10 +37,12 @@ ResolvConf read_resolv_conf(const std::string& path) {
   return conf;
 }
 
-/// In a container's own network namespace, a loopback server would be the container itself. IPv6 servers cannot be reached (the bridge
-/// is IPv4).
+/// In a container's own network namespace, a loopback server would be the container itself. IPv6 servers cannot be
+/// reached (the bridge is IPv4).
 void drop_unreachable(std::vector<std::string>& servers) {
-  std::erase_if(servers, [](const std::string& server) { return server.starts_with("127.") || server.find(':') != std::string::npos; });
+  std::erase_if(servers, [](const std::string& server) {
+    return server.starts_with("127.") || server.find(':') != std::string::npos;
+  });
 }
 
 bool is_address(const std::string& text) {
@@ -57,7 +59,8 @@ std::string joined(const std::vector<std::string>& words) {
 /// A line break in a value would add lines of the caller's making.
 Result<void> check_words(const std::vector<std::string>& words, const std::string& flag) {
   for (const auto& word : words)
-    if (word.empty() || word.find_first_of(" \t\n\r") != std::string::npos) return fail(ErrorCode::invalid_argument, "invalid value for " + flag + ": \"" + word + "\"");
+    if (word.empty() || word.find_first_of(" \t\n\r") != std::string::npos)
+      return fail(ErrorCode::invalid_argument, "invalid value for " + flag + ": \"" + word + "\"");
   return {};
 }
 
@@ -74,7 +77,8 @@ Result<std::string> make_resolv_conf(const DnsOptions& options, bool host_networ
     if (conf.servers.empty()) conf.servers = {"8.8.8.8", "8.8.4.4"};  // Docker's choice, too
   }
   for (const auto& server : options.servers)
-    if (!is_address(server)) return fail(ErrorCode::invalid_argument, "invalid IP address for --dns: \"" + server + "\"");
+    if (!is_address(server))
+      return fail(ErrorCode::invalid_argument, "invalid IP address for --dns: \"" + server + "\"");
   TRY(check_words(options.search, "--dns-search"));
   TRY(check_words(options.options, "--dns-option"));
   if (!options.servers.empty()) conf.servers = options.servers;
@@ -88,10 +92,11 @@ Result<std::string> make_resolv_conf(const DnsOptions& options, bool host_networ
   return text;
 }
 
-Result<std::string> make_hosts_file(const std::string& hostname, const std::string& ip_address, const std::vector<std::string>& add_hosts,
-                                    const std::string& gateway) {
+Result<std::string> make_hosts_file(const std::string& hostname, const std::string& ip_address,
+                                    const std::vector<std::string>& add_hosts, const std::string& gateway) {
   std::string text =
-      "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+      "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost "
+      "ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
   for (const auto& entry : add_hosts) {
     std::size_t separator = entry.find_first_of(":=");
     std::string name = entry.substr(0, separator);
@@ -99,7 +104,9 @@ Result<std::string> make_hosts_file(const std::string& hostname, const std::stri
     if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
     if (address == "host-gateway") address = gateway.empty() ? "127.0.0.1" : gateway;
     TRY(check_words({name}, "--add-host"));
-    if (!is_address(address)) return fail(ErrorCode::invalid_argument, "invalid IP address in add-host: \"" + address + "\" (expected host:ip)");
+    if (!is_address(address))
+      return fail(ErrorCode::invalid_argument,
+                  "invalid IP address in add-host: \"" + address + "\" (expected host:ip)");
     text += address + "\t" + name + "\n";
   }
   if (!ip_address.empty() && !hostname.empty()) text += ip_address + "\t" + hostname + "\n";

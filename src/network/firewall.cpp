@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// nftables over netlink. A published port is one element of a map, not a rule: adding it costs the same with one port or
-// ten thousand. Registers: NFT_REG32_00… are 4 bytes each; NFT_REG_1 covers the first four of them.
+// nftables over netlink. A published port is one element of a map, not a rule: adding it costs the same with one port
+// or ten thousand. Registers: NFT_REG32_00… are 4 bytes each; NFT_REG_1 covers the first four of them.
 #include "firewall.hpp"
 
 #include <arpa/inet.h>
@@ -18,7 +18,8 @@ namespace dray::network {
 namespace {
 
 constexpr const char* kTable = "dray";
-// nft's own numbers for data types, so that `nft list table ip dray` can show the sets; a concatenation shifts by 6 bits.
+// nft's own numbers for data types, so that `nft list table ip dray` can show the sets; a concatenation shifts by 6
+// bits.
 constexpr std::uint32_t kTypeAddress = 7, kTypeProtocol = 12, kTypePort = 13;
 constexpr std::uint32_t kCtStatusDstNat = 1 << 5;  // IPS_DST_NAT
 
@@ -31,7 +32,8 @@ std::string padded_port(std::uint16_t port) {
   return std::string(reinterpret_cast<const char*>(&port), 2) + std::string(2, '\0');
 }
 std::string protocol_key(const PortMapping& port) {
-  return std::string(1, static_cast<char>(port.protocol == "udp" ? IPPROTO_UDP : IPPROTO_TCP)) + std::string(3, '\0') + padded_port(port.host_port);
+  return std::string(1, static_cast<char>(port.protocol == "udp" ? IPPROTO_UDP : IPPROTO_TCP)) + std::string(3, '\0') +
+         padded_port(port.host_port);
 }
 
 /// A transaction: messages between two markers; all of it happens or nothing.
@@ -41,7 +43,8 @@ class Batch {
 
   void message(int type, int flags, std::string what, int tolerated = 0) {
     nfgenmsg header{NFPROTO_IPV4, NFNETLINK_V0, 0};
-    builder.begin(static_cast<std::uint16_t>((NFNL_SUBSYS_NFTABLES << 8) | type), static_cast<std::uint16_t>(flags | NLM_F_ACK), &header, sizeof header);
+    builder.begin(static_cast<std::uint16_t>((NFNL_SUBSYS_NFTABLES << 8) | type),
+                  static_cast<std::uint16_t>(flags | NLM_F_ACK), &header, sizeof header);
     builder.expect(std::move(what), tolerated);
   }
 
@@ -65,7 +68,8 @@ class Batch {
 class Rule {
  public:
   Rule(Batch& batch, const char* chain) : builder_(batch.builder) {
-    batch.message(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, std::string("adding a rule to the firewall chain ") + chain);
+    batch.message(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND,
+                  std::string("adding a rule to the firewall chain ") + chain);
     builder_.text(NFTA_RULE_TABLE, kTable);
     builder_.text(NFTA_RULE_CHAIN, chain);
     list_ = builder_.open(NFTA_RULE_EXPRESSIONS);
@@ -78,7 +82,9 @@ class Rule {
   Rule& operator=(const Rule&) = delete;
 
   /// ip saddr/daddr, offset 12/16 in the IPv4 header.
-  Rule& load_network(std::uint32_t offset, std::uint32_t length, std::uint32_t reg) { return payload(NFT_PAYLOAD_NETWORK_HEADER, offset, length, reg); }
+  Rule& load_network(std::uint32_t offset, std::uint32_t length, std::uint32_t reg) {
+    return payload(NFT_PAYLOAD_NETWORK_HEADER, offset, length, reg);
+  }
   Rule& load_port(std::uint32_t reg) { return payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, reg); }
   Rule& load_meta(std::uint32_t key, std::uint32_t reg) {
     auto e = expression("meta");
@@ -191,7 +197,8 @@ void add_map(Batch& batch, const char* name, std::uint32_t id, std::uint32_t key
   batch.builder.finish();
 }
 
-void element(Batch& batch, int type, int flags, const char* set, const std::string& key, const std::string& data, const std::string& what, int tolerated) {
+void element(Batch& batch, int type, int flags, const char* set, const std::string& key, const std::string& data,
+             const std::string& what, int tolerated) {
   batch.message(type, flags, what, tolerated);
   batch.builder.text(NFTA_SET_ELEM_LIST_TABLE, kTable);
   batch.builder.text(NFTA_SET_ELEM_LIST_SET, set);
@@ -216,7 +223,8 @@ struct MapKey {
 };
 MapKey key_of(const PortMapping& port) {
   in_addr address{};
-  bool any = port.host_ip.empty() || port.host_ip == "0.0.0.0" || ::inet_pton(AF_INET, port.host_ip.c_str(), &address) != 1;
+  bool any =
+      port.host_ip.empty() || port.host_ip == "0.0.0.0" || ::inet_pton(AF_INET, port.host_ip.c_str(), &address) != 1;
   if (any) return {"ports", protocol_key(port)};
   return {"ports_at", std::string(reinterpret_cast<const char*>(&address), 4) + protocol_key(port)};
 }
@@ -272,7 +280,9 @@ Result<bool> Firewall::exists() {
   auto answer = socket.send(builder);
   if (answer) return true;
   if (answer.error().error_number() == ENOENT) return false;
-  return Failure(std::move(answer).error().with_hint("Publishing ports and outgoing traffic need nftables in the kernel (modules nf_tables, nft_chain_nat, nft_masq)."));
+  return Failure(
+      std::move(answer).error().with_hint("Publishing ports and outgoing traffic need nftables in the kernel (modules "
+                                          "nf_tables, nft_chain_nat, nft_masq)."));
 }
 
 Result<void> Firewall::ensure() {
@@ -291,10 +301,19 @@ Result<void> Firewall::ensure() {
   std::string is_local(reinterpret_cast<const char*>(&local), 4);
   for (const char* chain : {"prerouting", "output"}) {
     // A port published on one address wins over the same port on all.
-    Rule(batch, chain).load_network(16, 4, NFT_REG32_00).load_meta(NFT_META_L4PROTO, NFT_REG32_01).load_port(NFT_REG32_02)
-        .look_up("ports_at", NFT_REG32_00, NFT_REG_1).dnat(NFT_REG32_00, NFT_REG32_01);
-    Rule(batch, chain).load_address_type(NFT_REG32_00).compare(NFT_CMP_EQ, NFT_REG32_00, is_local)
-        .load_meta(NFT_META_L4PROTO, NFT_REG32_00).load_port(NFT_REG32_01).look_up("ports", NFT_REG32_00, NFT_REG_1).dnat(NFT_REG32_00, NFT_REG32_01);
+    Rule(batch, chain)
+        .load_network(16, 4, NFT_REG32_00)
+        .load_meta(NFT_META_L4PROTO, NFT_REG32_01)
+        .load_port(NFT_REG32_02)
+        .look_up("ports_at", NFT_REG32_00, NFT_REG_1)
+        .dnat(NFT_REG32_00, NFT_REG32_01);
+    Rule(batch, chain)
+        .load_address_type(NFT_REG32_00)
+        .compare(NFT_CMP_EQ, NFT_REG32_00, is_local)
+        .load_meta(NFT_META_L4PROTO, NFT_REG32_00)
+        .load_port(NFT_REG32_01)
+        .look_up("ports", NFT_REG32_00, NFT_REG_1)
+        .dnat(NFT_REG32_00, NFT_REG32_01);
   }
   std::string bridge = bridge_;
   bridge.resize(16, '\0');
@@ -303,15 +322,31 @@ Result<void> Firewall::ensure() {
   std::uint32_t status = kCtStatusDstNat;
   std::string dst_nat(reinterpret_cast<const char*>(&status), 4);
   // Out of the machine.
-  Rule(batch, "postrouting").load_network(12, 4, NFT_REG32_00).mask(NFT_REG32_00, mask).compare(NFT_CMP_EQ, NFT_REG32_00, subnet)
-      .load_meta(NFT_META_OIFNAME, NFT_REG_1).compare(NFT_CMP_NEQ, NFT_REG_1, bridge).masquerade();
+  Rule(batch, "postrouting")
+      .load_network(12, 4, NFT_REG32_00)
+      .mask(NFT_REG32_00, mask)
+      .compare(NFT_CMP_EQ, NFT_REG32_00, subnet)
+      .load_meta(NFT_META_OIFNAME, NFT_REG_1)
+      .compare(NFT_CMP_NEQ, NFT_REG_1, bridge)
+      .masquerade();
   // From the host's loopback to a container: answers to 127.0.0.1 would never leave the container.
-  Rule(batch, "postrouting").load_network(12, 1, NFT_REG32_00).compare(NFT_CMP_EQ, NFT_REG32_00, std::string(1, '\x7f'))
-      .load_meta(NFT_META_OIFNAME, NFT_REG_1).compare(NFT_CMP_EQ, NFT_REG_1, bridge).masquerade();
+  Rule(batch, "postrouting")
+      .load_network(12, 1, NFT_REG32_00)
+      .compare(NFT_CMP_EQ, NFT_REG32_00, std::string(1, '\x7f'))
+      .load_meta(NFT_META_OIFNAME, NFT_REG_1)
+      .compare(NFT_CMP_EQ, NFT_REG_1, bridge)
+      .masquerade();
   // Container to container through a published port: the answer must come back through us.
-  Rule(batch, "postrouting").load_network(12, 4, NFT_REG32_00).mask(NFT_REG32_00, mask).compare(NFT_CMP_EQ, NFT_REG32_00, subnet)
-      .load_meta(NFT_META_OIFNAME, NFT_REG_1).compare(NFT_CMP_EQ, NFT_REG_1, bridge)
-      .load_ct_status(NFT_REG32_00).mask(NFT_REG32_00, dst_nat).compare(NFT_CMP_NEQ, NFT_REG32_00, std::string(4, '\0')).masquerade();
+  Rule(batch, "postrouting")
+      .load_network(12, 4, NFT_REG32_00)
+      .mask(NFT_REG32_00, mask)
+      .compare(NFT_CMP_EQ, NFT_REG32_00, subnet)
+      .load_meta(NFT_META_OIFNAME, NFT_REG_1)
+      .compare(NFT_CMP_EQ, NFT_REG_1, bridge)
+      .load_ct_status(NFT_REG32_00)
+      .mask(NFT_REG32_00, dst_nat)
+      .compare(NFT_CMP_NEQ, NFT_REG32_00, std::string(4, '\0'))
+      .masquerade();
   auto made = batch.send();
   if (!made && made.error().error_number() == EEXIST) return {};  // another dray was first
   return made;
@@ -324,7 +359,8 @@ Result<void> Firewall::publish(std::uint32_t container_address, const std::vecto
     Batch batch;
     for (const PortMapping& port : ports) {
       MapKey key = key_of(port);
-      element(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL, key.map, key.key, big_endian(container_address) + padded_port(port.container_port),
+      element(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL, key.map, key.key,
+              big_endian(container_address) + padded_port(port.container_port),
               "publishing port " + std::to_string(port.host_port), 0);
     }
     auto published = batch.send();

@@ -107,7 +107,8 @@ unsigned link_index(const std::string& name) { return ::if_nametoindex(name.c_st
 unsigned default_mtu() {
   for (const RouteLine& route : read_routes()) {
     ifreq data;
-    if (route.destination.prefix_length == 0 && interface_request(SIOCGIFMTU, route.interface, data)) return static_cast<unsigned>(data.ifr_mtu);
+    if (route.destination.prefix_length == 0 && interface_request(SIOCGIFMTU, route.interface, data))
+      return static_cast<unsigned>(data.ifr_mtu);
   }
   return 1500;
 }
@@ -167,7 +168,8 @@ Result<void> create_veth(const VethRequest& request) {
   batch.finish();
   TRY(socket.send(batch));
 
-  // A container that calls itself through its published port gets its own packet back: the bridge must send it out where it came in.
+  // A container that calls itself through its published port gets its own packet back: the bridge must send it out
+  // where it came in.
   MessageBuilder hairpin;
   ifinfomsg port{};
   port.ifi_family = AF_BRIDGE;

@@ -37,8 +37,8 @@ struct VethRequest {
   std::uint32_t gateway = 0;
   unsigned mtu = 1500;
 };
-/// One message makes both ends, the peer as eth0 in `netns`; a second batch in there brings up lo and sets address and route.
-/// EEXIST: an interface `host_name` exists.
+/// One message makes both ends, the peer as eth0 in `netns`; a second batch in there brings up lo and sets address and
+/// route. EEXIST: an interface `host_name` exists.
 Result<void> create_veth(const VethRequest& request);
 /// Adds a message that brings up interface `index`.
 void add_link_up(MessageBuilder& batch, unsigned index);

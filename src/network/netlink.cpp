@@ -93,12 +93,14 @@ Result<NetlinkSocket> NetlinkSocket::open(int family, FdRef netns) {
 Result<void> NetlinkSocket::send_bytes(const std::string& bytes) {
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
-  ssize_t sent = ::sendto(fd_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&kernel), sizeof kernel);
+  ssize_t sent =
+      ::sendto(fd_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&kernel), sizeof kernel);
   if (sent < 0) return fail_errno("sending a netlink message");
   return {};
 }
 
-Result<void> NetlinkSocket::dump(const MessageBuilder& request, const std::function<void(std::string_view payload)>& take) {
+Result<void> NetlinkSocket::dump(const MessageBuilder& request,
+                                 const std::function<void(std::string_view payload)>& take) {
   TRY(send_bytes(request.bytes()));
   const MessageBuilder::Expectation& expectation = request.expectations().front();
   alignas(nlmsghdr) char buffer[32768];
@@ -124,7 +126,8 @@ std::optional<Attribute> next_attribute(std::string_view& bytes) {
   if (bytes.size() < sizeof head) return std::nullopt;
   std::memcpy(&head, bytes.data(), sizeof head);
   if (head.nla_len < sizeof head || head.nla_len > bytes.size()) return std::nullopt;
-  Attribute attribute{static_cast<std::uint16_t>(head.nla_type & NLA_TYPE_MASK), bytes.substr(sizeof head, head.nla_len - sizeof head)};
+  Attribute attribute{static_cast<std::uint16_t>(head.nla_type & NLA_TYPE_MASK),
+                      bytes.substr(sizeof head, head.nla_len - sizeof head)};
   bytes.remove_prefix(std::min<std::size_t>(NLA_ALIGN(head.nla_len), bytes.size()));
   return attribute;
 }
@@ -155,7 +158,8 @@ Result<void> NetlinkSocket::send(const MessageBuilder& batch) {
       --waiting;
       if (answer->error == 0 || first) continue;
       for (const auto& expectation : batch.expectations()) {
-        if (expectation.sequence == head->nlmsg_seq && -answer->error != expectation.tolerated) first = Error::from_errno(-answer->error, expectation.what);
+        if (expectation.sequence == head->nlmsg_seq && -answer->error != expectation.tolerated)
+          first = Error::from_errno(-answer->error, expectation.what);
       }
     }
   }

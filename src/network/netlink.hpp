@@ -14,15 +14,20 @@
 
 namespace dray::network {
 
-/// Builds a batch of netlink messages: begin() a message, add attributes (nested ones by open()/close()), end it with finish().
-/// Attribute lengths are checked: more than 64 KiB is a programming error and aborts (no value of a caller is that long).
+/// Builds a batch of netlink messages: begin() a message, add attributes (nested ones by open()/close()), end it with
+/// finish(). Attribute lengths are checked: more than 64 KiB is a programming error and aborts (no value of a caller is
+/// that long).
 class MessageBuilder {
  public:
   /// `header` is the fixed struct after nlmsghdr (ifinfomsg, nfgenmsg…).
   void begin(std::uint16_t type, std::uint16_t flags, const void* header, std::size_t size);
   void attribute(std::uint16_t type, std::string_view bytes);
-  void text(std::uint16_t type, const std::string& value) { attribute(type, std::string_view(value.c_str(), value.size() + 1)); }
-  void u32(std::uint16_t type, std::uint32_t value) { attribute(type, std::string_view(reinterpret_cast<const char*>(&value), sizeof value)); }
+  void text(std::uint16_t type, const std::string& value) {
+    attribute(type, std::string_view(value.c_str(), value.size() + 1));
+  }
+  void u32(std::uint16_t type, std::uint32_t value) {
+    attribute(type, std::string_view(reinterpret_cast<const char*>(&value), sizeof value));
+  }
   void u32_be(std::uint16_t type, std::uint32_t value);
   std::size_t open(std::uint16_t type);
   void close(std::size_t mark);
@@ -53,12 +58,13 @@ class MessageBuilder {
 /// A netlink socket. The network namespace is that of the thread that opened it, for ever.
 class NetlinkSocket {
  public:
-  /// `family`: NETLINK_ROUTE or NETLINK_NETFILTER. In the namespace `netns` if valid (through a short-lived thread), else ours.
+  /// `family`: NETLINK_ROUTE or NETLINK_NETFILTER. In the namespace `netns` if valid (through a short-lived thread),
+  /// else ours.
   static Result<NetlinkSocket> open(int family, FdRef netns = {});
   /// Sends the batch in one call and reads the acknowledgements; the first error that is not tolerated.
   Result<void> send(const MessageBuilder& batch);
-  /// Sends one NLM_F_DUMP request and gives the payload (fixed struct and attributes) of each answer to `take`. An error
-  /// that the request tolerates ends it like an empty answer.
+  /// Sends one NLM_F_DUMP request and gives the payload (fixed struct and attributes) of each answer to `take`. An
+  /// error that the request tolerates ends it like an empty answer.
   Result<void> dump(const MessageBuilder& request, const std::function<void(std::string_view payload)>& take);
 
  private:

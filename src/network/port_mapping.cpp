@@ -31,13 +31,16 @@ std::optional<PortRange> parse_range(std::string_view text) {
 }  // namespace
 
 Result<std::vector<PortMapping>> parse_port_mapping(std::string_view text) {
-  auto invalid = [&](std::string_view why) { return fail(ErrorCode::invalid_argument, "invalid publish \"" + std::string(text) + "\": " + std::string(why)); };
+  auto invalid = [&](std::string_view why) {
+    return fail(ErrorCode::invalid_argument, "invalid publish \"" + std::string(text) + "\": " + std::string(why));
+  };
   std::string_view rest = text;
   std::string protocol = "tcp";
   if (auto slash = rest.rfind('/'); slash != std::string_view::npos) {
     protocol = rest.substr(slash + 1);
     for (char& c : protocol) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    if (protocol != "tcp" && protocol != "udp") return invalid("invalid proto: " + protocol + " (tcp and udp are supported)");
+    if (protocol != "tcp" && protocol != "udp")
+      return invalid("invalid proto: " + protocol + " (tcp and udp are supported)");
     rest = rest.substr(0, slash);
   }
   std::string_view container = rest, host, address;
@@ -49,13 +52,16 @@ Result<std::vector<PortMapping>> parse_port_mapping(std::string_view text) {
       host = rest.substr(second + 1);
       address = rest.substr(0, second);
       in_addr raw{};
-      if (address.starts_with('[') || address.find(':') != std::string_view::npos) return invalid("IPv6 addresses are not supported yet");
-      if (::inet_pton(AF_INET, std::string(address).c_str(), &raw) != 1) return invalid("invalid IP address: " + std::string(address));
+      if (address.starts_with('[') || address.find(':') != std::string_view::npos)
+        return invalid("IPv6 addresses are not supported yet");
+      if (::inet_pton(AF_INET, std::string(address).c_str(), &raw) != 1)
+        return invalid("invalid IP address: " + std::string(address));
     }
   }
   if (container.empty()) return invalid("no port specified");
   auto container_range = parse_range(container);
-  if (!container_range || container_range->first == 0) return invalid("invalid containerPort: " + std::string(container));
+  if (!container_range || container_range->first == 0)
+    return invalid("invalid containerPort: " + std::string(container));
   PortRange host_range{0, 0};
   if (!host.empty()) {
     auto parsed = parse_range(host);
@@ -63,7 +69,9 @@ Result<std::vector<PortMapping>> parse_port_mapping(std::string_view text) {
     host_range = *parsed;
     bool one_of_range = container_range->count() == 1 && host_range.count() > 1;
     if (one_of_range) return invalid("a range of host ports for one container port is not supported");
-    if (host_range.count() != container_range->count()) return invalid("invalid ranges specified for container and host Ports: " + std::string(container) + " and " + std::string(host));
+    if (host_range.count() != container_range->count())
+      return invalid("invalid ranges specified for container and host Ports: " + std::string(container) + " and " +
+                     std::string(host));
   }
   std::vector<PortMapping> mappings;
   for (std::uint32_t i = 0; i < container_range->count(); ++i) {

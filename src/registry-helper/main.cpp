@@ -54,8 +54,7 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
   Arguments arguments;
   std::vector<std::string> words(argv + 1, argv + argc);
   if (words.empty())
-    return fail(ErrorCode::invalid_argument,
-                "usage: dray-registry pull|push --root DIR [--platform P] REFERENCE");
+    return fail(ErrorCode::invalid_argument, "usage: dray-registry pull|push --root DIR [--platform P] REFERENCE");
   arguments.command = words[0];
   for (std::size_t i = 1; i < words.size(); ++i) {
     if (!words[i].starts_with("--")) {
@@ -86,8 +85,7 @@ Result<std::string> run(int argc, char** argv, LineSink& sink) {
   const Reference reference = TRY(Reference::parse(arguments.reference));
   const auto store = TRY(store::Store::open(arguments.root));
   if (arguments.command == "push") {
-    const image::Descriptor pushed =
-        TRY(registry::push(*store, reference, arguments.options, sink, cancel_token));
+    const image::Descriptor pushed = TRY(registry::push(*store, reference, arguments.options, sink, cancel_token));
     return registry::encode_result(pushed);
   }
   const image::Platform platform =

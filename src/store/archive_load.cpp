@@ -39,12 +39,10 @@ class Planner {
       : store_(store), stage_(stage), progress_(progress) {}
 
   Result<std::vector<PlannedImage>> plan() {
-    const bool has_index = stage_.find("index.json") != nullptr,
-               has_saved = stage_.find("manifest.json") != nullptr;
+    const bool has_index = stage_.find("index.json") != nullptr, has_saved = stage_.find("manifest.json") != nullptr;
     if (!has_index && !has_saved)
-      return Failure(
-          Error(ErrorCode::corrupt, "not an image archive: it has neither manifest.json nor index.json")
-              .with_hint("`dray load` reads what `docker save` and `skopeo copy … oci-archive:` write"));
+      return Failure(Error(ErrorCode::corrupt, "not an image archive: it has neither manifest.json nor index.json")
+                         .with_hint("`dray load` reads what `docker save` and `skopeo copy … oci-archive:` write"));
     if (has_saved) {
       std::string bytes = TRY(stage_.read_document("manifest.json"));
       saved_ = TRY(parse_saved_images(bytes));
@@ -73,18 +71,15 @@ class Planner {
     const StagedFile* staged = stage_.find_blob(descriptor.digest);
     std::string bytes;
     if (staged != nullptr) {
-      bytes =
-          TRY(stage_.read_document("blobs/" + descriptor.digest.algorithm() + "/" + descriptor.digest.hex()));
+      bytes = TRY(stage_.read_document("blobs/" + descriptor.digest.algorithm() + "/" + descriptor.digest.hex()));
     } else if (store_.content().contains(descriptor.digest)) {
       bytes = TRY(store_.content().read_blob(descriptor.digest));
     } else {
-      return fail(ErrorCode::not_found,
-                  "blob " + descriptor.digest.to_string() + " is missing from the archive");
+      return fail(ErrorCode::not_found, "blob " + descriptor.digest.to_string() + " is missing from the archive");
     }
     if (descriptor.size != bytes.size())
-      return fail(ErrorCode::corrupt, "blob " + descriptor.digest.to_string() + " has " +
-                                          std::to_string(bytes.size()) + " bytes, its descriptor says " +
-                                          std::to_string(descriptor.size));
+      return fail(ErrorCode::corrupt, "blob " + descriptor.digest.to_string() + " has " + std::to_string(bytes.size()) +
+                                          " bytes, its descriptor says " + std::to_string(descriptor.size));
     return bytes;
   }
 
@@ -101,9 +96,7 @@ class Planner {
     for (auto& descriptor : index.manifests) {
       if (descriptor.platform && descriptor.platform->os == "unknown") continue;  // an attestation
       std::string name = name_of(descriptor);
-      std::string key = !name.empty()         ? name
-                        : descriptor.platform ? "\n"
-                                              : "\n" + std::to_string(++anonymous);
+      std::string key = !name.empty() ? name : descriptor.platform ? "\n" : "\n" + std::to_string(++anonymous);
       if (!groups.contains(key)) order.push_back(key);
       groups[key].push_back(std::move(descriptor));
     }
@@ -121,8 +114,8 @@ class Planner {
 
   Result<void> plan_group(std::vector<image::Descriptor> group, const std::string& name) {
     std::vector<image::Descriptor> chosen;
-    bool same = std::all_of(group.begin(), group.end(),
-                            [&](const auto& d) { return d.digest == group.front().digest; });
+    bool same =
+        std::all_of(group.begin(), group.end(), [&](const auto& d) { return d.digest == group.front().digest; });
     if (same) {
       chosen = {group.front()};
     } else {
@@ -163,8 +156,8 @@ class Planner {
     image::Manifest manifest = TRY_CTX(image::parse_manifest(image.manifest_bytes), what);
     image.media_type = manifest.media_type;
     if (manifest.config.media_type != image::kOciConfig && manifest.config.media_type != image::kDockerConfig)
-      return fail(ErrorCode::unsupported, what + ": not a container image: its config is of type \"" +
-                                              manifest.config.media_type + "\"");
+      return fail(ErrorCode::unsupported,
+                  what + ": not a container image: its config is of type \"" + manifest.config.media_type + "\"");
     image.config = manifest.config.digest;
     image.config_bytes = TRY_CTX(read_blob(manifest.config), what);
     image::ImageConfig config = TRY_CTX(image::parse_config(image.config_bytes), what);
@@ -180,10 +173,9 @@ class Planner {
       } else if (store_.content().contains(layer.blob.digest)) {
         size = TRY(store_.content().size(layer.blob.digest));
       } else {
-        return fail(
-            ErrorCode::not_found,
-            what + ": layer blob " + layer.blob.digest.to_string() + " is missing from the archive" +
-                (layer.blob.urls.empty() ? "" : " (it is to be had elsewhere; pull the image instead)"));
+        return fail(ErrorCode::not_found,
+                    what + ": layer blob " + layer.blob.digest.to_string() + " is missing from the archive" +
+                        (layer.blob.urls.empty() ? "" : " (it is to be had elsewhere; pull the image instead)"));
       }
       if (size != layer.blob.size)
         return fail(ErrorCode::corrupt, what + ": layer blob " + layer.blob.digest.to_string() + " has " +
@@ -204,8 +196,7 @@ class Planner {
     if (layers != config.diff_ids.size())
       return fail(ErrorCode::corrupt, "the image config names " + std::to_string(config.diff_ids.size()) +
                                           " layers, the manifest " + std::to_string(layers));
-    if (layers > kMaxLayers)
-      return fail(ErrorCode::unsupported, "more than " + std::to_string(kMaxLayers) + " layers");
+    if (layers > kMaxLayers) return fail(ErrorCode::unsupported, "more than " + std::to_string(kMaxLayers) + " layers");
     if (!config.platform.os.empty() && config.platform.os != "linux")
       return fail(ErrorCode::unsupported,
                   "image operating system \"" + config.platform.os + "\" cannot be used on this platform");
@@ -235,8 +226,8 @@ class Planner {
       image.config = Digest::of(image.config_bytes);
       if (auto named = Digest::parse("sha256:" + saved.config.substr(0, 64));
           named && saved.config == named->hex() + ".json" && *named != image.config)
-        return fail(ErrorCode::corrupt, "\"" + saved.config + "\" of the archive: content has digest " +
-                                            image.config.to_string());
+        return fail(ErrorCode::corrupt,
+                    "\"" + saved.config + "\" of the archive: content has digest " + image.config.to_string());
       image::ImageConfig config =
           TRY_CTX(image::parse_config(image.config_bytes), "\"" + saved.config + "\" of the archive");
       TRY_CTX(check_counts(saved.layers.size(), config), "\"" + saved.config + "\" of the archive");

@@ -60,8 +60,7 @@ Result<void> add_blob(tar::Writer& writer, Store& store, const Digest& digest, c
   TRY_CTX(writer.add(entry, &source), "blob " + digest.to_string());
   Digest actual = source.finish();
   if (actual != digest)
-    return fail(ErrorCode::corrupt, "blob " + digest.to_string() +
-                                        " in the store is damaged (its bytes have digest " +
+    return fail(ErrorCode::corrupt, "blob " + digest.to_string() + " in the store is damaged (its bytes have digest " +
                                         actual.to_string() + "); remove the image and pull it again");
   return {};
 }

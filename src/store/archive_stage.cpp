@@ -110,8 +110,8 @@ Result<void> ArchiveStage::stage(const std::string& name, tar::Reader& reader) {
   auto sink = make_fd_sink(file);
   EntrySource source(first, reader);
   auto promised = promised_digest(name);
-  bool keep = promised || staged.compression == Compression::gzip ||
-              staged.compression == Compression::zstd || !name.ends_with(".tar");
+  bool keep = promised || staged.compression == Compression::gzip || staged.compression == Compression::zstd ||
+              !name.ends_with(".tar");
   if (keep) {
     HashingSource hashed(source, promised ? promised->algorithm() : "sha256");
     staged.size = TRY(copy(hashed, *sink));

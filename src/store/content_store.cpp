@@ -51,8 +51,7 @@ Result<Digest> hash_file(const std::string& path, const std::string& algorithm) 
 }
 
 Failure mismatch(const Digest& expected, const Digest& actual) {
-  return fail(ErrorCode::corrupt,
-              "content has digest " + actual.to_string() + ", expected " + expected.to_string());
+  return fail(ErrorCode::corrupt, "content has digest " + actual.to_string() + ", expected " + expected.to_string());
 }
 
 }  // namespace
@@ -141,8 +140,7 @@ Result<ContentStore> ContentStore::open(const std::string& directory) {
     empty.media_type = image::kOciIndex;
     TRY(write_file_atomically(directory + "/index.json", image::serialize(empty), 0644, Durability::none));
   }
-  TRY(write_file_atomically(directory + "/oci-layout", R"({"imageLayoutVersion":"1.0.0"})", 0644,
-                            Durability::none));
+  TRY(write_file_atomically(directory + "/oci-layout", R"({"imageLayoutVersion":"1.0.0"})", 0644, Durability::none));
   return store;
 }
 

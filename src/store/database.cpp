@@ -39,8 +39,7 @@ ErrorCode code_of(sqlite3* handle, int outcome) {
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
       if (system_error == ENOSPC || system_error == EDQUOT) return ErrorCode::no_space;
-      if (system_error == EACCES || system_error == EPERM || system_error == EROFS)
-        return ErrorCode::permission_denied;
+      if (system_error == EACCES || system_error == EPERM || system_error == EROFS) return ErrorCode::permission_denied;
       return ErrorCode::internal;
     default:
       return ErrorCode::internal;
@@ -71,8 +70,7 @@ Value column_value(sqlite3_stmt* statement, int column) {
 }
 
 int bind(sqlite3_stmt* statement, int index, const Value& value) {
-  if (const auto* number = std::get_if<std::int64_t>(&value))
-    return ::sqlite3_bind_int64(statement, index, *number);
+  if (const auto* number = std::get_if<std::int64_t>(&value)) return ::sqlite3_bind_int64(statement, index, *number);
   if (const auto* text = std::get_if<std::string>(&value))
     return ::sqlite3_bind_text64(statement, index, text->data(), text->size(), SQLITE_TRANSIENT, SQLITE_UTF8);
   return ::sqlite3_bind_null(statement, index);
@@ -104,8 +102,7 @@ struct Database::State {
     ::sqlite3_close(handle);
   }
 
-  Result<void> step_through(sqlite3_stmt* statement, std::initializer_list<Value> parameters,
-                            std::vector<Row>* rows) {
+  Result<void> step_through(sqlite3_stmt* statement, std::initializer_list<Value> parameters, std::vector<Row>* rows) {
     int index = 0, outcome = SQLITE_OK;
     for (const Value& value : parameters) {
       outcome = bind(statement, ++index, value);

@@ -67,8 +67,8 @@ Result<Attributes> read_xattrs(FdRef fd, const std::string& path) {
     if (name != kOpaqueXattr && !is_portable_xattr(name)) continue;
     std::string value(256, '\0');
     ssize_t length;
-    while ((length = ::fgetxattr(fd.get(), name.c_str(), value.data(), value.size())) < 0 &&
-           errno == ERANGE && value.size() < (1u << 20))
+    while ((length = ::fgetxattr(fd.get(), name.c_str(), value.data(), value.size())) < 0 && errno == ERANGE &&
+           value.size() < (1u << 20))
       value.resize(value.size() * 4);
     if (length < 0) return fail_errno("reading extended attribute \"" + name + "\" of \"" + path + "\"");
     value.resize(static_cast<std::size_t>(length));
@@ -83,8 +83,7 @@ Result<Attributes> read_xattrs(FdRef fd, const std::string& path) {
 
 class DiffWriter {
  public:
-  DiffWriter(FdRef root, ByteSink& sink, const CancelToken& cancel)
-      : root_(root), writer_(sink), cancel_(cancel) {}
+  DiffWriter(FdRef root, ByteSink& sink, const CancelToken& cancel) : root_(root), writer_(sink), cancel_(cancel) {}
 
   Result<void> write_tree(const std::string& directory) {
     for (const std::string& name : TRY(list_sorted(root_, directory))) {
@@ -140,8 +139,7 @@ class DiffWriter {
       return add_marker((directory.empty() ? "" : directory + "/") + std::string(kWhiteoutPrefix) + name);
     if (name.starts_with(kWhiteoutPrefix))
       return fail(ErrorCode::unsupported,
-                  "\"/" + path +
-                      "\" cannot be stored in a layer: names that begin with \".wh.\" mean deletions there");
+                  "\"/" + path + "\" cannot be stored in a layer: names that begin with \".wh.\" mean deletions there");
     if (S_ISSOCK(status.st_mode)) return {};
 
     tar::Entry entry = entry_of(path, status);

@@ -94,11 +94,9 @@ Result<void> set_xattrs(int fd, const tar::Entry& entry) {
   for (const auto& [name, value] : entry.xattrs) {
     if (!is_portable_xattr(name) || name.find('\0') != std::string::npos) continue;
     if (::fsetxattr(fd, name.c_str(), value.data(), value.size(), 0) == 0) continue;
-    if (errno == ENOTSUP || errno == EPERM)
-      continue;  // as the peers do: the file system or our user cannot have it
+    if (errno == ENOTSUP || errno == EPERM) continue;  // as the peers do: the file system or our user cannot have it
     if (errno == ENOSPC || errno == E2BIG || errno == ERANGE)
-      return fail(ErrorCode::unsupported, "extended attribute \"" + name + "\" of " +
-                                              std::to_string(value.size()) +
+      return fail(ErrorCode::unsupported, "extended attribute \"" + name + "\" of " + std::to_string(value.size()) +
                                               " bytes is too large for the file system");
     return fail_errno("setting extended attribute \"" + name + "\"");
   }
@@ -165,8 +163,7 @@ Result<void> Extractor::add_whiteout(FdRef parent, const std::string& directory,
   if (::mknodat(parent.get(), name.c_str(), S_IFCHR, 0) == 0) return {};
   if (errno != EEXIST) return fail_errno("making a whiteout");
   struct stat status;
-  if (::fstatat(parent.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
-    return fail_errno("making a whiteout");
+  if (::fstatat(parent.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("making a whiteout");
   return S_ISDIR(status.st_mode) ? make_opaque(parent, name) : Result<void>();
 }
 
@@ -180,8 +177,7 @@ Result<void> Extractor::make_opaque(FdRef parent, const std::string& name) {
 Result<Extractor::Room> Extractor::make_room(FdRef parent, const std::string& path, const std::string& name,
                                              bool for_directory) {
   struct stat status;
-  if (::fstatat(parent.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
-    return fail_errno("replacing an entry");
+  if (::fstatat(parent.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("replacing an entry");
   if (!S_ISDIR(status.st_mode)) {
     if (::unlinkat(parent.get(), name.c_str(), 0) != 0) return fail_errno("replacing an entry");
     return is_whiteout(status) ? Room::was_whiteout : Room::free;
@@ -228,8 +224,8 @@ Result<void> Extractor::check_space(std::uint64_t size) {
   if (::fstatvfs(root_.get(), &status) != 0) return {};
   std::uint64_t available = std::uint64_t{status.f_bavail} * status.f_frsize;
   if (size > available)
-    return fail(ErrorCode::no_space, "needs " + std::to_string(size) + " bytes, the disk has " +
-                                         std::to_string(available) + " left");
+    return fail(ErrorCode::no_space,
+                "needs " + std::to_string(size) + " bytes, the disk has " + std::to_string(available) + " left");
   return {};
 }
 
@@ -251,8 +247,7 @@ Result<void> Extractor::write_content(FdRef file, std::uint64_t size, tar::Reade
     done += count;
   }
   if (done != size)
-    return fail(ErrorCode::corrupt,
-                "has " + std::to_string(done) + " bytes, its header says " + std::to_string(size));
+    return fail(ErrorCode::corrupt, "has " + std::to_string(done) + " bytes, its header says " + std::to_string(size));
   if (ends_in_hole && ::ftruncate(file.get(), static_cast<off_t>(done)) != 0) return fail_errno("writing");
   bytes_ += done;
   return {};
@@ -294,8 +289,7 @@ Result<void> Extractor::add_symlink(FdRef parent, const std::string& path, const
     return fail_errno("changing the owner");
   const struct timespec time = mtime_of(entry);
   const struct timespec times[2] = {time, time};
-  if (::utimensat(parent.get(), name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
-    return fail_errno("setting the time");
+  if (::utimensat(parent.get(), name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("setting the time");
   return {};
 }
 
@@ -308,21 +302,18 @@ Result<void> Extractor::add_hardlink(FdRef parent, const std::string& path, cons
   auto slash = target.rfind('/');
   const std::string target_name = slash == std::string::npos ? target : target.substr(slash + 1);
   // A second descriptor: the cached one is the parent of the new name.
-  auto target_parent =
-      open_directory(slash == std::string::npos ? "" : target.substr(0, slash), Missing::fail);
+  auto target_parent = open_directory(slash == std::string::npos ? "" : target.substr(0, slash), Missing::fail);
   if (!target_parent && target_parent.error().code() != ErrorCode::not_found)
     return Failure(std::move(target_parent).error().with_context(what));
   struct stat status;
-  if (!target_parent ||
-      ::fstatat(target_parent->get(), target_name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 ||
+  if (!target_parent || ::fstatat(target_parent->get(), target_name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 ||
       is_whiteout(status))
     return fail(ErrorCode::unsupported, what + ", which is not in this layer");
   if (S_ISDIR(status.st_mode)) return fail(ErrorCode::permission_denied, what + ", which is a directory");
   if (::linkat(target_parent->get(), target_name.c_str(), parent.get(), name.c_str(), 0) == 0) return {};
   if (errno != EEXIST) return fail_errno(what);
   TRY(make_room(parent, path, name, false));
-  if (::linkat(target_parent->get(), target_name.c_str(), parent.get(), name.c_str(), 0) != 0)
-    return fail_errno(what);
+  if (::linkat(target_parent->get(), target_name.c_str(), parent.get(), name.c_str(), 0) != 0) return fail_errno(what);
   return {};
 }
 
@@ -339,16 +330,14 @@ Result<void> Extractor::add_special(FdRef parent, const std::string& path, const
     if (errno == EPERM && !is_root_user_) return {};  // rootless: devices are left out, as the peers do
     if (errno != EEXIST) return fail_errno("creating a device");
     TRY(make_room(parent, path, name, false));
-    if (::mknodat(parent.get(), name.c_str(), type | 0600, device) != 0)
-      return fail_errno("creating a device");
+    if (::mknodat(parent.get(), name.c_str(), type | 0600, device) != 0) return fail_errno("creating a device");
   }
   if (::fchownat(parent.get(), name.c_str(), entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0)
     return fail_errno("changing the owner");
   if (::fchmodat(parent.get(), name.c_str(), entry.mode, 0) != 0) return fail_errno("changing the mode");
   const struct timespec time = mtime_of(entry);
   const struct timespec times[2] = {time, time};
-  if (::utimensat(parent.get(), name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
-    return fail_errno("setting the time");
+  if (::utimensat(parent.get(), name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("setting the time");
   return {};
 }
 
@@ -362,8 +351,7 @@ Result<FdRef> Extractor::open_parent(const std::string& directory) {
 Result<FileDescriptor> Extractor::open_directory(const std::string& directory, Missing missing) {
   int fd = open_resolved(root_, directory, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
   if (fd >= 0) return FileDescriptor(fd);
-  if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
-    return fail_errno("opening \"" + directory + "\"");
+  if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP) return fail_errno("opening \"" + directory + "\"");
   return walk(directory, missing);
 }
 
@@ -385,11 +373,9 @@ Result<FileDescriptor> Extractor::walk(const std::string& directory, Missing mis
     bool hidden = exists && is_whiteout(status);
     if ((!exists || hidden) && missing == Missing::fail)
       return fail(ErrorCode::not_found, "\"" + prefix + "\" is not in this layer");
-    if (hidden && ::unlinkat(current.get(), name.c_str(), 0) != 0)
-      return fail_errno("replacing \"" + prefix + "\"");
+    if (hidden && ::unlinkat(current.get(), name.c_str(), 0) != 0) return fail_errno("replacing \"" + prefix + "\"");
     if (!exists || hidden) {
-      if (::mkdirat(current.get(), name.c_str(), 0755) != 0)
-        return fail_errno("creating directory \"" + prefix + "\"");
+      if (::mkdirat(current.get(), name.c_str(), 0755) != 0) return fail_errno("creating directory \"" + prefix + "\"");
       if (::fchmodat(current.get(), name.c_str(), 0755, 0) != 0)
         return fail_errno("creating directory \"" + prefix + "\"");
       if (hidden) TRY(make_opaque(current, name));
@@ -401,8 +387,7 @@ Result<FileDescriptor> Extractor::walk(const std::string& directory, Missing mis
   return current;
 }
 
-Result<FileDescriptor> Extractor::follow_symlink(FdRef parent, const std::string& name,
-                                                 const std::string& prefix) {
+Result<FileDescriptor> Extractor::follow_symlink(FdRef parent, const std::string& name, const std::string& prefix) {
   char target[4096];
   ssize_t length = ::readlinkat(parent.get(), name.c_str(), target, sizeof target);
   if (length < 0) return fail_errno("reading symlink \"" + prefix + "\"");
@@ -413,8 +398,7 @@ Result<FileDescriptor> Extractor::follow_symlink(FdRef parent, const std::string
   int fd = open_resolved(root_, prefix, absolute ? RESOLVE_IN_ROOT : RESOLVE_BENEATH);
   if (fd >= 0) return FileDescriptor(fd);
   if (errno == EXDEV) return fail(ErrorCode::permission_denied, described + " leads out of the layer");
-  if (errno == ENOENT)
-    return fail(ErrorCode::permission_denied, described + " leads to nothing in this layer");
+  if (errno == ENOENT) return fail(ErrorCode::permission_denied, described + " leads to nothing in this layer");
   return fail_errno(described);
 }
 

@@ -39,16 +39,12 @@ class Extractor {
   Result<void> add_entry(const tar::Entry& entry, tar::Reader& reader);
   Result<void> add_root(const tar::Entry& entry);
   Result<void> add_whiteout(FdRef parent, const std::string& directory, const std::string& marker);
-  Result<void> add_regular(FdRef parent, const std::string& path, const std::string& name,
-                           const tar::Entry& entry, tar::Reader& reader);
-  Result<void> add_directory(FdRef parent, const std::string& path, const std::string& name,
-                             const tar::Entry& entry);
-  Result<void> add_symlink(FdRef parent, const std::string& path, const std::string& name,
-                           const tar::Entry& entry);
-  Result<void> add_hardlink(FdRef parent, const std::string& path, const std::string& name,
-                            const tar::Entry& entry);
-  Result<void> add_special(FdRef parent, const std::string& path, const std::string& name,
-                           const tar::Entry& entry);
+  Result<void> add_regular(FdRef parent, const std::string& path, const std::string& name, const tar::Entry& entry,
+                           tar::Reader& reader);
+  Result<void> add_directory(FdRef parent, const std::string& path, const std::string& name, const tar::Entry& entry);
+  Result<void> add_symlink(FdRef parent, const std::string& path, const std::string& name, const tar::Entry& entry);
+  Result<void> add_hardlink(FdRef parent, const std::string& path, const std::string& name, const tar::Entry& entry);
+  Result<void> add_special(FdRef parent, const std::string& path, const std::string& name, const tar::Entry& entry);
 
   Result<FdRef> open_parent(const std::string& directory);
   Result<FileDescriptor> open_directory(const std::string& directory, Missing missing);

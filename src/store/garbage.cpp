@@ -31,8 +31,7 @@ Result<References> collect_references(Store& store) {
     std::string parents = row.text(0);
     for (std::size_t start = 0; start < parents.size();) {
       std::size_t end = std::min(parents.find(' ', start), parents.size());
-      references.layers.insert(
-          DiffId{TRY(Digest::parse(std::string_view(parents).substr(start, end - start)))});
+      references.layers.insert(DiffId{TRY(Digest::parse(std::string_view(parents).substr(start, end - start)))});
       start = end + 1;
     }
   }
@@ -43,8 +42,7 @@ Result<Store::GarbageReport> Store::collect_garbage(const std::vector<DiffId>& e
   auto lock = FileLock::try_acquire(lock_path(root_), FileLock::Mode::exclusive);
   if (!lock) {
     if (lock.error().code() != ErrorCode::in_use) return Failure(std::move(lock).error());
-    return fail(ErrorCode::in_use,
-                "the store is in use by another dray process; try again when it has finished");
+    return fail(ErrorCode::in_use, "the store is in use by another dray process; try again when it has finished");
   }
   References keep = TRY(collect_references(*this));
   keep.layers.insert(extra_layers.begin(), extra_layers.end());

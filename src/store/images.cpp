@@ -12,8 +12,7 @@ namespace dray::store {
 namespace {
 
 // A macro, so that the statements are literals.
-#define DRAY_SELECT_IMAGES \
-  "SELECT reference, manifest, media_type, image_id, created_at, repo_digests FROM images "
+#define DRAY_SELECT_IMAGES "SELECT reference, manifest, media_type, image_id, created_at, repo_digests FROM images "
 
 std::string join_lines(const std::vector<std::string>& lines) {
   std::string text;
@@ -45,17 +44,14 @@ Result<std::vector<ImageRecord>> records_of(const Result<std::vector<Row>>& rows
 }
 
 Result<void> check_complete(Store& store, const ImageRecord& record) {
-  const std::string name =
-      "image " + (record.reference.empty() ? record.image_id.short_hex() : record.reference);
+  const std::string name = "image " + (record.reference.empty() ? record.image_id.short_hex() : record.reference);
   LoadedImage image = TRY_CTX(store.load_image(record), name);
   if (image.manifest.layers.size() != image.config.diff_ids.size())
-    return fail(ErrorCode::corrupt,
-                name + ": its config names " + std::to_string(image.config.diff_ids.size()) +
-                    " layers, its manifest " + std::to_string(image.manifest.layers.size()));
+    return fail(ErrorCode::corrupt, name + ": its config names " + std::to_string(image.config.diff_ids.size()) +
+                                        " layers, its manifest " + std::to_string(image.manifest.layers.size()));
   for (const auto& layer : image.manifest.layers)
     if (!store.content().contains(layer.digest))
-      return fail(ErrorCode::not_found,
-                  name + ": layer blob " + layer.digest.to_string() + " is not in the store");
+      return fail(ErrorCode::not_found, name + ": layer blob " + layer.digest.to_string() + " is not in the store");
   for (const auto& diff_id : image.config.diff_ids)
     if (!store.snapshots().contains(diff_id))
       return fail(ErrorCode::not_found, name + ": layer " + diff_id.digest.to_string() + " is not unpacked");
@@ -103,8 +99,7 @@ Result<void> Store::put_image(const ImageRecord& record) {
   } else {
     // An image that gets a name is no longer one without.
     TRY(database_->execute("DELETE FROM images WHERE reference = '' AND manifest = ?", {manifest}));
-    auto old =
-        TRY(records_of(database_->query(DRAY_SELECT_IMAGES "WHERE reference = ?", {wanted.reference})));
+    auto old = TRY(records_of(database_->query(DRAY_SELECT_IMAGES "WHERE reference = ?", {wanted.reference})));
     if (!old.empty() && old.front().manifest != wanted.manifest) {
       auto other = TRY(database_->query("SELECT 1 FROM images WHERE manifest = ? AND reference <> ?",
                                         {old.front().manifest.to_string(), wanted.reference}));
@@ -115,8 +110,7 @@ Result<void> Store::put_image(const ImageRecord& record) {
       }
     } else if (!old.empty()) {
       for (const auto& digest : old.front().repo_digests)
-        if (std::find(wanted.repo_digests.begin(), wanted.repo_digests.end(), digest) ==
-            wanted.repo_digests.end())
+        if (std::find(wanted.repo_digests.begin(), wanted.repo_digests.end(), digest) == wanted.repo_digests.end())
           wanted.repo_digests.push_back(digest);
       TRY(database_->execute("DELETE FROM images WHERE reference = ?", {wanted.reference}));
     }
@@ -124,8 +118,8 @@ Result<void> Store::put_image(const ImageRecord& record) {
   TRY(
       database_->execute("INSERT INTO images(reference, manifest, media_type, image_id, created_at, "
                          "repo_digests) VALUES(?, ?, ?, ?, ?, ?)",
-                         {wanted.reference, manifest, wanted.media_type, wanted.image_id.to_string(),
-                          wanted.created_at, join_lines(wanted.repo_digests)}));
+                         {wanted.reference, manifest, wanted.media_type, wanted.image_id.to_string(), wanted.created_at,
+                          join_lines(wanted.repo_digests)}));
   TRY(write_index(*this));
   TRY(transaction.commit());
   return database_->sync();
@@ -133,8 +127,7 @@ Result<void> Store::put_image(const ImageRecord& record) {
 
 Result<std::optional<ImageRecord>> Store::find_image(const Reference& reference) {
   if (!reference.digest()) {
-    auto records =
-        TRY(records_of(database_->query(DRAY_SELECT_IMAGES "WHERE reference = ?", {reference.canonical()})));
+    auto records = TRY(records_of(database_->query(DRAY_SELECT_IMAGES "WHERE reference = ?", {reference.canonical()})));
     if (records.empty()) return std::optional<ImageRecord>();
     return std::optional<ImageRecord>(std::move(records.front()));
   }
@@ -164,9 +157,9 @@ Result<ImageRecord> Store::resolve_image(const std::string& name_or_id) {
   if (prefix.starts_with("sha256:")) prefix.remove_prefix(7);
   if (is_hex(prefix) && prefix.size() <= 64) {
     // Named records first, so that the one returned can be shown.
-    auto records = TRY(
-        records_of(database_->query(DRAY_SELECT_IMAGES "WHERE image_id LIKE ? ORDER BY reference = '', id",
-                                    {"sha256:" + std::string(prefix) + "%"})));
+    auto records =
+        TRY(records_of(database_->query(DRAY_SELECT_IMAGES "WHERE image_id LIKE ? ORDER BY reference = '', id",
+                                        {"sha256:" + std::string(prefix) + "%"})));
     for (const auto& record : records)
       if (record.image_id != records.front().image_id)
         return fail(ErrorCode::invalid_argument,

@@ -22,8 +22,7 @@ inline bool is_whiteout(const struct stat& status) { return S_ISCHR(status.st_mo
 /// keeps its own bookkeeping there), so do the overlay's user.* names and the labels of security modules.
 inline bool is_portable_xattr(std::string_view name) {
   if (name.starts_with("user.")) return !name.starts_with("user.overlay.");
-  return name == "security.capability" || name == "system.posix_acl_access" ||
-         name == "system.posix_acl_default";
+  return name == "security.capability" || name == "system.posix_acl_access" || name == "system.posix_acl_default";
 }
 
 }  // namespace dray::store

@@ -114,8 +114,7 @@ std::string common_directory(const MountRecipe& recipe) {
 
 Result<FileDescriptor> mount_in_this_thread(const MountRecipe& recipe) {
   if (::unshare(CLONE_FS | CLONE_NEWNS) != 0) return fail_errno("making a mount namespace");
-  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
-    return fail_errno("making mounts private");
+  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return fail_errno("making mounts private");
   // Relative names: the options must fit in a page.
   std::string base = common_directory(recipe);
   if (!base.empty() && ::chdir(base.c_str()) != 0) return fail_errno("entering \"" + base + "\"");
@@ -133,8 +132,7 @@ Result<FileDescriptor> mount_in_this_thread(const MountRecipe& recipe) {
   unsigned long flags = recipe.upper.empty() ? MS_RDONLY : 0;
   const char* target = recipe.lower.front().c_str();
   bool volatile_option = recipe.is_volatile && !recipe.upper.empty();
-  int outcome =
-      volatile_option ? ::mount("overlay", target, "overlay", flags, (options + ",volatile").c_str()) : -1;
+  int outcome = volatile_option ? ::mount("overlay", target, "overlay", flags, (options + ",volatile").c_str()) : -1;
   if (outcome != 0) outcome = ::mount("overlay", target, "overlay", flags, options.c_str());
   if (outcome != 0) return fail_errno("mounting an overlay");
   int fd = open_tree(AT_FDCWD, target, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
@@ -169,8 +167,7 @@ Result<FileDescriptor> open_overlay_new_api(const MountRecipe& recipe) {
     return Failure(Error::from_errno(number, "mounting an overlay" + kernel_log(context.get())));
   }
   unsigned attributes = recipe.upper.empty() ? MOUNT_ATTR_RDONLY : 0;
-  FileDescriptor mounted(
-      static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, attributes)));
+  FileDescriptor mounted(static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, attributes)));
   if (!mounted.valid()) return fail_errno("mounting an overlay");
   return mounted;
 }
@@ -185,8 +182,7 @@ Result<FileDescriptor> open_mount(const MountRecipe& recipe) {
   if (recipe.lower.empty()) return fail(ErrorCode::invalid_argument, "a mount without layers");
   if (recipe.upper.empty() && recipe.lower.size() == 1) return open_bind(recipe.lower.front());
   auto mounted = open_overlay_new_api(recipe);
-  if (mounted ||
-      (mounted.error().code() != ErrorCode::unsupported && mounted.error().error_number() != ENOSYS))
+  if (mounted || (mounted.error().code() != ErrorCode::unsupported && mounted.error().error_number() != ENOSYS))
     return mounted;
   return open_overlay_mount2(recipe);
 }

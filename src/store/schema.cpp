@@ -56,8 +56,7 @@ Result<void> ensure_schema(const std::shared_ptr<Database>& db) {
   if (version == kVersion) return {};
   if (version > kVersion)
     return fail(ErrorCode::unsupported, "the database was made by a newer version of dray (schema " +
-                                            std::to_string(version) + ", known: " + std::to_string(kVersion) +
-                                            ")");
+                                            std::to_string(version) + ", known: " + std::to_string(kVersion) + ")");
   if (version != 0)
     return Failure(Error(ErrorCode::unsupported, "the database has schema " + std::to_string(version) +
                                                      " of an early development version of dray")

@@ -38,10 +38,8 @@ Result<std::int64_t> parse_id(const std::string& id) {
 }
 
 Result<void> make_directory(FdRef directory, const std::string& name, unsigned mode) {
-  if (::mkdirat(directory.get(), name.c_str(), mode) != 0)
-    return fail_errno("creating directory \"" + name + "\"");
-  if (::fchmodat(directory.get(), name.c_str(), mode, 0) != 0)
-    return fail_errno("creating directory \"" + name + "\"");
+  if (::mkdirat(directory.get(), name.c_str(), mode) != 0) return fail_errno("creating directory \"" + name + "\"");
+  if (::fchmodat(directory.get(), name.c_str(), mode, 0) != 0) return fail_errno("creating directory \"" + name + "\"");
   return {};
 }
 
@@ -104,8 +102,7 @@ UnnamedSnapshot::~UnnamedSnapshot() {
 Snapshotter::Snapshotter(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Snapshotter::~Snapshotter() = default;
 
-Result<std::shared_ptr<Snapshotter>> Snapshotter::open(const std::string& directory,
-                                                       std::shared_ptr<Database> db) {
+Result<std::shared_ptr<Snapshotter>> Snapshotter::open(const std::string& directory, std::shared_ptr<Database> db) {
   TRY(ensure_schema(db));
   auto state = std::make_unique<State>();
   state->path = directory;
@@ -132,17 +129,15 @@ bool Snapshotter::contains(const DiffId& diff_id) const {
   return rows && !rows->empty();
 }
 
-Result<bool> SnapshotterAccess::publish(Snapshotter& snapshotter, UnnamedSnapshot snapshot,
-                                        const DiffId& diff_id, std::uint64_t size, std::int64_t flags) {
+Result<bool> SnapshotterAccess::publish(Snapshotter& snapshotter, UnnamedSnapshot snapshot, const DiffId& diff_id,
+                                        std::uint64_t size, std::int64_t flags) {
   auto& state = *snapshotter.state_;
   const std::string digest = diff_id.digest.to_string();
   auto transaction = TRY(Database::begin(state.db));
   if (snapshotter.contains(diff_id)) return false;
-  TRY(state.db->execute("DELETE FROM snapshots WHERE diff_id = ?",
-                        {digest}));  // not of this boot, never synced
-  auto rows =
-      TRY(state.db->query("INSERT INTO snapshots(diff_id, size, flags, boot) VALUES(?, ?, ?, ?) RETURNING id",
-                          {digest, static_cast<std::int64_t>(size), flags, state.boot}));
+  TRY(state.db->execute("DELETE FROM snapshots WHERE diff_id = ?", {digest}));  // not of this boot, never synced
+  auto rows = TRY(state.db->query("INSERT INTO snapshots(diff_id, size, flags, boot) VALUES(?, ?, ?, ?) RETURNING id",
+                                  {digest, static_cast<std::int64_t>(size), flags, state.boot}));
   const std::string id = std::to_string(rows.at(0).integer(0));
   TRY(set_aside(state.directory, id));
   if (::renameat(state.directory.get(), snapshot.name().c_str(), state.directory.get(), id.c_str()) != 0)
@@ -214,8 +209,7 @@ Result<MountRecipe> Snapshotter::view(const std::vector<DiffId>& layers) const {
 
 Result<MountRecipe> Snapshotter::mount_recipe(const std::string& id, bool is_volatile) const {
   std::int64_t number = TRY(parse_id(id));
-  auto rows =
-      TRY(state_->db->query("SELECT parents FROM snapshots WHERE id = ? AND diff_id IS NULL", {number}));
+  auto rows = TRY(state_->db->query("SELECT parents FROM snapshots WHERE id = ? AND diff_id IS NULL", {number}));
   if (rows.empty()) return fail(ErrorCode::not_found, "no such snapshot: \"" + id + "\"");
   std::vector<DiffId> parents = TRY(split(rows.front().text(0)));
   MountRecipe recipe = TRY(view(parents));
@@ -225,8 +219,7 @@ Result<MountRecipe> Snapshotter::mount_recipe(const std::string& id, bool is_vol
   // A volatile overlay leaves a mark that forbids mounting it again, in case the system went down meanwhile.
   // Our snapshots of build steps do not outlive their build, so there the mark says nothing.
   const std::string mark = id + "/work/work/incompat";
-  if (::faccessat(state_->directory.get(), mark.c_str(), F_OK, 0) == 0)
-    TRY(remove_tree(state_->directory, mark));
+  if (::faccessat(state_->directory.get(), mark.c_str(), F_OK, 0) == 0) TRY(remove_tree(state_->directory, mark));
   return recipe;
 }
 
@@ -298,8 +291,7 @@ Result<void> Snapshotter::commit(const std::string& id, const DiffId& diff_id) {
 Result<void> Snapshotter::make_durable() {
   State& state = *state_;
   // Only these: one committed during the sync is not covered by it.
-  auto pending =
-      TRY(state.db->query("SELECT id FROM snapshots WHERE boot = ? AND diff_id IS NOT NULL", {state.boot}));
+  auto pending = TRY(state.db->query("SELECT id FROM snapshots WHERE boot = ? AND diff_id IS NOT NULL", {state.boot}));
   if (pending.empty()) return {};
   if (::syncfs(state.directory.get()) != 0) return fail_errno("syncing \"" + state.path + "\"");
   auto transaction = TRY(Database::begin(state.db));
@@ -316,8 +308,8 @@ Result<std::uint64_t> Snapshotter::layer_size(const DiffId& diff_id) const {
 }
 
 Result<void> Snapshotter::remove_layer(const DiffId& diff_id) {
-  auto rows = TRY(state_->db->query("DELETE FROM snapshots WHERE diff_id = ? RETURNING id",
-                                    {diff_id.digest.to_string()}));
+  auto rows =
+      TRY(state_->db->query("DELETE FROM snapshots WHERE diff_id = ? RETURNING id", {diff_id.digest.to_string()}));
   for (const Row& row : rows) discard(state_->directory, std::to_string(row.integer(0)));
   return {};
 }
@@ -325,8 +317,7 @@ Result<void> Snapshotter::remove_layer(const DiffId& diff_id) {
 Result<std::vector<DiffId>> Snapshotter::list_layers() const {
   std::vector<DiffId> layers;
   for (const Row& row : TRY(state_->db->query(
-           "SELECT diff_id FROM snapshots WHERE diff_id IS NOT NULL AND boot IN ('', ?) ORDER BY id",
-           {state_->boot})))
+           "SELECT diff_id FROM snapshots WHERE diff_id IS NOT NULL AND boot IN ('', ?) ORDER BY id", {state_->boot})))
     layers.push_back(DiffId{TRY(Digest::parse(row.text(0)))});
   return layers;
 }
@@ -341,11 +332,9 @@ Result<std::vector<std::string>> Snapshotter::list_active() const {
 Result<std::uint64_t> Snapshotter::remove_orphans() {
   State& state = *state_;
   // Layers of a former boot that were never synced: half of their files may be missing.
-  TRY(state.db->execute("DELETE FROM snapshots WHERE diff_id IS NOT NULL AND boot NOT IN ('', ?)",
-                        {state.boot}));
+  TRY(state.db->execute("DELETE FROM snapshots WHERE diff_id IS NOT NULL AND boot NOT IN ('', ?)", {state.boot}));
   std::set<std::string> known{std::string(kEmptyLayer)};
-  for (const Row& row : TRY(state.db->query("SELECT id FROM snapshots")))
-    known.insert(std::to_string(row.integer(0)));
+  for (const Row& row : TRY(state.db->query("SELECT id FROM snapshots"))) known.insert(std::to_string(row.integer(0)));
   FileDescriptor copy = TRY(open_file_at(state.directory, ".", O_RDONLY | O_DIRECTORY));
   DIR* listing = ::fdopendir(copy.get());
   if (listing == nullptr) return fail_errno("listing \"" + state.path + "\"");

@@ -22,9 +22,7 @@ Result<std::shared_ptr<Store>> Store::open(const std::string& root) {
   return store;
 }
 
-Result<Store::Lease> Store::lease() const {
-  return FileLock::acquire(lock_path(root_), FileLock::Mode::shared);
-}
+Result<Store::Lease> Store::lease() const { return FileLock::acquire(lock_path(root_), FileLock::Mode::shared); }
 
 namespace {
 
@@ -60,8 +58,7 @@ Result<std::optional<BuildCacheRecord>> Store::find_build_cache(const std::strin
   if (record.blob && !content_->contains(record.blob->digest)) record.blob.reset();
   record.last_used_at = format_time_now();
   // A full disk must not keep anybody from using the cache.
-  (void)database_->execute("UPDATE build_cache SET last_used_at = ? WHERE key = ?",
-                           {record.last_used_at, key});
+  (void)database_->execute("UPDATE build_cache SET last_used_at = ? WHERE key = ?", {record.last_used_at, key});
   return std::optional<BuildCacheRecord>(std::move(record));
 }
 
@@ -81,8 +78,7 @@ Result<void> Store::put_build_cache(const BuildCacheRecord& record) {
       "created_at, "
       "last_used_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
       {record.key, layer, blob, size, media_type, record.description,
-       record.created_at.empty() ? now : record.created_at,
-       record.last_used_at.empty() ? now : record.last_used_at});
+       record.created_at.empty() ? now : record.created_at, record.last_used_at.empty() ? now : record.last_used_at});
 }
 
 Result<std::vector<BuildCacheRecord>> Store::list_build_cache() {

@@ -14,8 +14,8 @@ Result<void> check_rest(ByteSource& blob, HashingSource& hashed, const DiffId& e
   TRY(drain(blob));  // padding behind the compressed stream
   Digest actual = hashed.finish();
   if (actual == expected.digest) return {};
-  return fail(ErrorCode::corrupt, "uncompressed layer has digest " + actual.to_string() +
-                                      ", the image config says " + expected.digest.to_string());
+  return fail(ErrorCode::corrupt, "uncompressed layer has digest " + actual.to_string() + ", the image config says " +
+                                      expected.digest.to_string());
 }
 
 }  // namespace

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The floor of a container start: the kernel work that cannot be left out, done by hand and nothing else. New namespaces,
-// an overlay over one lower folder, /proc, /sys, /dev with its usual nodes, a pivot, exec; then all is taken down again.
-// No cgroup, no seccomp filter, no capabilities, no record on disk, no log: an engine's distance from this program is what
-// those (and the engine itself) cost.
-//   floor LOWER SCRATCH PROGRAM [ARG...]      SCRATCH must not exist; its parent must be on a file system overlay accepts
+// The floor of a container start: the kernel work that cannot be left out, done by hand and nothing else. New
+// namespaces, an overlay over one lower folder, /proc, /sys, /dev with its usual nodes, a pivot, exec; then all is
+// taken down again. No cgroup, no seccomp filter, no capabilities, no record on disk, no log: an engine's distance from
+// this program is what those (and the engine itself) cost.
+//   floor LOWER SCRATCH PROGRAM [ARG...]      SCRATCH must not exist; its parent must be on a file system overlay
+//   accepts
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/sched.h>
@@ -27,19 +28,19 @@ struct filesystem {
 
 static const unsigned long safe = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
-static void check(int result, const char *step) {
+static void check(int result, const char* step) {
   if (result >= 0) return;
   fprintf(stderr, "floor: %s: %s\n", step, strerror(errno));
   _exit(125);
 }
 
-static void attach(const struct filesystem *fs) {
+static void attach(const struct filesystem* fs) {
   check(mount(fs->type, fs->target, fs->type, fs->flags, fs->options), fs->target);
 }
 
 static void make_dev(void) {
   static const struct {
-    const char *path;
+    const char* path;
     unsigned minor;
   } nodes[] = {{"dev/null", 3}, {"dev/zero", 5}, {"dev/full", 7}, {"dev/random", 8}, {"dev/urandom", 9}};
   const struct filesystem dev = {"tmpfs", "dev", "mode=755,size=64m", MS_NOSUID};
@@ -58,7 +59,7 @@ static void make_dev(void) {
   }
 }
 
-static _Noreturn void become_container(const char *overlay_options, const char *root, char **program) {
+static _Noreturn void become_container(const char* overlay_options, const char* root, char** program) {
   check(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "making / private");
   const struct filesystem overlay = {"overlay", root, overlay_options, 0};
   attach(&overlay);
@@ -68,7 +69,8 @@ static _Noreturn void become_container(const char *overlay_options, const char *
   attach(&kernel[1]);
   make_dev();
   check(sethostname("floor", 5), "sethostname");
-  check((int)syscall(SYS_pivot_root, ".", "."), "pivot_root"); // the old root ends up above the new one, and is dropped
+  check((int)syscall(SYS_pivot_root, ".", "."),
+        "pivot_root");  // the old root ends up above the new one, and is dropped
   check(umount2(".", MNT_DETACH), "dropping the old root");
   check(chdir("/"), "/");
   execv(program[0], program);
@@ -76,13 +78,13 @@ static _Noreturn void become_container(const char *overlay_options, const char *
   _exit(125);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   if (argc < 4) {
     fprintf(stderr, "usage: floor LOWER SCRATCH PROGRAM [ARG...]\n");
     return 2;
   }
   check(mkdir(argv[2], 0700), argv[2]);
-  static const char *const parts[] = {"upper", "work", "root"};
+  static const char* const parts[] = {"upper", "work", "root"};
   char path[3][1024], inner_work[1100], options[4096];
   for (int i = 0; i < 3; i++) {
     snprintf(path[i], sizeof path[i], "%s/%s", argv[2], parts[i]);

@@ -14,8 +14,10 @@
 #include <dray/image/image.hpp>
 #include <dray/store/store.hpp>
 
-// Dockerfile to image in four stages, each with its own type: text -> AST (dockerfile/) -> typed instructions -> graph (plan/)
-// -> solver (solve/, ops/). The builder knows neither runtime nor registry: it gets the two services below from the engine.
+// Dockerfile to image in four stages, each with its own type: text -> AST (dockerfile/) -> typed instructions -> graph
+// (plan/)
+// -> solver (solve/, ops/). The builder knows neither runtime nor registry: it gets the two services below from the
+// engine.
 
 namespace dray::builder {
 
@@ -25,12 +27,12 @@ struct RunRequest {
   std::vector<std::string> args;  ///< full argv
   std::vector<std::string> env;
   std::string working_dir = "/";
-  std::string user;               ///< USER text, resolved in the rootfs
+  std::string user;                 ///< USER text, resolved in the rootfs
   std::string network = "default";  ///< default | none | host
 };
 
-/// Runs a process in a rootfs, isolated like a container. Output is delivered as it comes, from the calling thread. Cancel kills it.
-/// Returns how it ended; an Error only when it could not be started. Thread-safe.
+/// Runs a process in a rootfs, isolated like a container. Output is delivered as it comes, from the calling thread.
+/// Cancel kills it. Returns how it ended; an Error only when it could not be started. Thread-safe.
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -44,14 +46,14 @@ class ImageSource {
  public:
   virtual ~ImageSource() = default;
   /// The image, present in the store with its layers unpacked. `always_pull`: ask the registry even if it is here.
-  virtual Result<store::LoadedImage> resolve(const Reference& reference, const image::Platform& platform, bool always_pull,
-                                             ProgressSink& progress, const CancelToken& cancel) = 0;
+  virtual Result<store::LoadedImage> resolve(const Reference& reference, const image::Platform& platform,
+                                             bool always_pull, ProgressSink& progress, const CancelToken& cancel) = 0;
 };
 
 struct BuildRequest {
-  std::string context_directory;     ///< "" when the context is `context_tar` or none
-  FdRef context_tar;                 ///< a tar (any compression) or a bare Dockerfile, read from "-"
-  std::string dockerfile;            ///< -f: path relative to the working directory; "" = <context>/Dockerfile
+  std::string context_directory;  ///< "" when the context is `context_tar` or none
+  FdRef context_tar;              ///< a tar (any compression) or a bare Dockerfile, read from "-"
+  std::string dockerfile;         ///< -f: path relative to the working directory; "" = <context>/Dockerfile
   std::optional<std::string> dockerfile_text;  ///< read from -f - already
   std::vector<std::string> tags;
   std::vector<std::pair<std::string, std::string>> build_args;
@@ -69,8 +71,9 @@ struct BuildResult {
 };
 
 /// Builds. Progress: one step per vertex in BuildKit's words ("[internal] load build definition from Dockerfile",
-/// "[1/4] FROM docker.io/library/debian:bookworm", "[2/4] RUN …", "exporting to image"). Errors carry "Dockerfile:LINE". A failed or
-/// cancelled build leaves no image, mount or active snapshot; finished steps stay in the cache.
+/// "[1/4] FROM docker.io/library/debian:bookworm", "[2/4] RUN …", "exporting to image"). Errors carry
+/// "Dockerfile:LINE". A failed or cancelled build leaves no image, mount or active snapshot; finished steps stay in the
+/// cache.
 Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& images, const BuildRequest& request,
                           ProgressSink& progress, const CancelToken& cancel);
 

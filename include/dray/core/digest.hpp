@@ -12,8 +12,8 @@
 
 namespace dray {
 
-/// "sha256:<64 hex>" or "sha512:<128 hex>": checked text (image-spec v1.1, descriptor.md §digests). That the bytes match
-/// is shown by a Hasher over them.
+/// "sha256:<64 hex>" or "sha512:<128 hex>": checked text (image-spec v1.1, descriptor.md §digests). That the bytes
+/// match is shown by a Hasher over them.
 class Digest {
  public:
   Digest() = default;  ///< empty; only as "not yet known"
@@ -34,7 +34,8 @@ class Digest {
   std::string text_;
 };
 
-/// Digest of an uncompressed layer tar (config.md §rootfs.diff_ids). Distinct from Digest so that the two cannot be mixed up.
+/// Digest of an uncompressed layer tar (config.md §rootfs.diff_ids). Distinct from Digest so that the two cannot be
+/// mixed up.
 struct DiffId {
   Digest digest;
   auto operator<=>(const DiffId&) const = default;

@@ -60,7 +60,8 @@ Result<std::size_t> read_some(FdRef fd, std::span<std::byte> buffer);
 
 enum class Durability { none, fsync };
 /// Temporary file beside `path`, then rename: readers see the old or the new content, never a part.
-Result<void> write_file_atomically(const std::string& path, std::string_view content, unsigned mode, Durability durability);
+Result<void> write_file_atomically(const std::string& path, std::string_view content, unsigned mode,
+                                   Durability durability);
 
 /// mkdir -p; existing directories are left as they are.
 Result<void> make_directories(const std::string& path, unsigned mode = 0755);
@@ -73,7 +74,8 @@ struct Pipe {
 };
 Result<Pipe> make_pipe();
 
-/// flock(2) held while the object lives. The kernel releases it when the process dies: leases built on it survive kill -9.
+/// flock(2) held while the object lives. The kernel releases it when the process dies: leases built on it survive kill
+/// -9.
 class FileLock {
  public:
   enum class Mode { shared, exclusive };

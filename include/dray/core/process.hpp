@@ -20,9 +20,9 @@ struct ExitStatus {
 
 /// A helper program of the host (mmdebstrap, credential helper, dray-registry). Never for anything from a container.
 struct SpawnRequest {
-  std::vector<std::string> argv;                 ///< argv[0] is looked up in PATH unless it has a slash
-  std::optional<std::vector<std::string>> env;   ///< "K=V"; nullopt = ours
-  FdRef stdin_fd, stdout_fd, stderr_fd;          ///< invalid = /dev/null for stdin, inherited for the others
+  std::vector<std::string> argv;                ///< argv[0] is looked up in PATH unless it has a slash
+  std::optional<std::vector<std::string>> env;  ///< "K=V"; nullopt = ours
+  FdRef stdin_fd, stdout_fd, stderr_fd;         ///< invalid = /dev/null for stdin, inherited for the others
 };
 
 /// Owns a child: the destructor kills and reaps one that was not waited for.
@@ -43,7 +43,8 @@ class ChildProcess {
   FileDescriptor pidfd_;
 };
 
-/// Directory of our own executable (/proc/self/exe): the sibling programs dray-monitor, dray-init and dray-registry are there.
+/// Directory of our own executable (/proc/self/exe): the sibling programs dray-monitor, dray-init and dray-registry are
+/// there.
 Result<std::string> executable_directory();
 
 /// "2026-11-20T23:49:16.123456789Z" (RFC 3339 with nanoseconds), now or of the given time.

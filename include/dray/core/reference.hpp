@@ -21,8 +21,8 @@ class Reference {
   const std::string& tag() const { return tag_; }                ///< empty when only a digest was given
   const std::optional<Digest>& digest() const { return digest_; }
 
-  std::string canonical() const;  ///< "docker.io/library/debian:bookworm"
-  std::string familiar() const;   ///< "debian:bookworm"
+  std::string canonical() const;      ///< "docker.io/library/debian:bookworm"
+  std::string familiar() const;       ///< "debian:bookworm"
   std::string familiar_name() const;  ///< "debian", the REPOSITORY column
   /// What a registry is asked for: the digest if there is one, else the tag.
   std::string tag_or_digest() const;

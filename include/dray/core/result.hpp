@@ -20,8 +20,8 @@ enum class ErrorCode {
   invalid_argument,
   permission_denied,
   in_use,
-  unavailable,   ///< a peer (registry, DNS, kernel facility) does not answer or is missing
-  corrupt,       ///< bytes that do not match their digest, size or format
+  unavailable,  ///< a peer (registry, DNS, kernel facility) does not answer or is missing
+  corrupt,      ///< bytes that do not match their digest, size or format
   no_space,
   cancelled,
   unsupported,
@@ -86,21 +86,20 @@ T take(Result<T>& result) {
 
 }  // namespace dray
 
-// TRY(expr): the value of a Result, or return its error from the enclosing function. Use it only as a whole initialiser or
-// statement, never inside a braced initialiser (g++ 12 leaks the members already built there on the error path).
+// TRY(expr): the value of a Result, or return its error from the enclosing function. Use it only as a whole initialiser
+// or statement, never inside a braced initialiser (g++ 12 leaks the members already built there on the error path).
 #define TRY(expression) DRAY_TRY_NAMED(DRAY_UNIQUE_NAME(__COUNTER__), expression, )
 
 // TRY_CTX(expr, "pushing " + ref): as TRY, with context put before the error's message.
-#define TRY_CTX(expression, context) \
-  DRAY_TRY_NAMED(DRAY_UNIQUE_NAME(__COUNTER__), expression, .with_context(context))
+#define TRY_CTX(expression, context) DRAY_TRY_NAMED(DRAY_UNIQUE_NAME(__COUNTER__), expression, .with_context(context))
 
 // A name of its own for each use, since one may stand in a lambda in the expression of another.
 #define DRAY_UNIQUE_NAME(number) DRAY_UNIQUE_NAME_2(number)
 #define DRAY_UNIQUE_NAME_2(number) dray_try_result_##number##_
-#define DRAY_TRY_NAMED(name, expression, with_context)                      \
-  __extension__({                                                          \
-    auto name = (expression);                                              \
-    if (!name) [[unlikely]]                                                \
-      return ::dray::Failure(std::move(name).error() with_context);        \
-    ::dray::detail::take(name);                                            \
+#define DRAY_TRY_NAMED(name, expression, with_context)              \
+  __extension__({                                                   \
+    auto name = (expression);                                       \
+    if (!name) [[unlikely]]                                         \
+      return ::dray::Failure(std::move(name).error() with_context); \
+    ::dray::detail::take(name);                                     \
   })

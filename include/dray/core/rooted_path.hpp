@@ -8,9 +8,9 @@
 
 #include <dray/core/fd.hpp>
 
-// The one place where a path that comes from an image, a build context or a container is resolved. Every function resolves
-// with openat2(2): a symlink, however hostile, cannot lead out of `root`, and magic links (/proc/self/fd/N) are refused.
-// Nobody else may concatenate such a path with a host path.
+// The one place where a path that comes from an image, a build context or a container is resolved. Every function
+// resolves with openat2(2): a symlink, however hostile, cannot lead out of `root`, and magic links (/proc/self/fd/N)
+// are refused. Nobody else may concatenate such a path with a host path.
 
 namespace dray {
 
@@ -18,7 +18,8 @@ namespace dray {
 /// ".." stops there). For paths inside an image or container.
 Result<FileDescriptor> open_in_root(FdRef root, const std::string& path, int flags, unsigned mode = 0);
 
-/// RESOLVE_BENEATH: any component that would leave `root` is an error (permission_denied). For build contexts and archives.
+/// RESOLVE_BENEATH: any component that would leave `root` is an error (permission_denied). For build contexts and
+/// archives.
 Result<FileDescriptor> open_beneath(FdRef root, const std::string& path, int flags, unsigned mode = 0);
 
 /// Opens the directory `path` in `root`, creating missing components with `mode`, owner `uid`:`gid`. The returned
@@ -30,7 +31,8 @@ Result<FileDescriptor> make_directories_in_root(FdRef root, const std::string& p
 enum class FollowLast { no, yes };
 Result<struct stat> stat_in_root(FdRef root, const std::string& path, FollowLast follow);
 
-/// A regular file's content; opened O_NONBLOCK and checked to be regular first, so that a FIFO or device cannot hang us.
+/// A regular file's content; opened O_NONBLOCK and checked to be regular first, so that a FIFO or device cannot hang
+/// us.
 Result<std::string> read_regular_file_in_root(FdRef root, const std::string& path, std::size_t limit);
 
 /// "/a/../b//c/." -> "/b/c". Purely textual, for display and keys; never before opening.

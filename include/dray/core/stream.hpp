@@ -36,7 +36,8 @@ std::unique_ptr<ByteSink> make_fd_sink(FdRef fd);
 /// Passes bytes through and hashes and counts them. `inner` must outlive it.
 class HashingSource : public ByteSource {
  public:
-  explicit HashingSource(ByteSource& inner, std::string_view algorithm = "sha256") : inner_(inner), hasher_(algorithm) {}
+  explicit HashingSource(ByteSource& inner, std::string_view algorithm = "sha256")
+      : inner_(inner), hasher_(algorithm) {}
   Result<std::size_t> read(std::span<std::byte> buffer) override;
   std::uint64_t size() const { return size_; }
   Digest finish() { return hasher_.finish(); }
@@ -63,11 +64,11 @@ class HashingSink : public ByteSink {
 enum class Compression { none, gzip, zstd, bzip2, xz };
 /// By magic bytes; none if unknown.
 Compression detect_compression(std::span<const std::byte> first_bytes);
-/// Reads `inner` uncompressed, whatever it is (by magic bytes). Concatenated gzip members are read through. `inner` must
-/// outlive the result. Errors: corrupt (also for a truncated stream).
+/// Reads `inner` uncompressed, whatever it is (by magic bytes). Concatenated gzip members are read through. `inner`
+/// must outlive the result. Errors: corrupt (also for a truncated stream).
 std::unique_ptr<ByteSource> make_decompressing_source(ByteSource& inner);
-/// gzip through ISA-L level 1 (about 15 times the speed of zlib -6). One input gives one output for one version of ISA-L. No
-/// timestamp, no file name in the header.
+/// gzip through ISA-L level 1 (about 15 times the speed of zlib -6). One input gives one output for one version of
+/// ISA-L. No timestamp, no file name in the header.
 std::unique_ptr<ByteSink> make_gzip_sink(ByteSink& inner);
 /// Reads to the end and discards. Returns the count.
 Result<std::uint64_t> drain(ByteSource& source);

@@ -14,14 +14,15 @@ namespace dray::tar {
 
 enum class EntryType { regular, directory, symlink, hardlink, character_device, block_device, fifo };
 
-/// One member of a tar archive. Paths are as written in the archive: hostile until resolved beneath a directory descriptor.
+/// One member of a tar archive. Paths are as written in the archive: hostile until resolved beneath a directory
+/// descriptor.
 struct Entry {
   std::string path;
   EntryType type = EntryType::regular;
   std::string link_target;  ///< symlink, hardlink
   std::uint32_t mode = 0;   ///< permission bits with setuid, setgid, sticky
   std::uint32_t uid = 0, gid = 0;
-  std::uint64_t size = 0;   ///< of a regular file's content
+  std::uint64_t size = 0;  ///< of a regular file's content
   std::int64_t mtime_seconds = 0;
   std::uint32_t mtime_nanoseconds = 0;
   std::uint32_t device_major = 0, device_minor = 0;
@@ -45,8 +46,8 @@ class Reader {
   std::unique_ptr<State> state_;
 };
 
-/// Writes pax tar whose bytes depend only on the entries: fixed field layout, pax records only where ustar cannot hold a
-/// value, sorted; no user or group names. Version of this format: kWriterVersion; a change of bytes is a new version.
+/// Writes pax tar whose bytes depend only on the entries: fixed field layout, pax records only where ustar cannot hold
+/// a value, sorted; no user or group names. Version of this format: kWriterVersion; a change of bytes is a new version.
 class Writer {
  public:
   static constexpr int kWriterVersion = 1;

@@ -19,7 +19,7 @@ namespace dray::engine {
 struct VolumeMount {
   enum class Kind { bind, volume, tmpfs };
   Kind kind = Kind::bind;
-  std::string source;       ///< host path, volume name, or "" (anonymous volume)
+  std::string source;  ///< host path, volume name, or "" (anonymous volume)
   std::string destination;
   bool read_only = false;
   std::vector<std::string> options;  ///< propagation, tmpfs size=…, mode=…
@@ -32,15 +32,15 @@ Result<VolumeMount> parse_mount(const std::string& text);
 
 /// All that `create` fixes for a container; kept as JSON in containers/<id>/config.json.
 struct ContainerOptions {
-  std::string image;  ///< reference or ID
-  std::string name;   ///< "" = generated
-  std::vector<std::string> command;  ///< replaces CMD when not empty
+  std::string image;                                   ///< reference or ID
+  std::string name;                                    ///< "" = generated
+  std::vector<std::string> command;                    ///< replaces CMD when not empty
   std::optional<std::vector<std::string>> entrypoint;  ///< --entrypoint (empty list resets)
-  std::vector<std::string> env;      ///< "K=V", or "K" (taken from our environment)
+  std::vector<std::string> env;                        ///< "K=V", or "K" (taken from our environment)
   std::map<std::string, std::string> labels;
   std::vector<VolumeMount> mounts;
   std::vector<network::PortMapping> ports;
-  std::string network = "bridge";    ///< bridge | none | host
+  std::string network = "bridge";  ///< bridge | none | host
   std::string working_dir, user, hostname;
   std::vector<std::string> add_hosts;
   network::DnsOptions dns;
@@ -49,9 +49,9 @@ struct ContainerOptions {
   std::vector<std::string> cap_add, cap_drop, security_opt, group_add;
   std::vector<std::string> devices;  ///< HOST[:CONTAINER[:rwm]]
   std::vector<runtime::Rlimit> ulimits;
-  std::int64_t memory = 0;           ///< bytes, 0 = unlimited
+  std::int64_t memory = 0;  ///< bytes, 0 = unlimited
   std::int64_t nano_cpus = 0;
-  std::int64_t pids_limit = 0;       ///< 0 or -1 = unlimited
+  std::int64_t pids_limit = 0;  ///< 0 or -1 = unlimited
   std::string stop_signal;
   int stop_timeout_seconds = 10;
   bool trust_host_ca = false;
@@ -65,15 +65,15 @@ struct ContainerInfo {
   Status status = Status::created;
   int exit_code = 0;
   bool oom_killed = false;
-  std::string error;                 ///< why the last start failed
+  std::string error;  ///< why the last start failed
   pid_t pid = 0;
   std::string created_at, started_at, finished_at;
   std::optional<network::Endpoint> endpoint;
   ContainerOptions options;
 };
 
-/// Creates: image resolved (not pulled: not_found "no such image"), name reserved (in_use as Docker's Conflict message), writable snapshot
-/// prepared, volumes made. Returns the ID. On failure nothing is left.
+/// Creates: image resolved (not pulled: not_found "no such image"), name reserved (in_use as Docker's Conflict
+/// message), writable snapshot prepared, volumes made. Returns the ID. On failure nothing is left.
 Result<std::string> create_container(Context& context, const ContainerOptions& options);
 
 /// A client's end of an attach socket (runtime/monitor.hpp frames).
@@ -83,8 +83,8 @@ struct StartOptions {
 struct Started {
   FileDescriptor connection;  ///< attach socket, from before the first byte of output; invalid without attach
 };
-/// Starts a created or exited container: its monitor is forked, the container launched. Errors carry command_not_found /
-/// not_executable for the command. Already running = success.
+/// Starts a created or exited container: its monitor is forked, the container launched. Errors carry command_not_found
+/// / not_executable for the command. Already running = success.
 Result<Started> start_container(Context& context, const std::string& name, const StartOptions& options);
 Result<FileDescriptor> attach_container(Context& context, const std::string& name);
 
@@ -119,7 +119,7 @@ Result<std::string> inspect_container(Context& context, const std::string& name)
 
 struct LogOptions {
   bool follow = false, timestamps = false;
-  std::int64_t tail = -1;                  ///< lines, -1 = all
+  std::int64_t tail = -1;                    ///< lines, -1 = all
   std::optional<std::int64_t> since, until;  ///< seconds since the epoch
 };
 /// Calls `line` for each record. Follow ends when the container ends or on cancel.

@@ -10,8 +10,8 @@
 #include <dray/core/progress.hpp>
 #include <dray/store/store.hpp>
 
-// The façade that all front ends (CLI now; API, compose, kube, CRI later) stand on. It wires runtime, network, registry-client and builder
-// together; it prints nothing and reads no flags.
+// The façade that all front ends (CLI now; API, compose, kube, CRI later) stand on. It wires runtime, network,
+// registry-client and builder together; it prints nothing and reads no flags.
 
 namespace dray::engine {
 
@@ -22,7 +22,8 @@ struct Configuration {
   std::vector<std::string> insecure_registries;
   bool trust_host_ca = false;
 };
-/// Reads the configuration file (absent = defaults). An unknown key or wrong type is invalid_argument with the key's name.
+/// Reads the configuration file (absent = defaults). An unknown key or wrong type is invalid_argument with the key's
+/// name.
 Result<Configuration> load_configuration(const std::string& path);
 
 /// Opened store and configuration, shared by the functions of this part. Cheap to open (about 1 ms).

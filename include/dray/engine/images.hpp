@@ -12,8 +12,8 @@ namespace dray::engine {
 struct ImageSummary {
   std::string repository, tag;  ///< "<none>" where absent
   Digest id, manifest;
-  std::string created_at;       ///< of the config, RFC 3339
-  std::uint64_t size = 0;       ///< unpacked bytes
+  std::string created_at;  ///< of the config, RFC 3339
+  std::uint64_t size = 0;  ///< unpacked bytes
 };
 Result<std::vector<ImageSummary>> list_images(Context& context);
 
@@ -29,8 +29,8 @@ Result<std::vector<HistoryRow>> image_history(Context& context, const std::strin
 
 Result<void> tag_image(Context& context, const std::string& source, const std::string& target);
 
-/// `rmi`: one line a thing done, as Docker prints it ("Untagged: …", "Deleted: sha256:…"). in_use if a container uses it (force
-/// only overrides for stopped containers and several tags).
+/// `rmi`: one line a thing done, as Docker prints it ("Untagged: …", "Deleted: sha256:…"). in_use if a container uses
+/// it (force only overrides for stopped containers and several tags).
 Result<std::vector<std::string>> remove_image(Context& context, const std::string& name, bool force);
 
 struct PullSummary {
@@ -46,10 +46,10 @@ Result<image::Descriptor> push_image(Context& context, const std::string& name, 
 
 /// `image bootstrap`: a base image through mmdebstrap from Debian's signed packages.
 struct BootstrapRequest {
-  std::string reference;              ///< "debian:bookworm"; the tag is the suite unless `suite` is given
+  std::string reference;  ///< "debian:bookworm"; the tag is the suite unless `suite` is given
   std::string suite;
   std::string variant = "minbase";
-  std::string mirror;                 ///< "" = the host's sources, else mmdebstrap's default
+  std::string mirror;  ///< "" = the host's sources, else mmdebstrap's default
   std::vector<std::string> include;
 };
 Result<Digest> bootstrap_image(Context& context, const BootstrapRequest& request, ProgressSink& progress,
@@ -59,8 +59,9 @@ struct BuildOptions {
   bool trust_host_ca = false;
 };
 /// builder::build with the runtime as executor and the store/registry as image source.
-Result<builder::BuildResult> build_image(Context& context, const builder::BuildRequest& request, const BuildOptions& options,
-                                         ProgressSink& progress, const CancelToken& cancel);
+Result<builder::BuildResult> build_image(Context& context, const builder::BuildRequest& request,
+                                         const BuildOptions& options, ProgressSink& progress,
+                                         const CancelToken& cancel);
 
 struct PruneReport {
   std::vector<std::string> containers, images;

@@ -11,9 +11,10 @@
 #include <dray/core/digest.hpp>
 #include <dray/core/result.hpp>
 
-// OCI image-spec v1.1 types, with Docker's schema-2 media types accepted on reading. Raw bytes are the truth: manifests and
-// configs are kept and hashed as received; these structs are parsed beside them and never re-serialised in their place.
-// Plain values; parse_x accept any bytes (size limits are the reader's) and return corrupt with the field's name.
+// OCI image-spec v1.1 types, with Docker's schema-2 media types accepted on reading. Raw bytes are the truth: manifests
+// and configs are kept and hashed as received; these structs are parsed beside them and never re-serialised in their
+// place. Plain values; parse_x accept any bytes (size limits are the reader's) and return corrupt with the field's
+// name.
 
 namespace dray::image {
 

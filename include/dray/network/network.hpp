@@ -29,27 +29,28 @@ struct Endpoint {
   std::string network;  ///< "bridge"
   std::string ip_address, gateway, mac_address;
   int prefix_length = 16;
-  std::string host_interface;       ///< the veth's host end
-  unsigned host_index = 0;          ///< its interface index: an address, and so the name, may come again
-  std::vector<PortMapping> ports;   ///< host_port filled in
+  std::string host_interface;      ///< the veth's host end
+  unsigned host_index = 0;         ///< its interface index: an address, and so the name, may come again
+  std::vector<PortMapping> ports;  ///< host_port filled in
 };
 
-// The default bridge network: interface dray0 with a /16 that collides with no route of the host (IPv4 only; a dray0 that exists is
-// taken as it is, so several roots share it). Set up on first use, idempotently: rtnetlink for the link, one nftables table
-// "ip dray" (masquerade, maps for published ports), net.ipv4.ip_forward. All state is the kernel's: an address is in use while the
-// interface named after it exists, which the kernel removes with the container's network namespace, however that ends. Only
-// published ports must be withdrawn. Safe to use from several processes at once, and in a forked process.
-// A firewall of the host whose FORWARD policy is "drop" must itself accept traffic of dray0.
+// The default bridge network: interface dray0 with a /16 that collides with no route of the host (IPv4 only; a dray0
+// that exists is taken as it is, so several roots share it). Set up on first use, idempotently: rtnetlink for the link,
+// one nftables table "ip dray" (masquerade, maps for published ports), net.ipv4.ip_forward. All state is the kernel's:
+// an address is in use while the interface named after it exists, which the kernel removes with the container's network
+// namespace, however that ends. Only published ports must be withdrawn. Safe to use from several processes at once, and
+// in a forked process. A firewall of the host whose FORWARD policy is "drop" must itself accept traffic of dray0.
 
 struct Attachment {
   Endpoint endpoint;
   /// Listening sockets that hold the host ports; to be kept until the container ends.
   std::vector<FileDescriptor> port_reservations;
 };
-/// Makes a veth pair whose peer is born as eth0 in the network namespace `netns`, addresses and brings up both ends and lo,
-/// sets the default route, publishes `ports`. in_use: "port is already allocated". What a failure leaves goes with `netns`.
-/// `state_directory` remembers the last address given, so that one is not soon given again.
-Result<Attachment> attach_to_bridge(FdRef netns, const std::vector<PortMapping>& ports, const std::string& state_directory);
+/// Makes a veth pair whose peer is born as eth0 in the network namespace `netns`, addresses and brings up both ends and
+/// lo, sets the default route, publishes `ports`. in_use: "port is already allocated". What a failure leaves goes with
+/// `netns`. `state_directory` remembers the last address given, so that one is not soon given again.
+Result<Attachment> attach_to_bridge(FdRef netns, const std::vector<PortMapping>& ports,
+                                    const std::string& state_directory);
 /// Withdraws the ports of an endpoint whose container has ended. Repeating it is success.
 Result<void> withdraw_ports(const Endpoint& endpoint);
 /// Withdraws the ports of all endpoints that are gone (after kill -9 of what should have withdrawn them).
@@ -64,7 +65,8 @@ struct DnsOptions {
   std::vector<std::string> servers, search, options;
 };
 Result<std::string> make_resolv_conf(const DnsOptions& options, bool host_network);
-/// /etc/hosts: localhost lines, the container's own address and name, --add-host entries ("name:ip", ip may be "host-gateway").
+/// /etc/hosts: localhost lines, the container's own address and name, --add-host entries ("name:ip", ip may be
+/// "host-gateway").
 Result<std::string> make_hosts_file(const std::string& hostname, const std::string& ip_address,
                                     const std::vector<std::string>& add_hosts, const std::string& gateway);
 

@@ -12,21 +12,23 @@
 #include <dray/image/image.hpp>
 #include <dray/store/store.hpp>
 
-// The registry client (OCI distribution-spec v1.1, Docker Registry HTTP API v2). Linked only into dray-registry: libcurl and
-// its TLS take 6 ms to load, which `dray run` must not pay.
+// The registry client (OCI distribution-spec v1.1, Docker Registry HTTP API v2). Linked only into dray-registry:
+// libcurl and its TLS take 6 ms to load, which `dray run` must not pay.
 
 namespace dray::registry {
 
 struct Options {
-  /// Registries that are spoken to over http, beside localhost and 127.0.0.0/8 (which are tried https first, then http).
+  /// Registries that are spoken to over http, beside localhost and 127.0.0.0/8 (which are tried https first, then
+  /// http).
   std::vector<std::string> insecure_registries;
   std::string docker_config_directory;  ///< "" = $DOCKER_CONFIG or ~/.docker; credentials and helpers come from there
   int parallel_transfers = 3;
 };
 
-/// Resolves `reference` for the platform, fetches manifest, config and layers (verified by digest and size; layers unpacked
-/// side by side while they download) and records the image. Retries temporary failures with backoff. Progress: one step a
-/// layer (id 1…, name = short digest; status "Downloading"/"Already exists"/"Pull complete"). Leaves nothing on failure but whole, verified blobs.
+/// Resolves `reference` for the platform, fetches manifest, config and layers (verified by digest and size; layers
+/// unpacked side by side while they download) and records the image. Retries temporary failures with backoff. Progress:
+/// one step a layer (id 1…, name = short digest; status "Downloading"/"Already exists"/"Pull complete"). Leaves nothing
+/// on failure but whole, verified blobs.
 struct PullResult {
   store::ImageRecord image;
   Digest digest;  ///< what the reference resolved to (index or manifest): "Digest: sha256:…"
@@ -35,7 +37,8 @@ struct PullResult {
 Result<PullResult> pull(store::Store& store, const Reference& reference, const image::Platform& platform,
                         const Options& options, ProgressSink& progress, const CancelToken& cancel);
 
-/// Uploads layers the registry lacks (HEAD, cross-repository mount, else upload), config, manifest. Returns the manifest's descriptor.
+/// Uploads layers the registry lacks (HEAD, cross-repository mount, else upload), config, manifest. Returns the
+/// manifest's descriptor.
 Result<image::Descriptor> push(store::Store& store, const Reference& reference, const Options& options,
                                ProgressSink& progress, const CancelToken& cancel);
 

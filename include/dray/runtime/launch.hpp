@@ -13,7 +13,8 @@
 
 namespace dray::runtime {
 
-/// Descriptors that become 0, 1, 2 of the process (ignored with process.terminal: a fresh pty is made inside the container).
+/// Descriptors that become 0, 1, 2 of the process (ignored with process.terminal: a fresh pty is made inside the
+/// container).
 struct Stdio {
   FdRef in, out, err;
 };
@@ -23,10 +24,10 @@ struct LaunchRequest {
   /// Detached mount that becomes the root (store::open_mount). Consumed: it is attached in the container's namespace.
   FdRef rootfs;
   Stdio stdio;
-  /// Runs in the parent once the network namespace exists, while the child makes its mounts; the process is exec'ed only after it
-  /// succeeded. May be empty.
+  /// Runs in the parent once the network namespace exists, while the child makes its mounts; the process is exec'ed
+  /// only after it succeeded. May be empty.
   std::function<Result<void>(FdRef netns)> configure_network;
-  bool use_init = false;        ///< --init: dray-init becomes PID 1 and reaps
+  bool use_init = false;  ///< --init: dray-init becomes PID 1 and reaps
 };
 
 /// A container's first process, started. Owned by the caller, who is its parent and must reap it (waitid on pidfd).
@@ -36,9 +37,10 @@ struct Launched {
   FileDescriptor console;  ///< pty master with process.terminal
 };
 
-/// clone3 into new namespaces and the cgroup, mounts, pivot_root, capabilities, seccomp, exec. All of it or an error that
-/// names the step ("mounting proc at \"/proc\": ..."), with nothing left. Errors of exec itself: command_not_found, not_executable with
-/// Docker's wording. Must be called from a single-threaded or fork-safe process. Implements runtime-spec create + start.
+/// clone3 into new namespaces and the cgroup, mounts, pivot_root, capabilities, seccomp, exec. All of it or an error
+/// that names the step ("mounting proc at \"/proc\": ..."), with nothing left. Errors of exec itself:
+/// command_not_found, not_executable with Docker's wording. Must be called from a single-threaded or fork-safe process.
+/// Implements runtime-spec create + start.
 Result<Launched> launch(const LaunchRequest& request);
 
 /// Starts a further process in the running container whose first process is `pid` (nsenter: namespaces, root, cgroup).
@@ -53,15 +55,15 @@ Result<Launched> exec(const ExecRequest& request);
 
 // -- cgroups: v1 hierarchies or v2, whatever is mounted --------------------------------------------------------------
 
-/// Kills everything in the cgroup (cgroup.kill, else freeze and SIGKILL), waits up to 10 s for it to be empty, removes it.
-/// Absent = success.
+/// Kills everything in the cgroup (cgroup.kill, else freeze and SIGKILL), waits up to 10 s for it to be empty, removes
+/// it. Absent = success.
 Result<void> destroy_cgroup(const std::string& cgroups_path);
 /// True if the kernel's OOM killer struck in it.
 bool oom_killed(const std::string& cgroups_path);
 Result<std::vector<pid_t>> cgroup_processes(const std::string& cgroups_path);
 
-/// Compiled seccomp filters are kept in this directory (ours alone, such as /run/dray) and read back by later processes: compiling
-/// takes milliseconds. "" (the start) = no cache. Not thread-safe: call once, early.
+/// Compiled seccomp filters are kept in this directory (ours alone, such as /run/dray) and read back by later
+/// processes: compiling takes milliseconds. "" (the start) = no cache. Not thread-safe: call once, early.
 void set_seccomp_cache_directory(std::string directory);
 
 }  // namespace dray::runtime

@@ -45,8 +45,8 @@ struct Process {
 };
 
 /// config.md §mounts. type "bind" with options "rbind"; "proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup".
-/// `source` of a bind is a host path of the user's or the engine's, never one from an image. Destinations are resolved in
-/// the rootfs; missing ones are created.
+/// `source` of a bind is a host path of the user's or the engine's, never one from an image. Destinations are resolved
+/// in the rootfs; missing ones are created.
 struct Mount {
   std::string destination, type, source;
   std::vector<std::string> options;
@@ -67,7 +67,8 @@ struct DeviceRule {
 };
 
 struct Resources {
-  std::optional<std::int64_t> memory_limit, memory_swap, memory_reservation;  ///< bytes; -1 unlimited; swap = memory+swap
+  std::optional<std::int64_t> memory_limit, memory_swap,
+      memory_reservation;  ///< bytes; -1 unlimited; swap = memory+swap
   std::optional<std::uint64_t> cpu_shares, cpu_period;
   std::optional<std::int64_t> cpu_quota;
   std::string cpuset_cpus, cpuset_mems;
@@ -114,7 +115,8 @@ struct Spec {
   std::string rootfs_propagation = "private";
 };
 
-/// Docker's defaults: mounts, 14 capabilities, devices and device rules, masked and read-only paths; no process, no seccomp.
+/// Docker's defaults: mounts, 14 capabilities, devices and device rules, masked and read-only paths; no process, no
+/// seccomp.
 Spec make_default_spec();
 /// Docker's default seccomp profile for the given capabilities (its conditional rules resolved).
 Seccomp default_seccomp(const std::vector<std::string>& capabilities);
@@ -128,12 +130,13 @@ std::vector<std::string> default_capabilities();
 Result<std::vector<std::string>> adjust_capabilities(std::vector<std::string> base, const std::vector<std::string>& add,
                                                      const std::vector<std::string>& drop);
 
-/// USER as Docker reads it: "", "name", "uid", "name:group", "uid:gid". Names are looked up in /etc/passwd and /etc/group
-/// below `rootfs` (read with size limits, regular files only). Numbers are exact 0…2147483647 or an error.
+/// USER as Docker reads it: "", "name", "uid", "name:group", "uid:gid". Names are looked up in /etc/passwd and
+/// /etc/group below `rootfs` (read with size limits, regular files only). Numbers are exact 0…2147483647 or an error.
 struct ResolvedUser {
   User user;
   std::string name, home;  ///< home "/" where unknown
 };
-Result<ResolvedUser> resolve_user(int rootfs_fd, const std::string& text, const std::vector<std::string>& additional_groups = {});
+Result<ResolvedUser> resolve_user(int rootfs_fd, const std::string& text,
+                                  const std::vector<std::string>& additional_groups = {});
 
 }  // namespace dray::runtime

@@ -13,8 +13,8 @@
 
 namespace dray::store {
 
-/// Writes one blob: bytes go to a temporary file under content/ingest; commit() checks digest and size, fsyncs and renames.
-/// Destroyed without commit = discarded. Left over by kill -9 = removed by collect_garbage.
+/// Writes one blob: bytes go to a temporary file under content/ingest; commit() checks digest and size, fsyncs and
+/// renames. Destroyed without commit = discarded. Left over by kill -9 = removed by collect_garbage.
 class BlobWriter : public ByteSink {
  public:
   BlobWriter(BlobWriter&&) noexcept;

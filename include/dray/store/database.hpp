@@ -28,8 +28,8 @@ class Row {
 };
 
 /// dray.db: SQLite in WAL mode, shared by all dray processes (one writer at a time; waits up to 10 s, then in_use).
-/// Each part owns its tables and creates them with ensure_table at first use. A committed transaction survives kill -9 and
-/// (synchronous=NORMAL) leaves a consistent, maybe slightly older database after a power failure; call sync() where
+/// Each part owns its tables and creates them with ensure_table at first use. A committed transaction survives kill -9
+/// and (synchronous=NORMAL) leaves a consistent, maybe slightly older database after a power failure; call sync() where
 /// durability is promised. Thread-safe (one mutex).
 class Database {
  public:

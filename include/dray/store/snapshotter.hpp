@@ -24,8 +24,9 @@ struct MountRecipe {
   bool is_volatile = false;        ///< overlay's "volatile": no sync on unmount (build steps)
 };
 
-/// fsopen/fsconfig/fsmount; on kernels whose overlay lacks `lowerdir+` (< 6.5) through mount(2) in a private mount namespace
-/// and open_tree(OPEN_TREE_CLONE). The descriptor can be used as a root for rooted_path.hpp and given to runtime::launch.
+/// fsopen/fsconfig/fsmount; on kernels whose overlay lacks `lowerdir+` (< 6.5) through mount(2) in a private mount
+/// namespace and open_tree(OPEN_TREE_CLONE). The descriptor can be used as a root for rooted_path.hpp and given to
+/// runtime::launch.
 Result<FileDescriptor> open_mount(const MountRecipe& recipe);
 
 /// What unpack() found out about a layer.
@@ -34,9 +35,9 @@ struct UnpackedLayer {
   std::uint64_t size = 0;  ///< bytes of file content
 };
 
-/// Overlay snapshotter: root/snapshots/<n>/fs, one directory a layer, keyed by diffID; root/snapshots/<n>/{upper,work} for
-/// an active snapshot (a container's or build step's writable layer). A directory gets its row in the database only when
-/// complete and verified; a directory without a row is garbage. Thread-safe, process-safe.
+/// Overlay snapshotter: root/snapshots/<n>/fs, one directory a layer, keyed by diffID; root/snapshots/<n>/{upper,work}
+/// for an active snapshot (a container's or build step's writable layer). A directory gets its row in the database only
+/// when complete and verified; a directory without a row is garbage. Thread-safe, process-safe.
 class Snapshotter {
  public:
   static Result<std::shared_ptr<Snapshotter>> open(const std::string& directory, std::shared_ptr<Database> db);
@@ -45,8 +46,9 @@ class Snapshotter {
   bool contains(const DiffId& diff_id) const;
 
   /// Extracts a layer (any compression) into its own directory while `blob` is read; verifies `expected` before it gets
-  /// its name (corrupt otherwise, nothing left). Whiteouts become overlay's form. Hostile entries (.., absolute, through
-  /// symlinks, hard links outside) are refused with their names. Already present = blob is drained and true success.
+  /// its name (corrupt otherwise, nothing left). Whiteouts become overlay's form. Hostile entries (.., absolute,
+  /// through symlinks, hard links outside) are refused with their names. Already present = blob is drained and true
+  /// success.
   Result<UnpackedLayer> unpack(ByteSource& blob, const DiffId& expected);
 
   /// A new writable snapshot on the stack `layers` (bottom first). Returns its id.
@@ -68,8 +70,9 @@ class Snapshotter {
   /// already, the active one is dropped.
   Result<void> commit(const std::string& id, const DiffId& diff_id);
 
-  /// Makes all layers survive a power failure: one syncfs, if any layer is new since the last call. Until then a layer is
-  /// true for this boot only (kill -9 loses nothing; after a power failure it counts as absent). Store::put_image calls it.
+  /// Makes all layers survive a power failure: one syncfs, if any layer is new since the last call. Until then a layer
+  /// is true for this boot only (kill -9 loses nothing; after a power failure it counts as absent). Store::put_image
+  /// calls it.
   Result<void> make_durable();
 
   /// Bytes on disk of a layer.

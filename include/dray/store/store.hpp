@@ -36,16 +36,16 @@ struct LoadedImage {
 
 /// One build step's result that a later build may reuse.
 struct BuildCacheRecord {
-  std::string key;                     ///< cache key, hex
-  std::optional<DiffId> layer;         ///< nullopt: the step changed nothing
+  std::string key;                        ///< cache key, hex
+  std::optional<DiffId> layer;            ///< nullopt: the step changed nothing
   std::optional<image::Descriptor> blob;  ///< the packed layer, once exported
-  std::string description;             ///< "[2/4] RUN apt-get update"
+  std::string description;                ///< "[2/4] RUN apt-get update"
   std::string created_at, last_used_at;
 };
 
 /// Everything under `root`: content, snapshots, database and the two locks. The façade of this part.
-/// Work that adds content holds a Lease (shared lock); collect_garbage needs the exclusive lock, so nothing in flight is
-/// ever collected; a process killed in the middle releases its lease by dying.
+/// Work that adds content holds a Lease (shared lock); collect_garbage needs the exclusive lock, so nothing in flight
+/// is ever collected; a process killed in the middle releases its lease by dying.
 class Store {
  public:
   static Result<std::shared_ptr<Store>> open(const std::string& root);
@@ -81,8 +81,8 @@ class Store {
   struct GarbageReport {
     std::uint64_t blobs = 0, layers = 0, orphans = 0, bytes = 0;
   };
-  /// Removes blobs and layers that no image, build-cache record or `extra_layers` (of containers) refers to, and leftovers of
-  /// killed processes. in_use when another process works in the store.
+  /// Removes blobs and layers that no image, build-cache record or `extra_layers` (of containers) refers to, and
+  /// leftovers of killed processes. in_use when another process works in the store.
   Result<GarbageReport> collect_garbage(const std::vector<DiffId>& extra_layers);
 
  private:
@@ -93,7 +93,8 @@ class Store {
 };
 
 /// `docker save` format (manifest.json) that is an OCI layout too (index.json), as Docker 25+ writes it.
-Result<void> save_archive(Store& store, const std::vector<std::string>& names, ByteSink& sink, const CancelToken& cancel);
+Result<void> save_archive(Store& store, const std::vector<std::string>& names, ByteSink& sink,
+                          const CancelToken& cancel);
 /// Reads docker-save (old and new), OCI layout tar; compressed or not; returns what was loaded, as shown to the user
 /// ("Loaded image: x:y" / "Loaded image ID: sha256:…"). Digests and diffIDs verified; nothing is recorded on failure.
 Result<std::vector<std::string>> load_archive(Store& store, ByteSource& source, ProgressSink& progress,

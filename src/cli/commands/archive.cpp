@@ -17,11 +17,13 @@ namespace {
 Result<int> save(Invocation& invocation) {
   std::string output;
   std::vector<std::string> names;
-  Flags flags("dray save", "[OPTIONS] IMAGE [IMAGE...]", "Save one or more images to a tar archive (streamed to STDOUT by default)");
+  Flags flags("dray save", "[OPTIONS] IMAGE [IMAGE...]",
+              "Save one or more images to a tar archive (streamed to STDOUT by default)");
   flags.option("-o,--output", output, "Write to a file, instead of STDOUT");
   flags.operands(names, 1, kAnyNumber);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  if (output.empty() && is_terminal(1)) return fail(ErrorCode::invalid_argument, "cowardly refusing to save to a terminal. Use the -o flag or redirect");
+  if (output.empty() && is_terminal(1))
+    return fail(ErrorCode::invalid_argument, "cowardly refusing to save to a terminal. Use the -o flag or redirect");
   CancelToken& cancel = install_cancel_handlers();
   engine::Context context = TRY(open_engine(invocation));
   if (output.empty()) {
@@ -56,12 +58,16 @@ Result<int> load(Invocation& invocation) {
   flags.flag("-q,--quiet", quiet, "Suppress the load output");
   flags.operands(operands, 0, 0);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  if (input.empty() && is_terminal(0)) return fail(ErrorCode::invalid_argument, "requested load from stdin, but stdin is empty. Use the -i flag or redirect");
+  if (input.empty() && is_terminal(0))
+    return fail(ErrorCode::invalid_argument,
+                "requested load from stdin, but stdin is empty. Use the -i flag or redirect");
   CancelToken& cancel = install_cancel_handlers();
   engine::Context context = TRY(open_engine(invocation));
   auto progress = quiet ? make_no_progress() : make_transfer_progress(2, is_terminal(2));
-  std::unique_ptr<ByteSource> source = input.empty() ? make_fd_source(FdRef(0)) : make_fd_source(TRY(open_file(input, O_RDONLY)));
-  for (const auto& line : TRY(store::load_archive(*context.store, *source, *progress, cancel))) print(printable(line) + "\n");
+  std::unique_ptr<ByteSource> source =
+      input.empty() ? make_fd_source(FdRef(0)) : make_fd_source(TRY(open_file(input, O_RDONLY)));
+  for (const auto& line : TRY(store::load_archive(*context.store, *source, *progress, cancel)))
+    print(printable(line) + "\n");
   return 0;
 }
 

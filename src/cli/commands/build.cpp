@@ -22,7 +22,9 @@ Result<int> build(Invocation& invocation) {
   std::vector<std::string> build_args, labels, contexts;
   std::string progress_kind = "auto", iidfile, platform;
   bool quiet = false;
-  Flags flags("dray build", "[OPTIONS] PATH | -", "Build an image from a Dockerfile. With '-', a tar archive (or a bare Dockerfile) is read from standard input.");
+  Flags flags(
+      "dray build", "[OPTIONS] PATH | -",
+      "Build an image from a Dockerfile. With '-', a tar archive (or a bare Dockerfile) is read from standard input.");
   flags.list("--build-arg", build_args, "Set build-time variables");
   flags.option("-f,--file", request.dockerfile, "Name of the Dockerfile (default: PATH/Dockerfile)");
   flags.option("--iidfile", iidfile, "Write the image ID to a file");
@@ -35,15 +37,18 @@ Result<int> build(Invocation& invocation) {
   flags.flag("-q,--quiet", quiet, "Suppress the build output and print image ID on success");
   flags.list("-t,--tag", request.tags, "Name and optionally a tag (format: \"name:tag\")");
   flags.option("--target", request.target, "Set the target build stage to build");
-  flags.flag("--trust-host-ca", options.trust_host_ca, "Let RUN steps trust the host's certificate authorities (leaves no trace in the image)");
+  flags.flag("--trust-host-ca", options.trust_host_ca,
+             "Let RUN steps trust the host's certificate authorities (leaves no trace in the image)");
   flags.operands(contexts, 1, 1);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   if (request.network != "default" && request.network != "none" && request.network != "host")
-    return fail(ErrorCode::invalid_argument, "unknown network mode \"" + request.network + "\": use default, none or host");
+    return fail(ErrorCode::invalid_argument,
+                "unknown network mode \"" + request.network + "\": use default, none or host");
   for (const auto& text : build_args) {
     std::size_t equals = text.find('=');
     std::string name = text.substr(0, equals);
-    if (name.empty()) return fail(ErrorCode::invalid_argument, "invalid --build-arg \"" + text + "\": expected NAME=VALUE or NAME");
+    if (name.empty())
+      return fail(ErrorCode::invalid_argument, "invalid --build-arg \"" + text + "\": expected NAME=VALUE or NAME");
     if (equals != std::string::npos) {
       request.build_args.emplace_back(name, text.substr(equals + 1));
     } else if (const char* value = std::getenv(name.c_str())) {
@@ -56,7 +61,9 @@ Result<int> build(Invocation& invocation) {
   }
   if (!platform.empty()) request.platform = TRY(image::Platform::parse(platform));
   if (request.dockerfile == "-") {
-    if (contexts[0] == "-") return fail(ErrorCode::invalid_argument, "invalid argument: can't use stdin for both build context and Dockerfile");
+    if (contexts[0] == "-")
+      return fail(ErrorCode::invalid_argument,
+                  "invalid argument: can't use stdin for both build context and Dockerfile");
     request.dockerfile_text = TRY_CTX(read_all(FdRef(0), kMaxDockerfile), "reading the Dockerfile from standard input");
     request.dockerfile.clear();
   }
@@ -64,7 +71,9 @@ Result<int> build(Invocation& invocation) {
     request.context_tar = FdRef(0);
   } else {
     if (contexts[0].find("://") != std::string::npos || contexts[0].starts_with("git@"))
-      return fail(ErrorCode::unsupported, "a remote build context (\"" + contexts[0] + "\") is not supported yet: clone or download it, then build the directory");
+      return fail(ErrorCode::unsupported,
+                  "a remote build context (\"" + contexts[0] +
+                      "\") is not supported yet: clone or download it, then build the directory");
     request.context_directory = contexts[0];
   }
   if (quiet) progress_kind = "quiet";
@@ -74,10 +83,15 @@ Result<int> build(Invocation& invocation) {
     if (progress_kind == "auto") progress_kind = is_terminal(2) ? "tty" : "plain";
   }
   std::unique_ptr<ProgressSink> progress;
-  if (progress_kind == "plain") progress = make_plain_progress();
-  else if (progress_kind == "tty") progress = make_tty_progress();
-  else if (progress_kind == "quiet" || progress_kind == "none") progress = make_no_progress();
-  else return fail(ErrorCode::invalid_argument, "invalid progress type \"" + progress_kind + "\": use auto, plain, tty or quiet");
+  if (progress_kind == "plain")
+    progress = make_plain_progress();
+  else if (progress_kind == "tty")
+    progress = make_tty_progress();
+  else if (progress_kind == "quiet" || progress_kind == "none")
+    progress = make_no_progress();
+  else
+    return fail(ErrorCode::invalid_argument,
+                "invalid progress type \"" + progress_kind + "\": use auto, plain, tty or quiet");
 
   CancelToken& cancel = install_cancel_handlers();
   engine::Context context = TRY(open_engine(invocation));

@@ -21,8 +21,9 @@ Failure invalid(const std::string& text) { return fail(ErrorCode::invalid_argume
 
 /// "nofile=1024:2048", "nproc=100"; -1 = unlimited.
 Result<runtime::Rlimit> parse_ulimit(const std::string& text) {
-  static constexpr std::string_view kNames[] = {"as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue",
-                                                "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"};
+  static constexpr std::string_view kNames[] = {"as",      "core",     "cpu",        "data",   "fsize", "locks",
+                                                "memlock", "msgqueue", "nice",       "nofile", "nproc", "rss",
+                                                "rtprio",  "rttime",   "sigpending", "stack"};
   std::size_t equals = text.find('=');
   std::string name = text.substr(0, equals);
   if (equals == std::string::npos || std::find(std::begin(kNames), std::end(kNames), name) == std::end(kNames))
@@ -33,7 +34,8 @@ Result<runtime::Rlimit> parse_ulimit(const std::string& text) {
     if (digits == "-1" || digits == "unlimited") return ~std::uint64_t{0};
     std::uint64_t value = 0;
     auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (error != std::errc() || end != digits.data() + digits.size()) return invalid("invalid ulimit argument: \"" + text + "\"");
+    if (error != std::errc() || end != digits.data() + digits.size())
+      return invalid("invalid ulimit argument: \"" + text + "\"");
     return value;
   };
   runtime::Rlimit limit;
@@ -41,14 +43,16 @@ Result<runtime::Rlimit> parse_ulimit(const std::string& text) {
   for (char c : name) limit.type += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   limit.soft = TRY(number(values.substr(0, colon)));
   limit.hard = colon == std::string::npos ? limit.soft : TRY(number(values.substr(colon + 1)));
-  if (limit.soft > limit.hard) return invalid("ulimit soft limit must be less than or equal to hard limit: \"" + text + "\"");
+  if (limit.soft > limit.hard)
+    return invalid("ulimit soft limit must be less than or equal to hard limit: \"" + text + "\"");
   return limit;
 }
 
 Result<std::int64_t> parse_cpus(const std::string& text) {
   char* end = nullptr;
   double value = std::strtod(text.c_str(), &end);
-  if (end == text.c_str() || *end != '\0' || !(value > 0) || value > 1e6) return invalid("invalid value for --cpus: \"" + text + "\": expected a number such as 1.5");
+  if (end == text.c_str() || *end != '\0' || !(value > 0) || value > 1e6)
+    return invalid("invalid value for --cpus: \"" + text + "\": expected a number such as 1.5");
   return static_cast<std::int64_t>(std::llround(value * 1e9));
 }
 
@@ -83,7 +87,9 @@ Result<std::vector<std::string>> read_list_file(const std::string& path) {
     if (first == std::string::npos || line[first] == '#') continue;
     line.erase(0, first);
     std::string name = line.substr(0, line.find('='));
-    if (name.empty() || name.find_first_of(" \t") != std::string::npos) return invalid("poorly formatted environment in \"" + path + "\": variable '" + name + "' contains whitespace or is empty");
+    if (name.empty() || name.find_first_of(" \t") != std::string::npos)
+      return invalid("poorly formatted environment in \"" + path + "\": variable '" + name +
+                     "' contains whitespace or is empty");
     lines.push_back(line);
   }
   return lines;
@@ -124,7 +130,8 @@ void ContainerFlags::declare(Flags& flags) {
   flags.option("--stop-signal", stop_signal, "Signal to stop the container");
   flags.option("--stop-timeout", stop_timeout, "Timeout (in seconds) to stop a container");
   flags.list("--tmpfs", tmpfs, "Mount a tmpfs directory");
-  flags.flag("--trust-host-ca", trust_host_ca, "Let the process trust the host's certificate authorities (leaves no trace in the image)");
+  flags.flag("--trust-host-ca", trust_host_ca,
+             "Let the process trust the host's certificate authorities (leaves no trace in the image)");
   flags.flag("-t,--tty", terminal, "Allocate a pseudo-TTY");
   flags.list("--ulimit", ulimits, "Ulimit options", "ulimit");
   flags.option("-u,--user", user, "Username or UID (format: <name|uid>[:<group|gid>])");
@@ -170,7 +177,8 @@ Result<engine::ContainerOptions> ContainerFlags::to_options() const {
   if (options.network != "bridge" && options.network != "none" && options.network != "host")
     return fail(ErrorCode::not_found, "network " + network + " not found (there are: bridge, host, none)");
   options.working_dir = working_dir;
-  if (!working_dir.empty() && working_dir.front() != '/') return invalid("the working directory '" + working_dir + "' is invalid, it needs to be an absolute path");
+  if (!working_dir.empty() && working_dir.front() != '/')
+    return invalid("the working directory '" + working_dir + "' is invalid, it needs to be an absolute path");
   options.user = user;
   options.hostname = hostname;
   options.add_hosts = add_hosts;
@@ -203,19 +211,26 @@ Result<engine::ContainerOptions> ContainerFlags::to_options() const {
 
 Result<std::string> create_with_pull(engine::Context& context, const ContainerFlags& flags) {
   engine::ContainerOptions options = TRY(flags.to_options());
-  if (flags.pull != "missing" && flags.pull != "always" && flags.pull != "never") return invalid("invalid pull option: '" + flags.pull + "': must be one of \"always\", \"missing\" or \"never\"");
+  if (flags.pull != "missing" && flags.pull != "always" && flags.pull != "never")
+    return invalid("invalid pull option: '" + flags.pull + "': must be one of \"always\", \"missing\" or \"never\"");
   FileDescriptor cidfile;
   if (!flags.cidfile.empty()) {
     auto opened = open_file(flags.cidfile, O_WRONLY | O_CREAT | O_EXCL, 0644);
-    if (!opened) return Failure(std::move(opened).error().with_context("container ID file found or not writable, remove it or choose another"));
+    if (!opened)
+      return Failure(std::move(opened).error().with_context(
+          "container ID file found or not writable, remove it or choose another"));
     cidfile = std::move(*opened);
   }
   auto pull = [&]() -> Result<void> {
-    std::unique_ptr<ProgressSink> progress = flags.quiet ? make_no_progress() : make_transfer_progress(2, is_terminal(2));
-    image::Platform platform = flags.platform.empty() ? image::Platform::host() : TRY(image::Platform::parse(flags.platform));
+    std::unique_ptr<ProgressSink> progress =
+        flags.quiet ? make_no_progress() : make_transfer_progress(2, is_terminal(2));
+    image::Platform platform =
+        flags.platform.empty() ? image::Platform::host() : TRY(image::Platform::parse(flags.platform));
     CancelToken& cancel = install_cancel_handlers();
     auto summary = TRY(engine::pull_image(context, options.image, platform, *progress, cancel));
-    if (!flags.quiet) print_error("Digest: " + summary.digest.to_string() + "\nStatus: Downloaded newer image for " + TRY(Reference::parse(summary.reference)).familiar() + "\n");
+    if (!flags.quiet)
+      print_error("Digest: " + summary.digest.to_string() + "\nStatus: Downloaded newer image for " +
+                  TRY(Reference::parse(summary.reference)).familiar() + "\n");
     return {};
   };
   auto create = [&]() -> Result<std::string> {
@@ -224,7 +239,8 @@ Result<std::string> create_with_pull(engine::Context& context, const ContainerFl
     bool missing = !created && created.error().code() == ErrorCode::not_found &&
                    created.error().message().find("o such image") != std::string::npos;
     if (!missing || flags.pull != "missing") return created;
-    if (!flags.quiet) print_error("Unable to find image '" + TRY(Reference::parse(options.image)).familiar() + "' locally\n");
+    if (!flags.quiet)
+      print_error("Unable to find image '" + TRY(Reference::parse(options.image)).familiar() + "' locally\n");
     TRY(pull());
     return engine::create_container(context, options);
   };

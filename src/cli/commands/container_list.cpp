@@ -15,10 +15,14 @@ namespace {
 
 std::string state_name(engine::Status status) {
   switch (status) {
-    case engine::Status::created: return "created";
-    case engine::Status::running: return "running";
-    case engine::Status::exited: return "exited";
-    case engine::Status::dead: return "dead";
+    case engine::Status::created:
+      return "created";
+    case engine::Status::running:
+      return "running";
+    case engine::Status::exited:
+      return "exited";
+    case engine::Status::dead:
+      return "dead";
   }
   return "dead";
 }
@@ -26,10 +30,14 @@ std::string state_name(engine::Status status) {
 std::string status_text(const engine::ContainerInfo& info) {
   auto now = static_cast<std::int64_t>(::time(nullptr));
   switch (info.status) {
-    case engine::Status::created: return "Created";
-    case engine::Status::running: return "Up " + human_duration(now - parse_time(info.started_at).value_or(now));
-    case engine::Status::exited: return "Exited (" + std::to_string(info.exit_code) + ") " + human_age(info.finished_at);
-    case engine::Status::dead: return "Dead";
+    case engine::Status::created:
+      return "Created";
+    case engine::Status::running:
+      return "Up " + human_duration(now - parse_time(info.started_at).value_or(now));
+    case engine::Status::exited:
+      return "Exited (" + std::to_string(info.exit_code) + ") " + human_age(info.finished_at);
+    case engine::Status::dead:
+      return "Dead";
   }
   return "";
 }
@@ -39,7 +47,8 @@ std::string ports_text(const engine::ContainerInfo& info) {
   if (!info.endpoint) return text;
   for (const auto& port : info.endpoint->ports) {
     if (!text.empty()) text += ", ";
-    text += (port.host_ip.empty() ? "0.0.0.0" : port.host_ip) + ":" + std::to_string(port.host_port) + "->" + std::to_string(port.container_port) + "/" + port.protocol;
+    text += (port.host_ip.empty() ? "0.0.0.0" : port.host_ip) + ":" + std::to_string(port.host_port) + "->" +
+            std::to_string(port.container_port) + "/" + port.protocol;
   }
   return text;
 }
@@ -62,7 +71,8 @@ Result<bool> passes(const engine::ContainerInfo& info, const std::vector<std::st
   std::map<std::string, bool> verdicts;
   for (const auto& filter : filters) {
     std::size_t equals = filter.find('=');
-    if (equals == std::string::npos) return fail(ErrorCode::invalid_argument, "invalid filter '" + filter + "': expected key=value");
+    if (equals == std::string::npos)
+      return fail(ErrorCode::invalid_argument, "invalid filter '" + filter + "': expected key=value");
     std::string key = filter.substr(0, equals), value = filter.substr(equals + 1);
     bool matches = false;
     if (key == "name") {
@@ -80,9 +90,11 @@ Result<bool> passes(const engine::ContainerInfo& info, const std::vector<std::st
     } else if (key == "label") {
       std::size_t inner = value.find('=');
       auto found = info.options.labels.find(value.substr(0, inner));
-      matches = found != info.options.labels.end() && (inner == std::string::npos || found->second == value.substr(inner + 1));
+      matches = found != info.options.labels.end() &&
+                (inner == std::string::npos || found->second == value.substr(inner + 1));
     } else {
-      return fail(ErrorCode::invalid_argument, "invalid filter '" + key + "' (there are: ancestor, exited, id, label, name, status)");
+      return fail(ErrorCode::invalid_argument,
+                  "invalid filter '" + key + "' (there are: ancestor, exited, id, label, name, status)");
     }
     verdicts[key] = verdicts[key] || matches;
   }
@@ -105,7 +117,9 @@ Result<int> list(Invocation& invocation) {
   flags.operands(operands, 0, 0);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   if (latest) last = 1;
-  bool by_status = std::any_of(filters.begin(), filters.end(), [](const auto& text) { return text.starts_with("status=") || text.starts_with("exited="); });
+  bool by_status = std::any_of(filters.begin(), filters.end(), [](const auto& text) {
+    return text.starts_with("status=") || text.starts_with("exited=");
+  });
   engine::Context context = TRY(open_engine(invocation));
   std::vector<TableRow> rows;
   for (const auto& info : TRY(engine::list_containers(context, all || last || by_status))) {
@@ -133,7 +147,14 @@ Result<int> list(Invocation& invocation) {
                      {"Networks", info.options.network}}});
   }
   if (quiet) return 0;
-  print(TRY(render_table({{"ID", "CONTAINER ID"}, {"Image", "IMAGE"}, {"Command", "COMMAND"}, {"RunningFor", "CREATED"}, {"Status", "STATUS"}, {"Ports", "PORTS"}, {"Names", "NAMES"}}, rows, format)));
+  print(TRY(render_table({{"ID", "CONTAINER ID"},
+                          {"Image", "IMAGE"},
+                          {"Command", "COMMAND"},
+                          {"RunningFor", "CREATED"},
+                          {"Status", "STATUS"},
+                          {"Ports", "PORTS"},
+                          {"Names", "NAMES"}},
+                         rows, format)));
   return 0;
 }
 
@@ -142,14 +163,18 @@ enum class Subject { any, container, image };
 Result<int> inspect(Invocation& invocation, Subject subject) {
   std::string format, type;
   std::vector<std::string> names;
-  Flags flags("dray inspect", "[OPTIONS] NAME|ID [NAME|ID...]", "Return low-level information on containers and images");
+  Flags flags("dray inspect", "[OPTIONS] NAME|ID [NAME|ID...]",
+              "Return low-level information on containers and images");
   flags.option("-f,--format", format, "Format output using a Go template, or 'json'");
   flags.option("--type", type, "Only inspect objects of the given type: container or image");
   flags.operands(names, 1, kAnyNumber);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  if (type == "container") subject = Subject::container;
-  else if (type == "image") subject = Subject::image;
-  else if (!type.empty()) return fail(ErrorCode::invalid_argument, "unknown type: \"" + type + "\" (there are: container, image)");
+  if (type == "container")
+    subject = Subject::container;
+  else if (type == "image")
+    subject = Subject::image;
+  else if (!type.empty())
+    return fail(ErrorCode::invalid_argument, "unknown type: \"" + type + "\" (there are: container, image)");
   engine::Context context = TRY(open_engine(invocation));
   std::vector<std::string> documents;
   int code = 0;
@@ -159,7 +184,8 @@ Result<int> inspect(Invocation& invocation, Subject subject) {
     bool absent = !document && document.error().code() == ErrorCode::not_found;
     if (subject != Subject::container && absent) {
       document = engine::inspect_image(context, name);
-      if (subject == Subject::any && !document && document.error().code() == ErrorCode::not_found) document = fail(ErrorCode::not_found, "No such object: " + name);
+      if (subject == Subject::any && !document && document.error().code() == ErrorCode::not_found)
+        document = fail(ErrorCode::not_found, "No such object: " + name);
     }
     if (!document) {
       code = report(document.error());

@@ -30,7 +30,8 @@ Result<int> exec(Invocation& invocation) {
   flags.trailing(words, 2);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   if (options.terminal && options.open_stdin && !options.detach && !is_terminal(0))
-    return fail(ErrorCode::invalid_argument, "the input device is not a TTY (leave out -t when standard input is a pipe or file)");
+    return fail(ErrorCode::invalid_argument,
+                "the input device is not a TTY (leave out -t when standard input is a pipe or file)");
   for (const auto& path : env_files) {
     auto lines = TRY(read_list_file(path));
     options.env.insert(options.env.begin(), lines.begin(), lines.end());
@@ -48,7 +49,9 @@ Result<int> exec(Invocation& invocation) {
   session.terminal = options.terminal;
   session.forward_stdin = options.open_stdin;
   FileDescriptor target = TRY(process.pidfd.duplicate());
-  session.deliver_signal = [&target](int number) { ::syscall(SYS_pidfd_send_signal, target.get(), number, nullptr, 0); };
+  session.deliver_signal = [&target](int number) {
+    ::syscall(SYS_pidfd_send_signal, target.get(), number, nullptr, 0);
+  };
   return run_exec_session(std::move(process), session);
 }
 

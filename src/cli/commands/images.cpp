@@ -45,7 +45,8 @@ Result<int> images(Invocation& invocation) {
   std::vector<TableRow> rows;
   std::vector<std::string> shown;
   for (const auto& image : TRY(engine::list_images(context))) {
-    if (!wanted_name.empty() && (image.repository != wanted_name || (!wanted_tag.empty() && image.tag != wanted_tag))) continue;
+    if (!wanted_name.empty() && (image.repository != wanted_name || (!wanted_tag.empty() && image.tag != wanted_tag)))
+      continue;
     if (dangling && *dangling != (image.repository == "<none>")) continue;
     std::string id = no_trunc ? image.id.to_string() : image.id.short_hex();
     if (quiet) {
@@ -98,13 +99,20 @@ Result<int> history(Invocation& invocation) {
                      {"Size", human ? human_size(entry.size) : std::to_string(entry.size)},
                      {"Comment", entry.comment}}});
   }
-  if (!quiet) print(TRY(render_table({{"ID", "IMAGE"}, {"CreatedSince", "CREATED"}, {"CreatedBy", "CREATED BY"}, {"Size", "SIZE"}, {"Comment", "COMMENT"}}, rows, format)));
+  if (!quiet)
+    print(TRY(render_table({{"ID", "IMAGE"},
+                            {"CreatedSince", "CREATED"},
+                            {"CreatedBy", "CREATED BY"},
+                            {"Size", "SIZE"},
+                            {"Comment", "COMMENT"}},
+                           rows, format)));
   return 0;
 }
 
 Result<int> tag(Invocation& invocation) {
   std::vector<std::string> names;
-  Flags flags("dray tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE");
+  Flags flags("dray tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+              "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE");
   flags.operands(names, 2, 2);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   engine::Context context = TRY(open_engine(invocation));

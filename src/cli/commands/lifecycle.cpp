@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// stop, kill, restart, rm, wait: one verb over several containers. Each container is tried; the exit code says whether all went well.
+// stop, kill, restart, rm, wait: one verb over several containers. Each container is tried; the exit code says whether
+// all went well.
 #include <dray/engine/containers.hpp>
 
 #include "../command.hpp"
@@ -41,10 +42,11 @@ int command_stop(Invocation& invocation) {
   std::vector<std::string> names;
   Flags flags("dray stop", "[OPTIONS] CONTAINER [CONTAINER...]", "Stop one or more running containers");
   flags.option("-t,--timeout,--time", timeout, "Seconds to wait before killing the container (-1: wait for ever)");
-  return run_verb(invocation, flags, names, [&](engine::Context& context, const std::string& name) -> Result<std::string> {
-    TRY(engine::stop_container(context, name, timeout));
-    return name;
-  });
+  return run_verb(invocation, flags, names,
+                  [&](engine::Context& context, const std::string& name) -> Result<std::string> {
+                    TRY(engine::stop_container(context, name, timeout));
+                    return name;
+                  });
 }
 
 int command_kill(Invocation& invocation) {
@@ -52,10 +54,11 @@ int command_kill(Invocation& invocation) {
   std::vector<std::string> names;
   Flags flags("dray kill", "[OPTIONS] CONTAINER [CONTAINER...]", "Kill one or more running containers");
   flags.option("-s,--signal", signal, "Signal to send to the container");
-  return run_verb(invocation, flags, names, [&](engine::Context& context, const std::string& name) -> Result<std::string> {
-    TRY(engine::kill_container(context, name, signal));
-    return name;
-  });
+  return run_verb(invocation, flags, names,
+                  [&](engine::Context& context, const std::string& name) -> Result<std::string> {
+                    TRY(engine::kill_container(context, name, signal));
+                    return name;
+                  });
 }
 
 int command_restart(Invocation& invocation) {
@@ -63,10 +66,11 @@ int command_restart(Invocation& invocation) {
   std::vector<std::string> names;
   Flags flags("dray restart", "[OPTIONS] CONTAINER [CONTAINER...]", "Restart one or more containers");
   flags.option("-t,--timeout,--time", timeout, "Seconds to wait before killing the container");
-  return run_verb(invocation, flags, names, [&](engine::Context& context, const std::string& name) -> Result<std::string> {
-    TRY(engine::restart_container(context, name, timeout));
-    return name;
-  });
+  return run_verb(invocation, flags, names,
+                  [&](engine::Context& context, const std::string& name) -> Result<std::string> {
+                    TRY(engine::restart_container(context, name, timeout));
+                    return name;
+                  });
 }
 
 int command_rm(Invocation& invocation) {
@@ -75,22 +79,26 @@ int command_rm(Invocation& invocation) {
   Flags flags("dray rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove one or more containers");
   flags.flag("-f,--force", force, "Force the removal of a running container (uses SIGKILL)");
   flags.flag("-v,--volumes", volumes, "Remove anonymous volumes associated with the container");
-  return run_verb(invocation, flags, names, [&](engine::Context& context, const std::string& name) -> Result<std::string> {
-    auto removed = engine::remove_container(context, name, force, volumes);
-    // As docker: rm -f of what is not there is success.
-    if (!removed && !(force && removed.error().code() == ErrorCode::not_found)) return Failure(std::move(removed).error());
-    return name;
-  });
+  return run_verb(invocation, flags, names,
+                  [&](engine::Context& context, const std::string& name) -> Result<std::string> {
+                    auto removed = engine::remove_container(context, name, force, volumes);
+                    // As docker: rm -f of what is not there is success.
+                    if (!removed && !(force && removed.error().code() == ErrorCode::not_found))
+                      return Failure(std::move(removed).error());
+                    return name;
+                  });
 }
 
 int command_wait(Invocation& invocation) {
   std::vector<std::string> names;
-  Flags flags("dray wait", "CONTAINER [CONTAINER...]", "Block until one or more containers stop, then print their exit codes");
+  Flags flags("dray wait", "CONTAINER [CONTAINER...]",
+              "Block until one or more containers stop, then print their exit codes");
   CancelToken& cancel = install_cancel_handlers();
-  return run_verb(invocation, flags, names, [&](engine::Context& context, const std::string& name) -> Result<std::string> {
-    int code = TRY(engine::wait_container(context, name, cancel));
-    return std::to_string(code);
-  });
+  return run_verb(invocation, flags, names,
+                  [&](engine::Context& context, const std::string& name) -> Result<std::string> {
+                    int code = TRY(engine::wait_container(context, name, cancel));
+                    return std::to_string(code);
+                  });
 }
 
 int command_cleanup(Invocation& invocation) {

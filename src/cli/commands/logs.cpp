@@ -34,7 +34,9 @@ Result<std::int64_t> parse_moment(const std::string& text) {
     has_unit = true;
     ++at;
   }
-  if (at != end || !has_unit) return fail(ErrorCode::invalid_argument, "invalid time: \"" + text + "\": expected RFC 3339, seconds since 1970, or a duration such as 10m");
+  if (at != end || !has_unit)
+    return fail(ErrorCode::invalid_argument,
+                "invalid time: \"" + text + "\": expected RFC 3339, seconds since 1970, or a duration such as 10m");
   return static_cast<std::int64_t>(::time(nullptr)) - total;
 }
 
@@ -54,7 +56,8 @@ Result<int> logs(Invocation& invocation) {
   if (tail != "all") {
     auto [end, error] = std::from_chars(tail.data(), tail.data() + tail.size(), options.tail);
     // Docker takes a negative or unreadable number for "all"; a word that is no number is more likely a typo.
-    if (error != std::errc() || end != tail.data() + tail.size()) return fail(ErrorCode::invalid_argument, "invalid value for --tail: \"" + tail + "\"");
+    if (error != std::errc() || end != tail.data() + tail.size())
+      return fail(ErrorCode::invalid_argument, "invalid value for --tail: \"" + tail + "\"");
   }
   if (since) options.since = TRY(parse_moment(*since));
   if (until) options.until = TRY(parse_moment(*until));

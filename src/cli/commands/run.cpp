@@ -17,19 +17,26 @@ constexpr const char* kDefaultDetachKeys = "ctrl-p,ctrl-q";
 
 std::string signal_name(int number) {
   switch (number) {
-    case SIGINT: return "INT";
-    case SIGTERM: return "TERM";
-    case SIGHUP: return "HUP";
-    case SIGQUIT: return "QUIT";
-    case SIGUSR1: return "USR1";
-    case SIGUSR2: return "USR2";
-    default: return std::to_string(number);
+    case SIGINT:
+      return "INT";
+    case SIGTERM:
+      return "TERM";
+    case SIGHUP:
+      return "HUP";
+    case SIGQUIT:
+      return "QUIT";
+    case SIGUSR1:
+      return "USR1";
+    case SIGUSR2:
+      return "USR2";
+    default:
+      return std::to_string(number);
   }
 }
 
 /// Stays with the container until it ends; the process's exit code.
-Result<int> follow(engine::Context& context, const std::string& id, FileDescriptor connection, bool terminal, bool forward_stdin,
-                   bool forward_signals, const std::string& detach_keys) {
+Result<int> follow(engine::Context& context, const std::string& id, FileDescriptor connection, bool terminal,
+                   bool forward_stdin, bool forward_signals, const std::string& detach_keys) {
   SessionOptions options;
   options.terminal = terminal;
   options.forward_stdin = forward_stdin;
@@ -60,7 +67,8 @@ Result<int> run(Invocation& invocation) {
   container.declare(flags);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   if (container.terminal && container.interactive && !detach && !is_terminal(0))
-    return fail(ErrorCode::invalid_argument, "the input device is not a TTY (leave out -t when standard input is a pipe or file)");
+    return fail(ErrorCode::invalid_argument,
+                "the input device is not a TTY (leave out -t when standard input is a pipe or file)");
   TRY(DetachKeys::parse(detach_keys));
   engine::Context context = TRY(open_engine(invocation));
   std::string id = TRY(create_with_pull(context, container));
@@ -102,7 +110,8 @@ Result<int> start(Invocation& invocation) {
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   engine::Context context = TRY(open_engine(invocation));
   attach = attach || interactive;
-  if (attach && names.size() > 1) return fail(ErrorCode::invalid_argument, "you cannot start and attach multiple containers at once");
+  if (attach && names.size() > 1)
+    return fail(ErrorCode::invalid_argument, "you cannot start and attach multiple containers at once");
   int code = 0;
   for (const auto& name : names) {
     if (attach) block_session_signals();
@@ -116,8 +125,10 @@ Result<int> start(Invocation& invocation) {
       continue;
     }
     auto info = TRY(engine::find_container(context, name));
-    FileDescriptor connection = started->connection.valid() ? std::move(started->connection) : TRY(engine::attach_container(context, name));
-    return TRY(follow(context, info.id, std::move(connection), info.options.terminal, interactive && info.options.open_stdin, !info.options.terminal, detach_keys));
+    FileDescriptor connection =
+        started->connection.valid() ? std::move(started->connection) : TRY(engine::attach_container(context, name));
+    return TRY(follow(context, info.id, std::move(connection), info.options.terminal,
+                      interactive && info.options.open_stdin, !info.options.terminal, detach_keys));
   }
   return code;
 }
@@ -126,7 +137,8 @@ Result<int> attach(Invocation& invocation) {
   bool no_stdin = false, proxy_signals = true;
   std::string detach_keys = kDefaultDetachKeys;
   std::vector<std::string> names;
-  Flags flags("dray attach", "[OPTIONS] CONTAINER", "Attach local standard input, output, and error streams to a running container");
+  Flags flags("dray attach", "[OPTIONS] CONTAINER",
+              "Attach local standard input, output, and error streams to a running container");
   flags.option("--detach-keys", detach_keys, "Override the key sequence for detaching a container");
   flags.flag("--no-stdin", no_stdin, "Do not attach STDIN");
   flags.flag("--sig-proxy", proxy_signals, "Proxy received signals to the process (default true)");

@@ -15,13 +15,15 @@ namespace {
 Result<int> prune(Invocation& invocation) {
   bool all = false, force = false;
   std::vector<std::string> operands;
-  Flags flags("dray system prune", "[OPTIONS]", "Remove stopped containers, unused images, the build cache, and what killed processes left behind");
+  Flags flags("dray system prune", "[OPTIONS]",
+              "Remove stopped containers, unused images, the build cache, and what killed processes left behind");
   flags.flag("-a,--all", all, "Remove all unused images not just dangling ones");
   flags.flag("-f,--force", force, "Do not prompt for confirmation");
   flags.operands(operands, 0, 0);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   if (!force) {
-    print("WARNING! This will remove:\n  - all stopped containers\n  - " + std::string(all ? "all images without at least one container associated to them" : "all dangling images") +
+    print("WARNING! This will remove:\n  - all stopped containers\n  - " +
+          std::string(all ? "all images without at least one container associated to them" : "all dangling images") +
           "\n  - the build cache\n\nAre you sure you want to continue? [y/N] ");
     std::fflush(stdout);
     char answer[16] = "";

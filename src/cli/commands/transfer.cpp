@@ -22,14 +22,16 @@ Result<int> pull(Invocation& invocation) {
   flags.operands(names, 1, 1);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   Reference reference = TRY(Reference::parse(names[0]));
-  image::Platform platform = platform_text.empty() ? image::Platform::host() : TRY(image::Platform::parse(platform_text));
+  image::Platform platform =
+      platform_text.empty() ? image::Platform::host() : TRY(image::Platform::parse(platform_text));
   CancelToken& cancel = install_cancel_handlers();
   engine::Context context = TRY(open_engine(invocation));
   auto progress = quiet ? make_no_progress() : make_transfer_progress(1, is_terminal(1));
   auto summary = TRY(engine::pull_image(context, names[0], platform, *progress, cancel));
   if (!quiet) {
     print("Digest: " + summary.digest.to_string() + "\n");
-    print("Status: " + std::string(summary.up_to_date ? "Image is up to date for " : "Downloaded newer image for ") + reference.familiar() + "\n");
+    print("Status: " + std::string(summary.up_to_date ? "Image is up to date for " : "Downloaded newer image for ") +
+          reference.familiar() + "\n");
   }
   print(reference.canonical() + "\n");
   return 0;
@@ -50,7 +52,8 @@ Result<int> push(Invocation& invocation) {
   if (quiet) {
     print(reference.canonical() + "\n");
   } else {
-    print(reference.tag_or_digest() + ": digest: " + descriptor.digest.to_string() + " size: " + std::to_string(descriptor.size) + "\n");
+    print(reference.tag_or_digest() + ": digest: " + descriptor.digest.to_string() +
+          " size: " + std::to_string(descriptor.size) + "\n");
   }
   return 0;
 }
@@ -59,9 +62,10 @@ Result<int> bootstrap(Invocation& invocation) {
   engine::BootstrapRequest request;
   bool quiet = false;
   std::vector<std::string> names, include;
-  Flags flags("dray image bootstrap", "[OPTIONS] NAME[:SUITE]",
-              "Make a base image from Debian's own signed packages (through mmdebstrap), where no registry can be reached.\n"
-              "The tag names the suite: dray image bootstrap debian:bookworm");
+  Flags flags(
+      "dray image bootstrap", "[OPTIONS] NAME[:SUITE]",
+      "Make a base image from Debian's own signed packages (through mmdebstrap), where no registry can be reached.\n"
+      "The tag names the suite: dray image bootstrap debian:bookworm");
   flags.list("--include", include, "Further packages, comma-separated");
   flags.option("--mirror", request.mirror, "Package mirror (default: the host's own sources)");
   flags.flag("-q,--quiet", quiet, "Only print the image ID");

@@ -31,7 +31,10 @@ Result<int> list(Invocation& invocation) {
   std::vector<TableRow> rows;
   for (const auto& volume : TRY(engine::list_volumes(context))) {
     if (quiet) print(volume.name + "\n");
-    rows.push_back({{{"Driver", "local"}, {"Name", volume.name}, {"Mountpoint", volume.mountpoint}, {"CreatedAt", volume.created_at}}});
+    rows.push_back({{{"Driver", "local"},
+                     {"Name", volume.name},
+                     {"Mountpoint", volume.mountpoint},
+                     {"CreatedAt", volume.created_at}}});
   }
   if (!quiet) print(TRY(render_table({{"Driver", "DRIVER"}, {"Name", "VOLUME NAME"}}, rows, format)));
   return 0;
@@ -40,7 +43,8 @@ Result<int> list(Invocation& invocation) {
 Result<int> remove(Invocation& invocation) {
   bool force = false;
   std::vector<std::string> names;
-  Flags flags("dray volume rm", "[OPTIONS] VOLUME [VOLUME...]", "Remove one or more volumes. You cannot remove a volume that is in use by a container.");
+  Flags flags("dray volume rm", "[OPTIONS] VOLUME [VOLUME...]",
+              "Remove one or more volumes. You cannot remove a volume that is in use by a container.");
   flags.flag("-f,--force", force, "No error for a volume that does not exist");
   flags.operands(names, 1, kAnyNumber);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;

@@ -113,18 +113,17 @@ bool can_mount() { return ::geteuid() == 0; }
 
 }  // namespace
 
-#define NEEDS_ROOT()                              \
-  if (!can_mount()) {                             \
-    WARN("skipped: needs root");                  \
-    return;                                       \
+#define NEEDS_ROOT()             \
+  if (!can_mount()) {            \
+    WARN("skipped: needs root"); \
+    return;                      \
   }
 
 TEST_CASE("a small Dockerfile becomes an image; again, it is the same one from the cache") {
   NEEDS_ROOT();
   Bench bench;
   bench.put("a.txt", "A");
-  const std::string text =
-      "FROM scratch\nCOPY a.txt /a\nRUN [\"x\", \"one\"]\nWORKDIR /w/x\nENV K=V\nCMD [\"/a\"]\n";
+  const std::string text = "FROM scratch\nCOPY a.txt /a\nRUN [\"x\", \"one\"]\nWORKDIR /w/x\nENV K=V\nCMD [\"/a\"]\n";
   const auto first = bench.build(text);
   REQUIRE_OK(first);
   const store::LoadedImage image = bench.load();
@@ -165,9 +164,10 @@ TEST_CASE("COPY: directories, several sources, wildcards, links, owners and mode
   bench.put("2.md", "2");
   REQUIRE(::symlink("x", (bench.context + "/dir/sub/link").c_str()) == 0);
   REQUIRE(::link((bench.context + "/dir/sub/x").c_str(), (bench.context + "/dir/sub/y").c_str()) == 0);
-  REQUIRE_OK(bench.build("FROM scratch\nCOPY etc /etc\nCOPY --exclude=*.tmp dir /d\nCOPY *.md none* /md/\n"
-                         "COPY --chown=web:web --chmod=640 1.md /owned\nCOPY --chown=web 1.md rel/new\n"
-                         "COPY 2.md /owned\nCOPY 2.md /d\nCOPY ../1.md /up\nCOPY <<EOF /here\ntext\nEOF\n"));
+  REQUIRE_OK(
+      bench.build("FROM scratch\nCOPY etc /etc\nCOPY --exclude=*.tmp dir /d\nCOPY *.md none* /md/\n"
+                  "COPY --chown=web:web --chmod=640 1.md /owned\nCOPY --chown=web 1.md rel/new\n"
+                  "COPY 2.md /owned\nCOPY 2.md /d\nCOPY ../1.md /up\nCOPY <<EOF /here\ntext\nEOF\n"));
   CHECK(bench.read("/d/sub/x") == "x");
   CHECK(bench.read("/d/sub/link") == "x");
   CHECK(bench.read("/d/2.md") == "2");
@@ -195,8 +195,9 @@ TEST_CASE("stages: files of another image keep mode and owner; equal layers may 
   NEEDS_ROOT();
   Bench bench;
   bench.put("f", "F", 0600);
-  REQUIRE_OK(bench.build("FROM scratch AS one\nCOPY --chown=5:6 f /dir/f\nFROM scratch AS two\nRUN [\"x\", \"two\"]\n"
-                         "FROM scratch\nCOPY --from=one /dir /d/\nCOPY --from=two /log /\nWORKDIR /d\nWORKDIR /d\n"));
+  REQUIRE_OK(
+      bench.build("FROM scratch AS one\nCOPY --chown=5:6 f /dir/f\nFROM scratch AS two\nRUN [\"x\", \"two\"]\n"
+                  "FROM scratch\nCOPY --from=one /dir /d/\nCOPY --from=two /log /\nWORKDIR /d\nWORKDIR /d\n"));
   CHECK(bench.read("/d/f") == "F");
   CHECK(bench.read("/log") == "two\n");
   const auto file = stat_in_root(bench.rootfs(), "/d/f", FollowLast::no);
@@ -254,9 +255,11 @@ TEST_CASE("ADD unpacks archives, COPY does not; a context may be an archive; bot
   Bench bench;
   REQUIRE_OK(make_directories(bench.context));
   const std::string c = bench.context;
-  REQUIRE(std::system(("cd " + c + " && mkdir t && printf F >t/f && printf 'FROM scratch\\nCOPY t/f /f\\n' >Dockerfile && "
+  REQUIRE(std::system(("cd " + c +
+                       " && mkdir t && printf F >t/f && printf 'FROM scratch\\nCOPY t/f /f\\n' >Dockerfile && "
                        "tar czf a.tar.gz -C t f && tar czf ../ctx.tgz . && printf note >note && "
-                       "tar cPf bad.tar --transform 's,^f$,../../evil,' -C t f").c_str()) == 0);
+                       "tar cPf bad.tar --transform 's,^f$,../../evil,' -C t f")
+                          .c_str()) == 0);
   REQUIRE_OK(bench.build("FROM scratch\nADD a.tar.gz /p/q\nCOPY a.tar.gz /asis/\nADD note /\n"));
   CHECK(bench.read("/p/q/f") == "F");
   CHECK(bench.read("/note") == "note");
@@ -269,7 +272,8 @@ TEST_CASE("ADD unpacks archives, COPY does not; a context may be an archive; bot
     BuildRequest request;
     request.context_tar = file;
     request.tags = {"fromtar"};
-    const auto result = builder::build(*bench.store, bench.executor, bench.images, request, bench.progress, bench.cancel);
+    const auto result =
+        builder::build(*bench.store, bench.executor, bench.images, request, bench.progress, bench.cancel);
     CHECK(result.has_value() == (std::string(name) == "ctx.tgz"));
   }
 }

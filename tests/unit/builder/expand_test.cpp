@@ -70,8 +70,7 @@ TEST_CASE("corpus: words") {
       }
       REQUIRE_OK(result);
       CHECK(result->text == entry["expected"].get<std::string>());
-      if (entry.contains("unmatched"))
-        CHECK(result->unmatched == entry["unmatched"].get<std::set<std::string>>());
+      if (entry.contains("unmatched")) CHECK(result->unmatched == entry["unmatched"].get<std::set<std::string>>());
     }
   }
   for (const char* file : {"process-words.json", "derived-words.json"}) {

@@ -95,14 +95,12 @@ TEST_CASE("heredocs of RUN and COPY") {
 }
 
 TEST_CASE("durations of HEALTHCHECK") {
-  const auto parsed =
-      parse_dockerfile("FROM a\nHEALTHCHECK --interval=1m30s --timeout=500ms --retries=3 CMD [\"x\"]");
+  const auto parsed = parse_dockerfile("FROM a\nHEALTHCHECK --interval=1m30s --timeout=500ms --retries=3 CMD [\"x\"]");
   REQUIRE_OK(parsed);
   const auto& health = std::get<HealthcheckInstruction>(parsed->stages[0].instructions[0].body);
   CHECK(health.interval_ns == 90'000'000'000);
   CHECK(health.timeout_ns == 500'000'000);
-  CHECK(health_text(health) ==
-        "{Test:[CMD x] Interval:1m30s Timeout:500ms StartPeriod:0s StartInterval:0s Retries:3}");
+  CHECK(health_text(health) == "{Test:[CMD x] Interval:1m30s Timeout:500ms StartPeriod:0s StartInterval:0s Retries:3}");
   CHECK(error_of("FROM a\nHEALTHCHECK --interval=3 CMD x") != "");
 }
 
@@ -132,8 +130,7 @@ TEST_CASE("corpus: exec form, words, heredocs, instruction errors") {
       CHECK((strings && *strings && **strings == entry["expected"].get<std::vector<std::string>>()));
   }
   for (const auto& entry : corpus::json("dockerfile-parser/parse-words.json"))
-    CHECK(parse_words(entry["input"].get<std::string>(), '\\') ==
-          entry["expected"].get<std::vector<std::string>>());
+    CHECK(parse_words(entry["input"].get<std::string>(), '\\') == entry["expected"].get<std::vector<std::string>>());
   for (const auto& entry : corpus::json("dockerfile-parser/heredoc/helpers.json")) {
     INFO(entry.dump());
     const auto heredoc = parse_heredoc(entry["src"].get<std::string>());

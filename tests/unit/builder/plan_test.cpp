@@ -24,12 +24,10 @@ PlanOptions options() {
   return options;
 }
 
-Result<Plan> plan(std::string_view text, const PlanOptions& with = options(),
-                  const image::ImageConfig& base = stub()) {
+Result<Plan> plan(std::string_view text, const PlanOptions& with = options(), const image::ImageConfig& base = stub()) {
   const Dockerfile dockerfile = TRY(parse_dockerfile(text));
-  return plan_build(dockerfile, with, [&](const Reference&, const image::Platform&) {
-    return Result<image::ImageConfig>(base);
-  });
+  return plan_build(dockerfile, with,
+                    [&](const Reference&, const image::Platform&) { return Result<image::ImageConfig>(base); });
 }
 
 std::string error_of(std::string_view text) {
@@ -116,8 +114,7 @@ TEST_CASE("build arguments: declared ones only, proxies apart") {
 }
 
 TEST_CASE("what cannot be planned says where and why") {
-  CHECK(error_of("FROM a\nRUN --mount=type=cache,target=/x y") ==
-        "Dockerfile:2: RUN --mount is not supported yet");
+  CHECK(error_of("FROM a\nRUN --mount=type=cache,target=/x y") == "Dockerfile:2: RUN --mount is not supported yet");
   CHECK(error_of("FROM a\nCOPY --from=1 x y").starts_with("Dockerfile:2: "));
   CHECK(error_of("FROM a AS b\nCOPY --from=b x y").starts_with("Dockerfile:2: cannot copy from stage"));
   CHECK(error_of("FROM a\nADD https://example.com/x /").starts_with("Dockerfile:2: "));
@@ -132,8 +129,7 @@ TEST_CASE("what cannot be planned says where and why") {
 }
 
 TEST_CASE("paths stay below the root") {
-  const auto result =
-      plan("FROM a\nWORKDIR ../../x\nCOPY ../../etc/passwd ../../../y\nCOPY <<../../f /\nq\n../../f\n");
+  const auto result = plan("FROM a\nWORKDIR ../../x\nCOPY ../../etc/passwd ../../../y\nCOPY <<../../f /\nq\n../../f\n");
   REQUIRE_OK(result);
   const auto& copy = std::get<CopyOp>(result->vertices[2].op);
   CHECK(copy.paths[0] == "/etc/passwd");
@@ -180,8 +176,7 @@ std::vector<nlohmann::json> copies(const Plan& plan) {
   std::vector<nlohmann::json> list;
   for (const Vertex& vertex : plan.vertices) {
     if (const auto* copy = std::get_if<CopyOp>(&vertex.op))
-      for (const std::string& path : copy->paths)
-        list.push_back(nlohmann::json::array({path, copy->destination}));
+      for (const std::string& path : copy->paths) list.push_back(nlohmann::json::array({path, copy->destination}));
     if (const auto* workdir = std::get_if<WorkdirOp>(&vertex.op))
       list.push_back(nlohmann::json::array({workdir->path}));
   }
@@ -248,16 +243,13 @@ void compare(const std::filesystem::path& path, Score& score) {
     list.erase(std::unique(list.begin(), list.end()), list.end());
     return list;
   };
-  const auto shebang = [](const nlohmann::json& exec) {
-    return exec["args"].size() > 3 && exec["args"][3] == "sh";
-  };
+  const auto shebang = [](const nlohmann::json& exec) { return exec["args"].size() > 3 && exec["args"][3] == "sh"; };
   auto got = execs(*result);
   const bool own_scripts = std::any_of(got.begin(), got.end(), shebang);
   if (!own_scripts) CHECK(nlohmann::json(sorted(got)) == nlohmann::json(sorted(wanted_execs)));
   bool inline_files = false;
   for (const Vertex& vertex : result->vertices)
-    if (const auto* copy = std::get_if<CopyOp>(&vertex.op))
-      inline_files = inline_files || !copy->files.empty();
+    if (const auto* copy = std::get_if<CopyOp>(&vertex.op)) inline_files = inline_files || !copy->files.empty();
   if (!inline_files) CHECK(nlohmann::json(sorted(copies(*result))) == nlohmann::json(sorted(wanted_copies)));
   ++score.same;
 }
@@ -270,8 +262,8 @@ TEST_CASE("corpus: plans of real Dockerfiles and of BuildKit's tests") {
   for (const char* folder : {"dockerfiles-real", "dockerfiles-buildkit-inline"})
     for (const auto& path : corpus::cases(folder))
       if (std::filesystem::exists(path / "plan.json")) compare(path, score);
-  INFO("same " << score.same << ", refused alike " << score.refused_alike << ", unsupported "
-               << score.unsupported << ", wrong " << score.wrong);
+  INFO("same " << score.same << ", refused alike " << score.refused_alike << ", unsupported " << score.unsupported
+               << ", wrong " << score.wrong);
   CHECK(score.wrong == 0);
   CHECK(score.same > 100);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "catch.hpp"
 #include "flags.hpp"
+#include "catch.hpp"
 
 using namespace dray;
 using namespace dray::cli;
@@ -27,7 +27,8 @@ Parsed parse(const std::vector<std::string>& arguments) {
 }  // namespace
 
 TEST_CASE("flags as docker users write them", "[cli]") {
-  auto parsed = parse({"-it", "--rm", "-e", "A=1", "--env=B=2", "-eC=3", "--name", "x", "image", "sh", "-c", "echo -i", "--rm"});
+  auto parsed =
+      parse({"-it", "--rm", "-e", "A=1", "--env=B=2", "-eC=3", "--name", "x", "image", "sh", "-c", "echo -i", "--rm"});
   REQUIRE_OK(parsed.outcome);
   CHECK((parsed.interactive && parsed.terminal && parsed.remove));
   CHECK(parsed.env == std::vector<std::string>{"A=1", "B=2", "C=3"});

@@ -8,16 +8,21 @@ using namespace dray;
 using namespace dray::cli;
 
 TEST_CASE("templates print as Go's do", "[cli]") {
-  const std::string document = R"({"Name":"/x","State":{"Running":true,"Pid":7},"List":["a","b"],"Map":{"k.1":"v"},"Null":null,"Ports":{"80/tcp":[{"HostPort":"8080"}]}})";
+  const std::string document =
+      R"({"Name":"/x","State":{"Running":true,"Pid":7},"List":["a","b"],"Map":{"k.1":"v"},"Null":null,"Ports":{"80/tcp":[{"HostPort":"8080"}]}})";
   struct Case {
     const char *format, *expected;
   };
-  for (Case test : {Case{"{{.Name}}", "/x"}, Case{"{{ .State.Pid }}!", "7!"}, Case{"{{.State.Running}}", "true"}, Case{"{{json .List}}", R"(["a","b"])"},
-                    Case{"{{.List}}", "[a b]"}, Case{"{{index .Map \"k.1\"}}", "v"}, Case{"{{range .List}}<{{.}}>{{end}}", "<a><b>"},
-                    Case{"{{range $i, $v := .List}}{{$i}}={{$v}};{{end}}", "0=a;1=b;"}, Case{"{{if .State.Running}}up{{else}}down{{end}}", "up"},
-                    Case{"{{if not .State.Running}}a{{else if eq .Name \"/x\"}}b{{else}}c{{end}}", "b"}, Case{"{{len .List}}", "2"},
-                    Case{"{{join .List \", \"}}", "a, b"}, Case{"{{.Name | upper}}", "/X"}, Case{"{{(index (index .Ports \"80/tcp\") 0).HostPort}}", "8080"},
-                    Case{"{{with .State}}{{.Pid}}{{end}}", "7"}, Case{"{{range $k, $v := .Map}}{{$k}}:{{$v}}{{end}}", "k.1:v"}, Case{"a {{- .Name -}} b", "a/xb"}}) {
+  for (Case test :
+       {Case{"{{.Name}}", "/x"}, Case{"{{ .State.Pid }}!", "7!"}, Case{"{{.State.Running}}", "true"},
+        Case{"{{json .List}}", R"(["a","b"])"}, Case{"{{.List}}", "[a b]"}, Case{"{{index .Map \"k.1\"}}", "v"},
+        Case{"{{range .List}}<{{.}}>{{end}}", "<a><b>"},
+        Case{"{{range $i, $v := .List}}{{$i}}={{$v}};{{end}}", "0=a;1=b;"},
+        Case{"{{if .State.Running}}up{{else}}down{{end}}", "up"},
+        Case{"{{if not .State.Running}}a{{else if eq .Name \"/x\"}}b{{else}}c{{end}}", "b"}, Case{"{{len .List}}", "2"},
+        Case{"{{join .List \", \"}}", "a, b"}, Case{"{{.Name | upper}}", "/X"},
+        Case{"{{(index (index .Ports \"80/tcp\") 0).HostPort}}", "8080"}, Case{"{{with .State}}{{.Pid}}{{end}}", "7"},
+        Case{"{{range $k, $v := .Map}}{{$k}}:{{$v}}{{end}}", "k.1:v"}, Case{"a {{- .Name -}} b", "a/xb"}}) {
     CAPTURE(test.format);
     auto text = render_template(test.format, document);
     REQUIRE_OK(text);
@@ -26,7 +31,8 @@ TEST_CASE("templates print as Go's do", "[cli]") {
 }
 
 TEST_CASE("wrong templates are errors", "[cli]") {
-  for (const char* format : {"{{.Nope}}", "{{", "{{if .Name}}", "{{nosuch .Name}}", "{{end}}", "{{index .List 9}}", "{{.Name.x}}", "{{\"a}}"}) {
+  for (const char* format : {"{{.Nope}}", "{{", "{{if .Name}}", "{{nosuch .Name}}", "{{end}}", "{{index .List 9}}",
+                             "{{.Name.x}}", "{{\"a}}"}) {
     CAPTURE(format);
     CHECK_FALSE(render_template(format, R"({"Name":"x","List":[]})").has_value());
   }
@@ -60,7 +66,9 @@ TEST_CASE("detach keys are found across reads, and given back when they are not"
   auto keys = DetachKeys::parse("ctrl-p,ctrl-q");
   REQUIRE_OK(keys);
   CHECK(keys->feed("a\x10").pass == "a");
-  CHECK(keys->feed("b").pass == "\x10" "b");
+  CHECK(keys->feed("b").pass ==
+        "\x10"
+        "b");
   CHECK(keys->feed("\x10").pass.empty());
   CHECK(keys->feed("\x11").detached);
   CHECK_FALSE(DetachKeys::parse("ctrl-").has_value());

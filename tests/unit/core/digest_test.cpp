@@ -17,8 +17,10 @@ TEST_CASE("digests of known texts", "[core]") {
 TEST_CASE("only well-formed digests parse", "[core]") {
   std::string good = "sha256:" + std::string(64, 'a');
   REQUIRE_OK(Digest::parse(good));
-  for (std::string bad : std::vector<std::string>{"", "sha256:", "sha256:abc", "md5:" + std::string(32, 'a'), "sha256:" + std::string(64, 'A'), "sha256:" + std::string(64, 'g'),
-                          "sha256:" + std::string(65, 'a'), std::string(64, 'a'), "sha256:../" + std::string(61, 'a')}) {
+  for (std::string bad : std::vector<std::string>{"", "sha256:", "sha256:abc", "md5:" + std::string(32, 'a'),
+                                                  "sha256:" + std::string(64, 'A'), "sha256:" + std::string(64, 'g'),
+                                                  "sha256:" + std::string(65, 'a'), std::string(64, 'a'),
+                                                  "sha256:../" + std::string(61, 'a')}) {
     CAPTURE(bad);
     CHECK_FALSE(Digest::parse(bad).has_value());
   }

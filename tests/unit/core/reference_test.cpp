@@ -37,9 +37,11 @@ TEST_CASE("a digest needs no tag, and wins where both are given", "[core]") {
 }
 
 TEST_CASE("names that are none are refused", "[core]") {
-  for (std::string bad : {std::string(), std::string("UPPER"), std::string("a//b"), std::string("-a"), std::string("a-"), std::string("a:"), std::string("a:-x"), std::string("a@sha256:x"),
-                          std::string("a___b"), std::string("a..b"), std::string("../etc"), std::string("a b"), std::string("a:b/c"), std::string(64, 'a'), std::string(300, 'a'),
-                          std::string("host:port/x"), std::string("a:") + std::string(129, 't'), std::string("ex_ample.com/app")}) {
+  for (std::string bad :
+       {std::string(), std::string("UPPER"), std::string("a//b"), std::string("-a"), std::string("a-"),
+        std::string("a:"), std::string("a:-x"), std::string("a@sha256:x"), std::string("a___b"), std::string("a..b"),
+        std::string("../etc"), std::string("a b"), std::string("a:b/c"), std::string(64, 'a'), std::string(300, 'a'),
+        std::string("host:port/x"), std::string("a:") + std::string(129, 't'), std::string("ex_ample.com/app")}) {
     CAPTURE(bad);
     CHECK_FALSE(Reference::parse(bad).has_value());
   }

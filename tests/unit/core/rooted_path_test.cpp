@@ -35,7 +35,8 @@ struct Tree {
 
 TEST_CASE("symlinks do not lead out of the root", "[core]") {
   Tree tree;
-  for (const char* path : {"absolute/file", "relative/file", "/absolute/file", "../canary/file", "dir/../../canary/file", "../../../../../../etc/passwd"}) {
+  for (const char* path : {"absolute/file", "relative/file", "/absolute/file", "../canary/file",
+                           "dir/../../canary/file", "../../../../../../etc/passwd"}) {
     CAPTURE(path);
     CHECK_FALSE(open_in_root(tree.fd, path, O_RDONLY).has_value());
     CHECK_FALSE(open_beneath(tree.fd, path, O_RDONLY).has_value());

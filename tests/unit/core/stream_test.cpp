@@ -67,7 +67,10 @@ TEST_CASE("damaged and truncated streams are errors", "[core]") {
   CHECK_FALSE(decompress(flipped).has_value());
   CHECK_FALSE(decompress(std::string("\x28\xb5\x2f\xfd") + "garbage").has_value());
   CHECK_FALSE(decompress("BZh9garbage").has_value());
-  CHECK_FALSE(decompress(std::string("\xfd" "7zXZ\0garbage", 13)).has_value());
+  CHECK_FALSE(decompress(std::string("\xfd"
+                                     "7zXZ\0garbage",
+                                     13))
+                  .has_value());
 }
 
 TEST_CASE("what is not compressed passes through", "[core]") {

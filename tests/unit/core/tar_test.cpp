@@ -97,7 +97,8 @@ TEST_CASE("damaged archives are errors, an empty one is none", "[core]") {
     for (auto next = reader.next(); !failed; next = reader.next()) {
       failed = !next.has_value();
       if (failed || !next->has_value()) break;
-      for (auto count = reader.read(buffer); !failed && (!count || *count > 0); count = reader.read(buffer)) failed = !count;
+      for (auto count = reader.read(buffer); !failed && (!count || *count > 0); count = reader.read(buffer))
+        failed = !count;
     }
     CHECK(failed);
   }

@@ -7,13 +7,15 @@ using namespace dray::engine;
 
 TEST_CASE("sources of both formats", "[engine]") {
   auto old = parse_one_line_sources(
-      "# comment\ndeb [arch=amd64 signed-by=/k.gpg] http://m.example/debian bookworm main contrib\ndeb-src http://m x main\n"
+      "# comment\ndeb [arch=amd64 signed-by=/k.gpg] http://m.example/debian bookworm main contrib\ndeb-src http://m x "
+      "main\n"
       "deb http://flat.example ./\n");
   REQUIRE(old.size() == 1);
   CHECK(old[0].uri == "http://m.example/debian");
   CHECK(old[0].components == "main contrib");
   auto deb822 = parse_deb822_sources(
-      "Types: deb deb-src\n# snapshot\nURIs: http://m.example/debian\nSuites: bookworm\n bookworm-updates\nComponents: main\n\n"
+      "Types: deb deb-src\n# snapshot\nURIs: http://m.example/debian\nSuites: bookworm\n bookworm-updates\nComponents: "
+      "main\n\n"
       "Enabled: no\nTypes: deb\nURIs: http://off.example\nSuites: x\nComponents: main\n");
   REQUIRE(deb822.size() == 2);
   CHECK(deb822[1].suite == "bookworm-updates");

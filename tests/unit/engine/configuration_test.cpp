@@ -22,8 +22,8 @@ TEST_CASE("daemon.json", "[engine]") {
   CHECK(good->root == "/srv/dray");
   CHECK(good->insecure_registries == std::vector<std::string>{"r:5000"});
   CHECK(good->trust_host_ca);
-  for (const char* text : {"", "[]", "{", R"({"data-root":7})", R"({"data-root":"relative"})", R"({"trust-host-ca":"yes"})",
-                           R"({"insecure-registries":[1]})"}) {
+  for (const char* text : {"", "[]", "{", R"({"data-root":7})", R"({"data-root":"relative"})",
+                           R"({"trust-host-ca":"yes"})", R"({"insecure-registries":[1]})"}) {
     INFO(text);
     auto bad = load(text);
     REQUIRE_FALSE(bad);

@@ -29,8 +29,8 @@ TEST_CASE("-v takes what Docker takes", "[engine]") {
 }
 
 TEST_CASE("-v refuses what Docker refuses", "[engine]") {
-  for (const char* text : {"", ":", "a:", ":/b", "/a:/b:ro:x", "/a:b", "/a:/", "/a:/..", "../../x y/z:/b:nope", "na/me:/b",
-                           "name:/b:rshared", "/a:/b:ro,sideways", "x", "-v:/b"}) {
+  for (const char* text : {"", ":", "a:", ":/b", "/a:/b:ro:x", "/a:b", "/a:/", "/a:/..", "../../x y/z:/b:nope",
+                           "na/me:/b", "name:/b:rshared", "/a:/b:ro,sideways", "x", "-v:/b"}) {
     INFO(text);
     auto result = parse_volume(text);
     REQUIRE_FALSE(result);
@@ -51,8 +51,9 @@ TEST_CASE("--mount keys", "[engine]") {
   auto quoted = parse_mount("type=bind,\"src=/a,b\",dst=/c");
   REQUIRE_OK(quoted);
   CHECK(quoted->source == "/a,b");
-  for (const char* text : {"type=bind,dst=/a", "type=tmpfs,src=/x,dst=/a", "type=volume", "type=npipe,dst=/a", "dst=/a,bogus=1",
-                           "type=volume,src=../x,dst=/a", "dst=/a,ro=maybe", "type=tmpfs,dst=/a,bind-propagation=rslave", "dst"}) {
+  for (const char* text :
+       {"type=bind,dst=/a", "type=tmpfs,src=/x,dst=/a", "type=volume", "type=npipe,dst=/a", "dst=/a,bogus=1",
+        "type=volume,src=../x,dst=/a", "dst=/a,ro=maybe", "type=tmpfs,dst=/a,bind-propagation=rslave", "dst"}) {
     INFO(text);
     CHECK_FALSE(parse_mount(text));
   }

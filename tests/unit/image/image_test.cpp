@@ -9,12 +9,14 @@ using namespace dray::image;
 namespace {
 std::string digest(char c) { return "sha256:" + std::string(64, c); }
 std::string manifest_text(const std::string& layers) {
-  return R"({"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":")" + digest('a') + R"(","size":3},"layers":)" + layers + "}";
+  return R"({"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":")" +
+         digest('a') + R"(","size":3},"layers":)" + layers + "}";
 }
 }  // namespace
 
 TEST_CASE("a manifest parses and keeps its fields", "[image]") {
-  auto manifest = parse_manifest(manifest_text(R"([{"mediaType":"x","digest":")" + digest('b') + R"(","size":9,"unknown":[1]}])"));
+  auto manifest =
+      parse_manifest(manifest_text(R"([{"mediaType":"x","digest":")" + digest('b') + R"(","size":9,"unknown":[1]}])"));
   REQUIRE_OK(manifest);
   CHECK(manifest->media_type == kOciManifest);
   REQUIRE(manifest->layers.size() == 1);
@@ -25,10 +27,14 @@ TEST_CASE("a manifest parses and keeps its fields", "[image]") {
 }
 
 TEST_CASE("hostile documents are refused with the field's name", "[image]") {
-  for (std::string bad : {std::string(""), std::string("[]"), std::string("{"), std::string("{}"), std::string(R"({"schemaVersion":1})"), manifest_text("{}"), manifest_text("[1]"),
-                          manifest_text(R"([{"mediaType":"x","digest":"sha256:../../etc/passwd","size":1}])"), manifest_text(R"([{"mediaType":"x","digest":")" + digest('b') + R"(","size":-1}])"),
-                          manifest_text(R"([{"mediaType":"x","digest":")" + digest('b') + R"(","size":18446744073709551615}])"),
-                          manifest_text(R"([{"mediaType":"x","digest":")" + digest('b') + R"(","size":1.5}])"), std::string(200000, '['), std::string(R"({"manifests":[]})")}) {
+  for (std::string bad :
+       {std::string(""), std::string("[]"), std::string("{"), std::string("{}"), std::string(R"({"schemaVersion":1})"),
+        manifest_text("{}"), manifest_text("[1]"),
+        manifest_text(R"([{"mediaType":"x","digest":"sha256:../../etc/passwd","size":1}])"),
+        manifest_text(R"([{"mediaType":"x","digest":")" + digest('b') + R"(","size":-1}])"),
+        manifest_text(R"([{"mediaType":"x","digest":")" + digest('b') + R"(","size":18446744073709551615}])"),
+        manifest_text(R"([{"mediaType":"x","digest":")" + digest('b') + R"(","size":1.5}])"), std::string(200000, '['),
+        std::string(R"({"manifests":[]})")}) {
     CAPTURE(bad.substr(0, 200));
     auto result = parse_manifest(bad);
     REQUIRE_FALSE(result.has_value());

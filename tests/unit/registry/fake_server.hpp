@@ -28,8 +28,7 @@ class FakeServer {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof address;
-    ready_ = ::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-             ::listen(listener_, 16) == 0 &&
+    ready_ = ::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) == 0 && ::listen(listener_, 16) == 0 &&
              ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) == 0;
     port_ = ntohs(address.sin_port);
     thread_ = std::thread([this] { serve(); });
@@ -50,8 +49,7 @@ class FakeServer {
     return requests_;
   }
 
-  static std::string answer(const std::string& status, const std::string& body,
-                            const std::string& headers = "") {
+  static std::string answer(const std::string& status, const std::string& body, const std::string& headers = "") {
     return "HTTP/1.1 " + status + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + headers +
            "Connection: close\r\n\r\n" + body;
   }

@@ -42,16 +42,13 @@ TEST_CASE("challenges: hostile text ends quietly", "[registry]") {
 
 TEST_CASE("locations: relative, absolute, refused", "[registry]") {
   const std::string base = "https://r.example/v2/x/blobs/uploads/";
-  CHECK(resolve_location(base, "/v2/x/blobs/uploads/1?s=2").value() ==
-        "https://r.example/v2/x/blobs/uploads/1?s=2");
+  CHECK(resolve_location(base, "/v2/x/blobs/uploads/1?s=2").value() == "https://r.example/v2/x/blobs/uploads/1?s=2");
   CHECK(resolve_location(base, "abc").value() == "https://r.example/v2/x/blobs/uploads/abc");
   CHECK(resolve_location(base, "https://cdn.example/y?z").value() == "https://cdn.example/y?z");
-  CHECK(resolve_location("http://localhost:5000/v2/", "http://localhost:5000/q").value() ==
-        "http://localhost:5000/q");
+  CHECK(resolve_location("http://localhost:5000/v2/", "http://localhost:5000/q").value() == "http://localhost:5000/q");
   CHECK(resolve_location(base, "https://u:p@cdn.example/y").value() == "https://cdn.example/y");
   CHECK(resolve_location(base, "http://cdn.example/y").error().code() == ErrorCode::permission_denied);
-  for (const char* bad :
-       {"file:///etc/passwd", "gopher://x/", "", "https://a b/", "https://x/\r\nX: y", "https://"})
+  for (const char* bad : {"file:///etc/passwd", "gopher://x/", "", "https://a b/", "https://x/\r\nX: y", "https://"})
     CHECK_FALSE(resolve_location(base, bad));
   CHECK(with_query("https://x/u?a=b", "digest", "sha256:1") == "https://x/u?a=b&digest=sha256%3A1");
 }
@@ -102,8 +99,8 @@ TEST_CASE("credentials: file, missing file, hostile helper name", "[registry]") 
   REQUIRE_OK(none);
   CHECK(none->empty());
   REQUIRE_OK(write_file_atomically(directory->path() + "/config.json",
-                                   R"({"auths":{"r.example":{"auth":"dTpw"}},"credsStore":"../../bin/sh"})",
-                                   0600, Durability::none));
+                                   R"({"auths":{"r.example":{"auth":"dTpw"}},"credsStore":"../../bin/sh"})", 0600,
+                                   Durability::none));
   auto found = find_credentials(directory->path(), "r.example", stop, warnings);
   REQUIRE_OK(found);
   CHECK(found->username == "u");
@@ -115,8 +112,7 @@ TEST_CASE("errors in docker's words", "[registry]") {
   Response response;
   response.url = "http://localhost:5000/v2/x/manifests/y";
   response.status = 404;
-  response.body =
-      R"({"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"y"}}]})";
+  response.body = R"({"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"y"}}]})";
   CHECK(remote_error(response, reference, Purpose::pull_manifest).message() ==
         "manifest for localhost:5000/x:y not found: manifest unknown");
   response.status = 401;
@@ -141,8 +137,8 @@ TEST_CASE("documents that are two things at once are refused", "[registry]") {
   CHECK(check_document(body, image::kOciManifest).value() == image::kOciManifest);
   CHECK(check_document(body, "text/plain").value() == image::kOciManifest);
   CHECK(check_document(body, image::kOciIndex).error().code() == ErrorCode::corrupt);
-  CHECK(check_document(R"({"schemaVersion":2})", std::string(image::kDockerManifest) + "; charset=utf-8")
-            .value() == image::kDockerManifest);
+  CHECK(check_document(R"({"schemaVersion":2})", std::string(image::kDockerManifest) + "; charset=utf-8").value() ==
+        image::kDockerManifest);
 }
 
 TEST_CASE("tokens", "[registry]") {

@@ -42,8 +42,8 @@ struct World {
                                      Durability::none));
   }
   Result<std::unique_ptr<Session>> connect(const FakeServer& server, const std::string& rest = "/x:y") {
-    return Session::connect(client, *Reference::parse(server.host() + rest), Purpose::pull_manifest, options,
-                            progress, stop);
+    return Session::connect(client, *Reference::parse(server.host() + rest), Purpose::pull_manifest, options, progress,
+                            stop);
   }
 };
 
@@ -65,8 +65,8 @@ TEST_CASE("blob: connection lost again and again is resumed by Range", "[registr
     const std::size_t offset = range == std::string::npos ? 0 : std::stoul(request.substr(range + 13));
     const std::string head = offset == 0 ? "200 OK" : "206 Partial Content";
     return "HTTP/1.1 " + head + "\r\nContent-Length: " + std::to_string(blob.size() - offset) +
-           "\r\nContent-Range: bytes " + std::to_string(offset) + "-" + std::to_string(blob.size() - 1) +
-           "/" + std::to_string(blob.size()) + "\r\n\r\n" + blob.substr(offset, 40000);
+           "\r\nContent-Range: bytes " + std::to_string(offset) + "-" + std::to_string(blob.size() - 1) + "/" +
+           std::to_string(blob.size()) + "\r\n\r\n" + blob.substr(offset, 40000);
   });
   World world;
   auto session = world.connect(server);
@@ -99,8 +99,7 @@ TEST_CASE("blob: wrong bytes, too short, too long", "[registry]") {
   const std::string sent = GENERATE(std::string(5000, 'e'), std::string(4000, 'd'), std::string(6000, 'd'));
   FakeServer server([&](const std::string& request) -> std::string {
     if (request.find("/blobs/") == std::string::npos) return FakeServer::answer("200 OK", "{}");
-    if (request.find("Range:") != std::string::npos)
-      return FakeServer::answer("416 Range Not Satisfiable", "");
+    if (request.find("Range:") != std::string::npos) return FakeServer::answer("416 Range Not Satisfiable", "");
     return FakeServer::answer("200 OK", sent);
   });
   World world;
@@ -119,8 +118,7 @@ TEST_CASE("manifest: endless body and wrong digest", "[registry]") {
   FakeServer server([&](const std::string& request) -> std::string {
     if (asks(request, "/v2/")) return FakeServer::answer("200 OK", "{}");
     if (!endless)
-      return FakeServer::answer("200 OK", "{}",
-                                "Docker-Content-Digest: " + Digest::of("other").to_string() + "\r\n");
+      return FakeServer::answer("200 OK", "{}", "Docker-Content-Digest: " + Digest::of("other").to_string() + "\r\n");
     return "HTTP/1.1 200 OK\r\n\r\n" + std::string(image::kMaxManifestSize + 10000, ' ');
   });
   World world;
@@ -135,8 +133,7 @@ TEST_CASE("redirects: no credentials for another origin, loops end", "[registry]
   FakeServer other([](const std::string&) { return FakeServer::answer("200 OK", "{\"schemaVersion\":2}"); });
   FakeServer server([&](const std::string& request) -> std::string {
     if (asks(request, "/v2/")) return FakeServer::answer("200 OK", "{}");
-    if (request.find("loop") != std::string::npos)
-      return FakeServer::answer("307 X", "", "Location: ?again\r\n");
+    if (request.find("loop") != std::string::npos) return FakeServer::answer("307 X", "", "Location: ?again\r\n");
     if (request.find("file") != std::string::npos)
       return FakeServer::answer("302 X", "", "Location: file:///etc/passwd\r\n");
     if (request.find("Authorization: Basic dTpw") == std::string::npos)
@@ -166,8 +163,7 @@ TEST_CASE("bearer: token fetched once, renewed after 401, scope is ours", "[regi
     if (line_of(request).starts_with("GET /token"))
       return FakeServer::answer("200 OK", "{\"token\":\"t" + std::to_string(++tokens) + "\"}");
     if (asks(request, "/v2/")) return FakeServer::answer("401 X", "", challenge);
-    const std::string wanted =
-        line_of(request).find("/late") != std::string::npos ? "Bearer t2" : "Bearer t1";
+    const std::string wanted = line_of(request).find("/late") != std::string::npos ? "Bearer t2" : "Bearer t1";
     if (request.find("Authorization: " + wanted) == std::string::npos)
       return FakeServer::answer("401 X", "", challenge);
     return FakeServer::answer("200 OK", "{\"schemaVersion\":2}");

@@ -45,8 +45,8 @@ struct Fixture {
       auto file = open_file(root + "/bin/busybox", O_WRONLY | O_CREAT, 0755);
       (void)write_all(*file, content);
     }
-    for (const char* name : {"sh", "cat", "ls", "id", "sleep", "hostname", "stat", "pwd", "true", "mount", "tty", "kill", "grep", "readlink", "wc", "cmp",
-                             "stty"})
+    for (const char* name : {"sh", "cat", "ls", "id", "sleep", "hostname", "stat", "pwd", "true", "mount", "tty",
+                             "kill", "grep", "readlink", "wc", "cmp", "stty"})
       (void)!::symlink("busybox", (root + "/bin/" + name).c_str());
     spec.hostname = "testbox";
     spec.cgroups_path = "dray-unit/" + directory.path().substr(5);

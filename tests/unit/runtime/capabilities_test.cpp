@@ -11,7 +11,9 @@ using namespace dray;
 using namespace dray::runtime;
 using Names = std::vector<std::string>;
 
-static bool has(const Names& names, const char* name) { return std::find(names.begin(), names.end(), name) != names.end(); }
+static bool has(const Names& names, const char* name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 TEST_CASE("the default capabilities are Docker's 00000000a80425fb") {
   Names all = all_capabilities();
@@ -60,7 +62,8 @@ TEST_CASE("the default spec leaves no inheritable or ambient capability and hide
   REQUIRE(spec.process.capabilities.inheritable.empty());
   REQUIRE(spec.process.capabilities.ambient.empty());
   REQUIRE(spec.process.capabilities.bounding == default_capabilities());
-  for (const char* path : {"/proc/kcore", "/proc/keys", "/proc/interrupts", "/sys/firmware"}) REQUIRE(has(spec.masked_paths, path));
+  for (const char* path : {"/proc/kcore", "/proc/keys", "/proc/interrupts", "/sys/firmware"})
+    REQUIRE(has(spec.masked_paths, path));
   for (const char* path : {"/proc/sys", "/proc/sysrq-trigger"}) REQUIRE(has(spec.readonly_paths, path));
   REQUIRE(!spec.resources.devices.empty());
   REQUIRE(!spec.resources.devices.front().allow);

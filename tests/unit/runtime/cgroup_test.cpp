@@ -30,9 +30,7 @@ const std::string kParent = "dray-test-" + std::to_string(getpid());
 
 /// Removes the parent cgroups that the test's containers left, in every hierarchy.
 struct Cleaner {
-  ~Cleaner() {
-    (void)destroy_cgroup(kParent);
-  }
+  ~Cleaner() { (void)destroy_cgroup(kParent); }
 };
 
 bool can_make_cgroups() {
@@ -43,11 +41,11 @@ bool can_make_cgroups() {
   rmdir(probe.c_str());
   return true;
 }
-#define NEEDS_CGROUPS()                              \
-  if (!can_make_cgroups()) {                         \
-    WARN("skipped: cgroups cannot be made here");    \
-    return;                                          \
-  }                                                  \
+#define NEEDS_CGROUPS()                           \
+  if (!can_make_cgroups()) {                      \
+    WARN("skipped: cgroups cannot be made here"); \
+    return;                                       \
+  }                                               \
   Cleaner cleaner
 
 /// The calling process, which has one thread.
@@ -55,7 +53,8 @@ bool enter_cgroup(const std::string& path) {
   auto entrance = open_cgroup_entrance(path);
   if (!entrance) return false;
   if (entrance->unified.valid()) return cgroup::write_value(entrance->unified, "cgroup.procs", "0").has_value();
-  return std::ranges::all_of(entrance->tasks, [](const FileDescriptor& tasks) { return write(tasks.get(), "0", 1) == 1; });
+  return std::ranges::all_of(entrance->tasks,
+                             [](const FileDescriptor& tasks) { return write(tasks.get(), "0", 1) == 1; });
 }
 
 /// A process that enters the cgroup and then forks once more.
@@ -159,11 +158,11 @@ TEST_CASE("CPU shares become weights") {
 }
 
 TEST_CASE("device rules fold into what v1's controller would hold") {
-  auto rule = [](bool allow, char type, std::optional<std::int64_t> major, std::optional<std::int64_t> minor, const char* access) {
-    return DeviceRule{allow, type, major, minor, access};
-  };
-  auto policy = cgroup::device_policy({rule(false, 'a', {}, {}, "rwm"), rule(true, 'c', 1, 3, "r"), rule(true, 'c', 1, 3, "w"),
-                                       rule(true, 'b', {}, {}, "m"), rule(false, 'b', {}, {}, "m"), rule(false, 'c', 9, 9, "r")});
+  auto rule = [](bool allow, char type, std::optional<std::int64_t> major, std::optional<std::int64_t> minor,
+                 const char* access) { return DeviceRule{allow, type, major, minor, access}; };
+  auto policy =
+      cgroup::device_policy({rule(false, 'a', {}, {}, "rwm"), rule(true, 'c', 1, 3, "r"), rule(true, 'c', 1, 3, "w"),
+                             rule(true, 'b', {}, {}, "m"), rule(false, 'b', {}, {}, "m"), rule(false, 'c', 9, 9, "r")});
   REQUIRE_OK(policy);
   REQUIRE(!policy->allow_by_default);
   REQUIRE(policy->exceptions.size() == 1);
@@ -191,7 +190,8 @@ TEST_CASE("a cgroup is made with its limits, entered, killed and removed") {
   REQUIRE_OK(create_cgroup(path, r));
   auto value = [&](const char* controller, const char* file) {
     const Hierarchy* hierarchy = find(all, controller);
-    auto text = read_file((hierarchy == nullptr ? all[0].mount_point : hierarchy->mount_point) + "/" + path + "/" + file);
+    auto text =
+        read_file((hierarchy == nullptr ? all[0].mount_point : hierarchy->mount_point) + "/" + path + "/" + file);
     REQUIRE_OK(text);
     return text->substr(0, text->size() - 1);
   };
@@ -202,7 +202,8 @@ TEST_CASE("a cgroup is made with its limits, entered, killed and removed") {
     if (!r.cpuset_cpus.empty()) REQUIRE(value("cpuset", "cpuset.cpus") == "0");
     if (!r.cpuset_cpus.empty()) REQUIRE(!value("cpuset", "cpuset.mems").empty());
     if (r.pids_limit) REQUIRE(value("pids", "pids.max") == "33");
-    if (find(all, "devices") != nullptr) REQUIRE(value("devices", "devices.list").find("c 1:3 rwm") != std::string::npos);
+    if (find(all, "devices") != nullptr)
+      REQUIRE(value("devices", "devices.list").find("c 1:3 rwm") != std::string::npos);
   }
   pid_t child = spawn_sleeper(path);
   auto busy = create_cgroup(path, r);
@@ -232,7 +233,8 @@ TEST_CASE("a stale cgroup is replaced, one made inside is removed, a paused one 
   REQUIRE_OK(create_cgroup(path + "/inner", r));
   pid_t child = spawn_sleeper(path + "/inner");
   const Hierarchy* freezer = find(all, "freezer");
-  std::string file = freezer != nullptr ? freezer->mount_point + "/" + path + "/freezer.state" : all[0].mount_point + "/" + path + "/cgroup.freeze";
+  std::string file = freezer != nullptr ? freezer->mount_point + "/" + path + "/freezer.state"
+                                        : all[0].mount_point + "/" + path + "/cgroup.freeze";
   auto fd = open_file(file, O_WRONLY);
   if (fd) REQUIRE_OK(write_all(*fd, freezer != nullptr ? "FROZEN" : "1"));
   REQUIRE_OK(destroy_cgroup(path));
@@ -319,7 +321,7 @@ TEST_CASE("v2: device program, missing controllers") {
     auto procs = open_file(mount + "/" + path + "/cgroup.procs", O_WRONLY);
     if (!procs || !write_all(*procs, "0")) _exit(1);
     if (open("/dev/null", O_RDWR) < 0) _exit(2);
-    if (open("/dev/urandom", O_RDONLY) >= 0 || errno != EPERM) _exit(3);   // taken back by the last rule
+    if (open("/dev/urandom", O_RDONLY) >= 0 || errno != EPERM) _exit(3);  // taken back by the last rule
     std::string node = "/tmp/dray-node-" + std::to_string(getpid());
     if (mknod(node.c_str(), S_IFCHR | 0600, makedev(1, 1)) != 0) _exit(4);  // mem: may be made …
     int opened = open(node.c_str(), O_RDONLY);

@@ -43,8 +43,9 @@ TEST_CASE("a container runs its command", "[runtime]") {
     Outcome outcome = box.run();
     CHECK(contains(outcome.output, "uid=1000 gid=1001 groups=7,8"));
     CHECK(contains(outcome.output, "0022\n"));
-    CHECK(contains(outcome.output, "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"
-                                   "CapBnd:\t00000000a80425fb\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1"));
+    CHECK(contains(outcome.output,
+                   "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"
+                   "CapBnd:\t00000000a80425fb\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1"));
   }
   SECTION("resource limits") {
     box.spec.process.rlimits = {{"RLIMIT_NOFILE", 77, 88}};
@@ -84,8 +85,10 @@ TEST_CASE("the container's file tree", "[runtime]") {
   if (!can_run()) return;
   Fixture box;
   SECTION("masked and read-only paths, devices, links") {
-    box.sh("cat /proc/kcore | wc -c; ls /proc/acpi /sys/firmware | grep -v :; echo x > /proc/sys/kernel/hostname; ls -l /dev; "
-           "echo out > /dev/stdout; echo > /dev/null");
+    box.sh(
+        "cat /proc/kcore | wc -c; ls /proc/acpi /sys/firmware | grep -v :; echo x > /proc/sys/kernel/hostname; ls -l "
+        "/dev; "
+        "echo out > /dev/stdout; echo > /dev/null");
     Outcome outcome = box.run();
     INFO(outcome.output);
     CHECK(contains(outcome.output, "0\n"));
@@ -111,8 +114,9 @@ TEST_CASE("the container's file tree", "[runtime]") {
     box.spec.mounts.push_back({"/new/deep/dir", "bind", box.root + "/tmp/source", {"rbind", "ro"}});
     box.spec.mounts.push_back({"/new/file", "bind", box.root + "/tmp/source/file", {"bind"}});
     box.spec.mounts.push_back({"/scratch", "tmpfs", "tmpfs", {"size=1m", "mode=1777", "noexec"}});
-    box.sh("cat /new/deep/dir/file; echo a > /new/deep/dir/file; echo b > /new/file; cat /new/deep/dir/file; echo > /x; "
-           "echo c > /scratch/c; stat -c %a /scratch");
+    box.sh(
+        "cat /new/deep/dir/file; echo a > /new/deep/dir/file; echo b > /new/file; cat /new/deep/dir/file; echo > /x; "
+        "echo c > /scratch/c; stat -c %a /scratch");
     Outcome outcome = box.run();
     INFO(outcome.output);
     CHECK(contains(outcome.output, "content\n"));
@@ -133,7 +137,8 @@ TEST_CASE("hostile roots are refused", "[runtime]") {
   Fixture box;
   SECTION("working directory through a descriptor") {
     (void)!::symlink("/proc/self/fd/7", (box.root + "/link").c_str());
-    for (const char* path : {"/proc/self/fd/3", "/proc/self/fd/4", "/proc/self/fd/9/..", "/proc/1/fd/5", "/proc/self/cwd", "/link"}) {
+    for (const char* path :
+         {"/proc/self/fd/3", "/proc/self/fd/4", "/proc/self/fd/9/..", "/proc/1/fd/5", "/proc/self/cwd", "/link"}) {
       INFO(path);
       box.spec.process.cwd = path;
       auto launched = box.start();
@@ -251,8 +256,10 @@ TEST_CASE("exec joins a running container", "[runtime]") {
   box.sh("sleep 100 & wait");
   auto container = box.start();
   REQUIRE_OK(container);
-  Outcome outcome = box.exec_sh(*container, "hostname; cat /proc/1/comm; ls /proc/self/fd | wc -l; readlink /proc/1/ns/pid > /a; "
-                                            "readlink /proc/self/ns/pid > /b; cmp /a /b && echo same; cat /proc/self/cgroup; exit 3");
+  Outcome outcome =
+      box.exec_sh(*container,
+                  "hostname; cat /proc/1/comm; ls /proc/self/fd | wc -l; readlink /proc/1/ns/pid > /a; "
+                  "readlink /proc/self/ns/pid > /b; cmp /a /b && echo same; cat /proc/self/cgroup; exit 3");
   INFO(outcome.output);
   CHECK(outcome.code == 3);
   CHECK(contains(outcome.output, "testbox\nsh\n4\nsame\n"));
@@ -326,8 +333,9 @@ TEST_CASE("wider containers", "[runtime]") {
     }
     box.spec.devices.push_back({"/dev/made/zero", 'c', 1, 5, 0640, 3, 4});
     box.spec.process.oom_score_adj = 500;
-    box.sh("readlink /proc/self/ns/net; mount -t tmpfs x /tmp && echo mounted; stat -c '%t:%T %a %u:%g' /dev/made/zero; "
-           "cat /proc/self/oom_score_adj; grep CapEff /proc/self/status");
+    box.sh(
+        "readlink /proc/self/ns/net; mount -t tmpfs x /tmp && echo mounted; stat -c '%t:%T %a %u:%g' /dev/made/zero; "
+        "cat /proc/self/oom_score_adj; grep CapEff /proc/self/status");
     Outcome outcome = box.run();
     INFO(outcome.output);
     char ours[64] = {};

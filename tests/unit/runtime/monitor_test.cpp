@@ -203,10 +203,13 @@ TEST_CASE("output, log, exit file, clean-up and exit code") {
   NEEDS_MONITOR();
   Container c;
   c.cleanup = {"/bin/sh", "-c",
-               "cat " + c.state + "/exit.json > " + c.state + "/seen; test -e " + c.state + "/attach.sock || echo gone >> " + c.state +
+               "cat " + c.state + "/exit.json > " + c.state + "/seen; test -e " + c.state +
+                   "/attach.sock || echo gone >> " + c.state +
                    "/seen; ls -l /proc/self/fd | grep -c -v ' /dev/null$' > " + c.state + "/fds; trap > " + c.state +
                    "/trap; cat /proc/self/oom_score_adj > " + c.state + "/oom"};
-  c.start("echo out; echo err >&2; printf 'quote\" back\\\\ tab\\t bell\\007 bad\\377 euro\\342\\202\\254 surrogate\\355\\240\\200\\nend'; exit 7");
+  c.start(
+      "echo out; echo err >&2; printf 'quote\" back\\\\ tab\\t bell\\007 bad\\377 euro\\342\\202\\254 "
+      "surrogate\\355\\240\\200\\nend'; exit 7");
   Output all = read_to_end(c.client.get());
   REQUIRE(all.code == 7);
   REQUIRE(all.out.starts_with("out\nquote\" back"));
@@ -220,8 +223,8 @@ TEST_CASE("output, log, exit file, clean-up and exit code") {
   REQUIRE(count(log, "\n") == 4);
   REQUIRE(log.find("{\"log\":\"out\\n\",\"stream\":\"stdout\",\"time\":\"20") == 0);
   REQUIRE(log.find("{\"log\":\"err\\n\",\"stream\":\"stderr\"") != std::string::npos);
-  REQUIRE(log.find("quote\\\" back\\\\ tab\\t bell\\u0007 bad\xef\xbf\xbd euro\xe2\x82\xac surrogate\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\\n") !=
-          std::string::npos);
+  REQUIRE(log.find("quote\\\" back\\\\ tab\\t bell\\u0007 bad\xef\xbf\xbd euro\xe2\x82\xac "
+                   "surrogate\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\\n") != std::string::npos);
   REQUIRE(log.find("{\"log\":\"end\",") != std::string::npos);
   std::string exit = c.file("exit.json");
   REQUIRE(exit.starts_with("{\"exit_code\":7,\"oom_killed\":false,\"finished_at\":\"20"));
@@ -310,8 +313,9 @@ TEST_CASE("nonsense from a client ends that client only") {
   Container c;
   c.open_stdin = true;
   c.start("read x; echo got $x");
-  for (std::string bad : {std::string("\xff\0\0\0\0\0\0\0", 8), std::string("\0\1\0\0\0\0\0\0", 8), std::string("\0\0\0\0\xff\xff\xff\xff", 8),
-                          std::string("\2\0\0\0\0\0\0\0", 8), std::string("\5\0\0\0\4\0\0\0\0\0\0\0", 12)}) {
+  for (std::string bad : {std::string("\xff\0\0\0\0\0\0\0", 8), std::string("\0\1\0\0\0\0\0\0", 8),
+                          std::string("\0\0\0\0\xff\xff\xff\xff", 8), std::string("\2\0\0\0\0\0\0\0", 8),
+                          std::string("\5\0\0\0\4\0\0\0\0\0\0\0", 12)}) {
     auto client = connect_monitor(c.state);
     REQUIRE_OK(client);
     REQUIRE_OK(write_all(*client, bad));

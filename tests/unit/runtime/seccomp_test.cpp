@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Seccomp: the compiled filters are run in an interpreter here (any call, any architecture, nothing at risk), and one is loaded.
+// Seccomp: the compiled filters are run in an interpreter here (any call, any architecture, nothing at risk), and one
+// is loaded.
 
 #include "catch.hpp"
 
@@ -29,7 +30,8 @@ namespace {
 
 using Program = std::vector<sock_filter>;
 
-std::uint32_t run(const Program& program, std::uint32_t arch, std::uint32_t number, std::initializer_list<std::uint64_t> args = {}) {
+std::uint32_t run(const Program& program, std::uint32_t arch, std::uint32_t number,
+                  std::initializer_list<std::uint64_t> args = {}) {
   seccomp_data data = {};
   data.nr = static_cast<int>(number);
   data.arch = arch;
@@ -38,14 +40,28 @@ std::uint32_t run(const Program& program, std::uint32_t arch, std::uint32_t numb
   for (std::size_t at = 0; at < program.size(); ++at) {
     const sock_filter& i = program[at];
     switch (i.code) {
-      case BPF_LD | BPF_W | BPF_ABS: std::memcpy(&a, reinterpret_cast<const char*>(&data) + i.k, 4); break;
-      case BPF_ALU | BPF_AND | BPF_K: a &= i.k; break;
-      case BPF_JMP | BPF_JA: at += i.k; break;
-      case BPF_JMP | BPF_JEQ | BPF_K: at += a == i.k ? i.jt : i.jf; break;
-      case BPF_JMP | BPF_JGT | BPF_K: at += a > i.k ? i.jt : i.jf; break;
-      case BPF_JMP | BPF_JGE | BPF_K: at += a >= i.k ? i.jt : i.jf; break;
-      case BPF_RET | BPF_K: return i.k;
-      default: FAIL("instruction not known: " << i.code);
+      case BPF_LD | BPF_W | BPF_ABS:
+        std::memcpy(&a, reinterpret_cast<const char*>(&data) + i.k, 4);
+        break;
+      case BPF_ALU | BPF_AND | BPF_K:
+        a &= i.k;
+        break;
+      case BPF_JMP | BPF_JA:
+        at += i.k;
+        break;
+      case BPF_JMP | BPF_JEQ | BPF_K:
+        at += a == i.k ? i.jt : i.jf;
+        break;
+      case BPF_JMP | BPF_JGT | BPF_K:
+        at += a > i.k ? i.jt : i.jf;
+        break;
+      case BPF_JMP | BPF_JGE | BPF_K:
+        at += a >= i.k ? i.jt : i.jf;
+        break;
+      case BPF_RET | BPF_K:
+        return i.k;
+      default:
+        FAIL("instruction not known: " << i.code);
     }
   }
   FAIL("ran over the end");
@@ -77,9 +93,12 @@ TEST_CASE("Docker's default profile answers as Docker does") {
   REQUIRE(program.size() < 4096);
   for (int number : {SYS_read, SYS_execve, SYS_ptrace, SYS_chroot, SYS_arch_prctl, SYS_openat2, SYS_futex_waitv})
     REQUIRE(run(program, native, static_cast<std::uint32_t>(number)) == kAllow);
-  for (int number : {SYS_add_key, SYS_keyctl, SYS_request_key, SYS_bpf, SYS_userfaultfd, SYS_io_uring_setup, SYS_perf_event_open,
-                     SYS_open_by_handle_at, SYS_kexec_load, SYS_init_module, SYS_mount, SYS_pivot_root, SYS_quotactl, SYS_swapon,
-                     SYS_reboot, SYS_unshare, SYS_setns, SYS_fsopen, SYS_settimeofday, SYS_mbind, SYS_nfsservctl, SYS_uselib}) {
+  for (int number : {SYS_add_key,     SYS_keyctl,         SYS_request_key,     SYS_bpf,
+                     SYS_userfaultfd, SYS_io_uring_setup, SYS_perf_event_open, SYS_open_by_handle_at,
+                     SYS_kexec_load,  SYS_init_module,    SYS_mount,           SYS_pivot_root,
+                     SYS_quotactl,    SYS_swapon,         SYS_reboot,          SYS_unshare,
+                     SYS_setns,       SYS_fsopen,         SYS_settimeofday,    SYS_mbind,
+                     SYS_nfsservctl,  SYS_uselib}) {
     INFO(number);
     REQUIRE(run(program, native, static_cast<std::uint32_t>(number)) == kEperm);
   }
@@ -87,7 +106,8 @@ TEST_CASE("Docker's default profile answers as Docker does") {
   REQUIRE(run(program, native, SYS_clone, {17}) == kAllow);
   for (std::uint64_t flag : {0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000})
     REQUIRE(run(program, native, SYS_clone, {flag | 17}) == kEperm);
-  for (std::uint64_t family : {0, 1, 2, 10, 16, 17, 37, 39, 41, 45}) REQUIRE(run(program, native, SYS_socket, {family}) == kAllow);
+  for (std::uint64_t family : {0, 1, 2, 10, 16, 17, 37, 39, 41, 45})
+    REQUIRE(run(program, native, SYS_socket, {family}) == kAllow);
   for (std::uint64_t family : {38, 40}) REQUIRE(run(program, native, SYS_socket, {family}) == kEperm);
   for (std::uint64_t persona : {0ull, 8ull, 0x20000ull, 0x20008ull, 0xffffffffull})
     REQUIRE(run(program, native, SYS_personality, {persona}) == kAllow);
@@ -125,10 +145,12 @@ TEST_CASE("several conditions on one argument are alternatives, a refusal of a n
   auto profile = parse_seccomp(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
     {"names":["socket"],"action":"SCMP_ACT_ERRNO","errnoRet":22,
      "args":[{"index":0,"value":2,"op":"SCMP_CMP_EQ"},{"index":0,"value":10,"op":"SCMP_CMP_EQ"}]},
-    {"names":["fchmodat2","no_such_call_yet"],"action":"SCMP_ACT_ERRNO","errnoRet":1}]})", {});
+    {"names":["fchmodat2","no_such_call_yet"],"action":"SCMP_ACT_ERRNO","errnoRet":1}]})",
+                               {});
   REQUIRE_OK(profile);
   Program program = compiled(*profile);
-  for (std::uint64_t family : {2, 10}) REQUIRE(run(program, AUDIT_ARCH_X86_64, SYS_socket, {family}) == (SECCOMP_RET_ERRNO | 22));
+  for (std::uint64_t family : {2, 10})
+    REQUIRE(run(program, AUDIT_ARCH_X86_64, SYS_socket, {family}) == (SECCOMP_RET_ERRNO | 22));
   REQUIRE(run(program, AUDIT_ARCH_X86_64, SYS_socket, {1}) == kAllow);
   REQUIRE(run(program, AUDIT_ARCH_X86_64, 452) == kEperm);
   REQUIRE(run(program, AUDIT_ARCH_X86_64, 5000) == kAllow);  // a permissive default is no reason for ENOSYS
@@ -136,23 +158,33 @@ TEST_CASE("several conditions on one argument are alternatives, a refusal of a n
 #endif
 
 TEST_CASE("profiles that are not understood are refused") {
-  for (const char* bad :
-       {"", "[]", "null", "{", "{}", R"({"defaultAction":""})", R"({"defaultAction":"SCMP_ACT_PERMIT"})", R"({"defaultAction":7})",
-        R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":{}})", R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[1]})",
-        R"({"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_Z80"]})",
-        R"({"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"archMap":[{"architecture":"SCMP_ARCH_X86"}]})",
-        R"({"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_X"]})",
-        R"({"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":5})",
-        R"({"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":-1})", R"({"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":70000})",
-        R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_MAYBE"}]})",
-        R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"]}]})",
-        R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"action":"SCMP_ACT_ERRNO"}]})",
-        R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read\u0000"],"action":"SCMP_ACT_ERRNO"}]})",
-        R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"read","names":["write"],"action":"SCMP_ACT_ERRNO"}]})",
-        R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO","args":[{"index":6,"op":"SCMP_CMP_EQ"}]}]})",
-        R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO","args":[{"index":0,"op":"SCMP_CMP_NEAR"}]}]})",
-        R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO","args":[{"index":0,"value":-1,"op":"SCMP_CMP_EQ"}]}]})",
-        R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO","includes":{"minKernel":"new"}}]})"}) {
+  for (
+      const char* bad :
+      {"",
+       "[]",
+       "null",
+       "{",
+       "{}",
+       R"({"defaultAction":""})",
+       R"({"defaultAction":"SCMP_ACT_PERMIT"})",
+       R"({"defaultAction":7})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":{}})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[1]})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_Z80"]})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"archMap":[{"architecture":"SCMP_ARCH_X86"}]})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_X"]})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":5})",
+       R"({"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":-1})",
+       R"({"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":70000})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_MAYBE"}]})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"]}]})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"action":"SCMP_ACT_ERRNO"}]})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read\u0000"],"action":"SCMP_ACT_ERRNO"}]})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"read","names":["write"],"action":"SCMP_ACT_ERRNO"}]})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO","args":[{"index":6,"op":"SCMP_CMP_EQ"}]}]})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO","args":[{"index":0,"op":"SCMP_CMP_NEAR"}]}]})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO","args":[{"index":0,"value":-1,"op":"SCMP_CMP_EQ"}]}]})",
+       R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO","includes":{"minKernel":"new"}}]})"}) {
     INFO(bad);
     REQUIRE(code_of(bad) == ErrorCode::invalid_argument);
   }
@@ -160,7 +192,8 @@ TEST_CASE("profiles that are not understood are refused") {
   REQUIRE(code_of(std::string(2u << 20, ' ')) == ErrorCode::invalid_argument);
   REQUIRE(code_of(std::string(500'000, '[')) == ErrorCode::invalid_argument);
   auto contradiction = parse_seccomp(R"({"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
-    {"names":["read"],"action":"SCMP_ACT_ALLOW"},{"names":["read"],"action":"SCMP_ACT_TRAP"}]})", {});
+    {"names":["read"],"action":"SCMP_ACT_ALLOW"},{"names":["read"],"action":"SCMP_ACT_TRAP"}]})",
+                                     {});
   REQUIRE_OK(contradiction);
   REQUIRE(!compile_seccomp_uncached(*contradiction));
 }
@@ -222,7 +255,8 @@ TEST_CASE("the cache gives the same program and only trusts what is ours alone")
   REQUIRE_OK(content);
   std::string allow_all = *content;
   const sock_filter permissive = {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW};
-  std::memcpy(allow_all.data() + allow_all.size() - fresh.size() * sizeof(sock_filter), &permissive, sizeof(permissive));
+  std::memcpy(allow_all.data() + allow_all.size() - fresh.size() * sizeof(sock_filter), &permissive,
+              sizeof(permissive));
   REQUIRE_OK(write_file_atomically(path, allow_all, 0666, Durability::none));
   REQUIRE(chmod(path.c_str(), 0666) == 0);
   auto hardened = compile_seccomp(profile);
@@ -240,7 +274,8 @@ TEST_CASE("the kernel takes the default filter") {
   pid_t child = fork();
   if (child == 0) {
     sock_fprog filter = {static_cast<unsigned short>(program.size()), program.data()};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0) _exit(1);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0)
+      _exit(1);
     if (syscall(SYS_add_key, "user", "x", "y", 1, -3) != -1 || errno != EPERM) _exit(2);
     if (syscall(SYS_clone3, nullptr, 0) != -1 || errno != ENOSYS) _exit(3);
     if (syscall(SYS_getpid) <= 0) _exit(4);

@@ -30,7 +30,9 @@ Root make_root() {
              "root:x:0:0:root:/root:/bin/sh\nbad line\n:::::\nalice:x:1000:1000::/home/alice:/bin/sh\n"
              "1234:x:77:78::/seven:\nbig:x:99999999999:1::/:\nevil:x:5:5::/e\tLD_PRELOAD=/x:/bin/sh\n"
              "bob:x:1001:1001::/home/bob:/bin/sh");
-  root.write("group", "root:x:0:\nalice:x:1000:\naudio:x:29:alice,bob\nvideo:x:44:bob,alice\nnone:x:nope:alice\nlast:x:9:xalice");
+  root.write(
+      "group",
+      "root:x:0:\nalice:x:1000:\naudio:x:29:alice,bob\nvideo:x:44:bob,alice\nnone:x:nope:alice\nlast:x:9:xalice");
   return root;
 }
 
@@ -73,8 +75,9 @@ TEST_CASE("users are read as Docker reads them", "[runtime]") {
 
 TEST_CASE("a user that cannot be exact is an error, never root", "[runtime]") {
   Root root = make_root();
-  for (const char* text : {"0x1", "-1", "4294967295", "4294967296", "2147483648", "2147483648:0", "0:4294967296", "1abc", "nobody",
-                           "alice:nogroup", "1:2:3", "big", " 1", "+1", "99999999999999999999999", "alice:-1"}) {
+  for (const char* text :
+       {"0x1", "-1", "4294967295", "4294967296", "2147483648", "2147483648:0", "0:4294967296", "1abc", "nobody",
+        "alice:nogroup", "1:2:3", "big", " 1", "+1", "99999999999999999999999", "alice:-1"}) {
     INFO(text);
     CHECK_FALSE(resolve_user(root.fd.get(), text));
   }

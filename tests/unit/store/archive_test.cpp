@@ -64,8 +64,7 @@ TEST_CASE("what is saved can be loaded", "[store][archive]") {
   StringSink by_id;
   REQUIRE_OK(save_archive(*store, {record.image_id.short_hex()}, by_id, cancel));
   TestStore third;
-  CHECK(*load(*third, by_id.text) ==
-        std::vector<std::string>{"Loaded image ID: " + record.image_id.to_string()});
+  CHECK(*load(*third, by_id.text) == std::vector<std::string>{"Loaded image ID: " + record.image_id.to_string()});
   CHECK(save_archive(*store, {"no-such"}, by_id, cancel).error().code() == ErrorCode::not_found);
 }
 
@@ -81,8 +80,7 @@ TEST_CASE("the old docker save format: plain layers are packed", "[store][archiv
           .symlink("two/layer.tar", "../one/layer.tar")
           .file(hex + ".json", config)
           .file("manifest.json",
-                R"([{"Config":")" + hex +
-                    R"(.json","RepoTags":["old:1"],"Layers":["one/layer.tar","two/layer.tar"]}])")
+                R"([{"Config":")" + hex + R"(.json","RepoTags":["old:1"],"Layers":["one/layer.tar","two/layer.tar"]}])")
           .text();
   auto lines = load(*store, archive);
   REQUIRE_OK(lines);
@@ -105,21 +103,16 @@ TEST_CASE("archives that are not what they say leave nothing", "[store][archive]
     return TarBuilder()
         .file("l.tar", layer_text)
         .file(hex + ".json", config_text)
-        .file("manifest.json",
-              R"([{"Config":")" + hex + R"(.json","RepoTags":["x:1"],"Layers":)" + layers + "}]")
+        .file("manifest.json", R"([{"Config":")" + hex + R"(.json","RepoTags":["x:1"],"Layers":)" + layers + "}]")
         .text();
   };
-  CHECK(load(*store, with(config, other, R"(["l.tar"])")).error().code() == ErrorCode::corrupt);  // diffID
-  CHECK(load(*store, with(config + " ", layer, R"(["l.tar"])")).error().code() ==
-        ErrorCode::corrupt);  // config digest
-  CHECK(load(*store, with(config, layer, R"(["l.tar","l.tar"])")).error().code() ==
-        ErrorCode::corrupt);  // count
-  CHECK(load(*store, with(config, layer, R"(["../../../etc/passwd"])")).error().code() ==
-        ErrorCode::not_found);
+  CHECK(load(*store, with(config, other, R"(["l.tar"])")).error().code() == ErrorCode::corrupt);        // diffID
+  CHECK(load(*store, with(config + " ", layer, R"(["l.tar"])")).error().code() == ErrorCode::corrupt);  // config digest
+  CHECK(load(*store, with(config, layer, R"(["l.tar","l.tar"])")).error().code() == ErrorCode::corrupt);  // count
+  CHECK(load(*store, with(config, layer, R"(["../../../etc/passwd"])")).error().code() == ErrorCode::not_found);
   CHECK(load(*store, with(config, layer, R"([7])")).error().code() == ErrorCode::corrupt);
   CHECK(load(*store, TarBuilder().file("a", "1").text()).error().code() == ErrorCode::corrupt);
-  CHECK(load(*store, "no tar at all, but text that goes on for a while").error().code() ==
-        ErrorCode::corrupt);
+  CHECK(load(*store, "no tar at all, but text that goes on for a while").error().code() == ErrorCode::corrupt);
   CHECK(!load(*store, TarBuilder().file("manifest.json", "[" + std::string(5000, '[')).text()));
   CHECK(!load(*store, TarBuilder().symlink("manifest.json", "manifest.json").text()));
   CHECK(!load(*store, TarBuilder().file("blobs/sha256/" + std::string(64, 'a'), "wrong").text()));
@@ -127,12 +120,12 @@ TEST_CASE("archives that are not what they say leave nothing", "[store][archive]
   // Two layers, the second one wrong: the first one is taken back.
   const std::string both = config_of({layer, other});
   const std::string both_hex = Digest::of(both).hex();
-  CHECK(!load(*store, TarBuilder()
-                          .file("l.tar", layer)
-                          .file(both_hex + ".json", both)
-                          .file("manifest.json",
-                                R"([{"Config":")" + both_hex + R"(.json","Layers":["l.tar","l.tar"]}])")
-                          .text()));
+  CHECK(
+      !load(*store, TarBuilder()
+                        .file("l.tar", layer)
+                        .file(both_hex + ".json", both)
+                        .file("manifest.json", R"([{"Config":")" + both_hex + R"(.json","Layers":["l.tar","l.tar"]}])")
+                        .text()));
   expect_nothing_left(*store);
   CancelToken cancel;
   cancel.cancel();

@@ -6,9 +6,7 @@ using namespace dray::store;
 using namespace dray::store::test;
 
 namespace {
-Result<void> write(BlobWriter& writer, std::string_view text) {
-  return writer.write(std::as_bytes(std::span(text)));
-}
+Result<void> write(BlobWriter& writer, std::string_view text) { return writer.write(std::as_bytes(std::span(text))); }
 }  // namespace
 
 TEST_CASE("a blob has its name only after its digest was right", "[store][content]") {
@@ -65,7 +63,7 @@ TEST_CASE("a damaged small blob is not handed out", "[store][content]") {
   auto content = *ContentStore::open(directory.path() + "/content");
   const Digest digest = *content.write_blob("text");
   CHECK(*content.read_blob(digest) == "text");
-  REQUIRE_OK(write_file_atomically(content.directory() + "/blobs/sha256/" + digest.hex(), "tex", 0600,
-                                   Durability::none));
+  REQUIRE_OK(
+      write_file_atomically(content.directory() + "/blobs/sha256/" + digest.hex(), "tex", 0600, Durability::none));
   CHECK(content.read_blob(digest).error().code() == ErrorCode::corrupt);
 }

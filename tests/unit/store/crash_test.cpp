@@ -127,16 +127,15 @@ TEST_CASE("a full disk is no_space, and leaves nothing", "[store][crash]") {
   if (!is_root()) return;
   TempDir directory = *TempDir::create(temp_parent(), "dray-full-");
   const std::string root = directory.path();
-  std::string big =
-      TarBuilder()
-          .file("big",
-                [] {
-                  std::string text;
-                  for (std::uint32_t i = 0; text.size() < (9u << 20); i = i * 1664525 + 1013904223)
-                    text += std::to_string(i);
-                  return text;
-                }())
-          .text();
+  std::string big = TarBuilder()
+                        .file("big",
+                              [] {
+                                std::string text;
+                                for (std::uint32_t i = 0; text.size() < (9u << 20); i = i * 1664525 + 1013904223)
+                                  text += std::to_string(i);
+                                return text;
+                              }())
+                        .text();
   int outcome = in_child([&] {
     if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
         ::mount("none", root.c_str(), "tmpfs", 0, "size=6m") != 0)

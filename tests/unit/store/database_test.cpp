@@ -10,8 +10,7 @@ using namespace dray::store::test;
 TEST_CASE("values come back as they went in", "[store][database]") {
   TempDir directory = *TempDir::create(temp_parent(), "dray-db-");
   auto db = *Database::open(directory.path() + "/x.db");
-  REQUIRE_OK(db->execute(
-      "CREATE TABLE a(n INTEGER, t TEXT); CREATE INDEX a_n ON a(n); INSERT INTO a VALUES(1, 'x');"));
+  REQUIRE_OK(db->execute("CREATE TABLE a(n INTEGER, t TEXT); CREATE INDEX a_n ON a(n); INSERT INTO a VALUES(1, 'x');"));
   std::string text("with\0nul and 'quotes'", 21);
   REQUIRE_OK(db->execute("INSERT INTO a VALUES(?, ?)", {std::int64_t{1} << 40, text}));
   CHECK(db->changes() == 1);
@@ -48,8 +47,7 @@ TEST_CASE("a transaction without commit leaves nothing, errors have codes", "[st
   }
   CHECK(db->execute("INSERT INTO a VALUES(1)").error().code() == ErrorCode::already_exists);
   CHECK(!db->execute("no sql").has_value());
-  REQUIRE_OK(
-      write_file_atomically(directory.path() + "/bad.db", std::string(8192, 'x'), 0600, Durability::none));
+  REQUIRE_OK(write_file_atomically(directory.path() + "/bad.db", std::string(8192, 'x'), 0600, Durability::none));
   auto bad = Database::open(directory.path() + "/bad.db");
   REQUIRE(!bad);
   CHECK(bad.error().code() == ErrorCode::corrupt);

@@ -108,17 +108,15 @@ TEST_CASE("synthetic image archives", "[store][fixtures]") {
       CHECK(!loaded);
     } else if (expect == "ok") {
       REQUIRE(loaded);
-      CHECK(store->resolve_image(wanted.value("image_id", ""))->manifest.to_string() ==
-            wanted.value("manifest", ""));
-      compare_rootfs(*store, wanted.value("image_id", ""), wanted["rootfs"],
-                     wanted.value("same_inode", json::array()));
+      CHECK(store->resolve_image(wanted.value("image_id", ""))->manifest.to_string() == wanted.value("manifest", ""));
+      compare_rootfs(*store, wanted.value("image_id", ""), wanted["rootfs"], wanted.value("same_inode", json::array()));
     } else if (expect == "error") {
       CHECK(!loaded);
     } else {
       for (const auto& path : wanted.value("must_not_exist_outside", std::vector<std::string>())) {
         struct stat status;
-        for (const std::string& place : {store->root() + "/", store->root() + "/snapshots/",
-                                         store.directory.path() + "/", std::string("/")})
+        for (const std::string& place :
+             {store->root() + "/", store->root() + "/snapshots/", store.directory.path() + "/", std::string("/")})
           CHECK(::lstat((place + path).c_str(), &status) != 0);
       }
     }

@@ -80,8 +80,7 @@ TEST_CASE("changes of a snapshot become a layer that shows the same", "[store][s
   REQUIRE_OK(store->snapshots().write_diff(*id, second, cancel));
   CHECK(first.text == second.text);
   CHECK(names_in(first.text) == std::vector<std::string>{"etc/", "etc/.wh.gone", "etc/passwd", "fifo", "new",
-                                                         "new-link", "var/", "var/.wh..wh..opq", "var/c",
-                                                         "var/link"});
+                                                         "new-link", "var/", "var/.wh..wh..opq", "var/c", "var/link"});
 
   // Committed here, and unpacked elsewhere: both show the same.
   REQUIRE_OK(store->snapshots().commit(*id, diff_id_of(first.text)));
@@ -116,8 +115,7 @@ TEST_CASE("an unchanged snapshot is empty; a name a layer cannot hold is refused
   if (!is_root()) return;
   TestStore store;
   REQUIRE_OK(unpack(*store, TarBuilder().directory("./", 0711).file("a", "1").text()));
-  auto id =
-      *store->snapshots().prepare({diff_id_of(TarBuilder().directory("./", 0711).file("a", "1").text())});
+  auto id = *store->snapshots().prepare({diff_id_of(TarBuilder().directory("./", 0711).file("a", "1").text())});
   StringSink sink;
   CancelToken cancel;
   auto summary = store->snapshots().write_diff(id, sink, cancel);
@@ -183,8 +181,7 @@ TEST_CASE("both ways to mount an overlay", "[store][snapshot]") {
     auto id = *store->snapshots().prepare({diff_id_of(base_layer()), diff_id_of(more)});
     {
       auto root = open_overlay(*store->snapshots().mount_recipe(id, true));
-      if (!root && root.error().code() == ErrorCode::unsupported)
-        continue;  // an older kernel has only one way
+      if (!root && root.error().code() == ErrorCode::unsupported) continue;  // an older kernel has only one way
       REQUIRE_OK(root);
       CHECK(look(*root, "etc/passwd") == "file:root");
       write_file(*root, "more", "2");

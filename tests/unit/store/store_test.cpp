@@ -111,8 +111,7 @@ TEST_CASE("build cache records", "[store][cache]") {
   REQUIRE_OK(store->put_build_cache(record));
   record.key = "k2";
   record.layer = diff_id_of(layer("1"));
-  record.blob =
-      image::Descriptor{std::string(image::kOciLayer), *store->content().write_blob("b"), 1, {}, {}, {}};
+  record.blob = image::Descriptor{std::string(image::kOciLayer), *store->content().write_blob("b"), 1, {}, {}, {}};
   REQUIRE_OK(store->put_build_cache(record));
   CHECK(!(*store->find_build_cache("k1"))->layer);
   auto found = *store->find_build_cache("k2");

@@ -131,8 +131,7 @@ inline std::size_t count_entries(const std::string& directory) {
 }
 
 /// Puts an image of these layers (plain tars) into the store; the record as put.
-inline ImageRecord put_test_image(Store& store, const std::string& reference,
-                                  const std::vector<std::string>& tars) {
+inline ImageRecord put_test_image(Store& store, const std::string& reference, const std::vector<std::string>& tars) {
   image::Manifest manifest;
   image::ImageConfig config;
   config.platform = image::Platform::host();

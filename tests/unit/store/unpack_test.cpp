@@ -42,8 +42,7 @@ TEST_CASE("entries that lead out are refused", "[store][unpack][hostile]") {
   refused(TarBuilder().hardlink("shadow", "/etc/shadow"), "shadow");
   refused(TarBuilder().symlink("d", "../../..").file("d/canary", "x"), "d/canary");
   refused(TarBuilder().symlink("d", "/etc").file("d/canary", "x"), "d/canary");
-  refused(TarBuilder().symlink("a", "b").symlink("b", "/").symlink("c", "a/..").file("c/x/canary", "x"),
-          "c/x/canary");
+  refused(TarBuilder().symlink("a", "b").symlink("b", "/").symlink("c", "a/..").file("c/x/canary", "x"), "c/x/canary");
   refused(TarBuilder().symlink("l", "l").file("l/x", ""), "l/x");
   refused(TarBuilder().symlink(".", "/etc"), ".");
   refused(TarBuilder().file("f", "x").file("f/below", "x"), "f/below");
@@ -70,8 +69,8 @@ TEST_CASE("overlay's own forms and bad whiteouts are refused or dropped", "[stor
                  {"user.overlay.redirect", "/etc"},
                  {"user.note", "hello"},
                  {"security.selinux", "x"}};
-  auto root = mounted(
-      *store, {TarBuilder().entry(file, "x").file(".wh..wh.plnk/1", "").file(".wh..wh.aufs", "").text()});
+  auto root =
+      mounted(*store, {TarBuilder().entry(file, "x").file(".wh..wh.plnk/1", "").file(".wh..wh.aufs", "").text()});
   auto fd = *open_file_at(root, "file", O_RDONLY);
   char value[64];
   CHECK(::fgetxattr(fd.get(), "user.note", value, sizeof value) == 5);
@@ -158,13 +157,8 @@ TEST_CASE("the last entry of a name wins", "[store][unpack]") {
 TEST_CASE("whiteouts hide what is below, and only that", "[store][unpack]") {
   if (!is_root()) return;
   TestStore store;
-  const std::string base = TarBuilder()
-                               .file("a", "1")
-                               .file("d/low", "1")
-                               .file("o/low", "1")
-                               .file("keep/low", "1")
-                               .file("w/x", "1")
-                               .text();
+  const std::string base =
+      TarBuilder().file("a", "1").file("d/low", "1").file("o/low", "1").file("keep/low", "1").file("w/x", "1").text();
   const std::string top = TarBuilder()
                               .file(".wh.a", "")
                               .file(".wh.d", "")
