@@ -170,10 +170,10 @@ Result<void> write_oom_score(pid_t pid, int score) {
 
 std::uint64_t new_namespaces(const Namespaces& wanted) {
   std::uint64_t flags = CLONE_NEWNS;  // never without: the mounts would be the host's
-  if (wanted.pid) flags |= CLONE_NEWPID;
-  if (wanted.uts) flags |= CLONE_NEWUTS;
-  if (wanted.ipc) flags |= CLONE_NEWIPC;
-  if (wanted.network && wanted.network_path.empty()) flags |= CLONE_NEWNET;
+  if (wanted.pid.is_new) flags |= CLONE_NEWPID;
+  if (wanted.uts.is_new) flags |= CLONE_NEWUTS;
+  if (wanted.ipc.is_new) flags |= CLONE_NEWIPC;
+  if (wanted.network.is_new) flags |= CLONE_NEWNET;
   return flags;
 }
 

@@ -22,9 +22,9 @@ Result<void> check_sysctl(const std::string& name, const Namespaces& namespaces)
   constexpr std::string_view kIpc[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
                                        "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
   bool ipc = name.starts_with("fs.mqueue.") || std::find(std::begin(kIpc), std::end(kIpc), name) != std::end(kIpc);
-  if (ipc && namespaces.ipc) return {};
-  if (name.starts_with("net.") && namespaces.network) return {};
-  if (name == "kernel.domainname" && namespaces.uts) return {};
+  if (ipc && namespaces.ipc.is_own()) return {};
+  if (name.starts_with("net.") && namespaces.network.is_own()) return {};
+  if (name == "kernel.domainname" && namespaces.uts.is_own()) return {};
   return fail(ErrorCode::invalid_argument, "sysctl \"" + name + "\" is not in a separate kernel namespace");
 }
 
@@ -55,15 +55,15 @@ Result<void> PlanBuilder::set_container(const Spec& spec, FdRef rootfs) {
   if (plan_.rootfs_propagation == 0)
     return fail(ErrorCode::invalid_argument, "unknown propagation \"" + spec.rootfs_propagation + "\"");
   plan_.network = -1;
-  if (spec.namespaces.network && !spec.namespaces.network_path.empty()) {
-    FileDescriptor network = TRY(open_file(spec.namespaces.network_path, O_RDONLY));
+  if (!spec.namespaces.network.path.empty()) {
+    FileDescriptor network = TRY(open_file(spec.namespaces.network.path, O_RDONLY));
     plan_.network = descriptors_.emplace_back(std::move(network)).get();
   }
-  plan_.new_cgroup_namespace = spec.namespaces.cgroup;
+  plan_.new_cgroup_namespace = spec.namespaces.cgroup.is_new;
   plan_.rootfs_readonly = spec.rootfs_readonly;
   // In the host's namespace the name is the host's.
-  if (!spec.hostname.empty() && spec.namespaces.uts) plan_.hostname = keep(spec.hostname);
-  if (!spec.domainname.empty() && spec.namespaces.uts) plan_.domainname = keep(spec.domainname);
+  if (!spec.hostname.empty() && spec.namespaces.uts.is_own()) plan_.hostname = keep(spec.hostname);
+  if (!spec.domainname.empty() && spec.namespaces.uts.is_own()) plan_.domainname = keep(spec.domainname);
   TRY(set_mounts(spec));
   TRY(set_devices(spec));
   TRY(set_sysctls(spec));

@@ -75,7 +75,7 @@ Result<runtime::Spec> BuildExecutor::make_step_spec(const builder::RunRequest& r
   spec.cgroups_path = "dray/" + id;
   spec.hostname = "buildkitsandbox";  // the name scripts see under BuildKit
   if (request.network == "host") {
-    spec.namespaces.network = false;
+    spec.namespaces.network = {};
   } else {
     spec.sysctl["net.ipv4.ip_unprivileged_port_start"] = "0";
   }

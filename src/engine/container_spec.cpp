@@ -249,7 +249,7 @@ Result<runtime::Spec> make_spec(Context& context, const ContainerRecord& record,
   spec.hostname = record.hostname;
   spec.cgroups_path = cgroups_path(record.id);
   if (options.network == "host") {
-    spec.namespaces.network = false;
+    spec.namespaces.network = {};
   } else {
     spec.sysctl["net.ipv4.ip_unprivileged_port_start"] = "0";
     spec.sysctl["net.ipv4.ping_group_range"] = "0 2147483647";

@@ -31,6 +31,22 @@ struct Rlimit {
   std::uint64_t soft = 0, hard = 0;
 };
 
+/// sched_setattr(2); policy "SCHED_FIFO", flags "SCHED_FLAG_RESET_ON_FORK". Times in nanoseconds.
+struct Scheduler {
+  std::string policy;
+  std::int32_t nice = 0, priority = 0;
+  std::vector<std::string> flags;
+  std::uint64_t runtime = 0, deadline = 0, period = 0;
+};
+struct IoPriority {
+  std::string io_class;  ///< "IOPRIO_CLASS_BE"
+  int priority = 0;
+};
+/// CPU lists ("0-3,7") for the process while it is set up and from its execve on. "" = as it is.
+struct CpuAffinity {
+  std::string initial, final;
+};
+
 struct Process {
   bool terminal = false;
   unsigned short console_rows = 0, console_columns = 0;
@@ -42,19 +58,29 @@ struct Process {
   std::vector<Rlimit> rlimits;
   bool no_new_privileges = false;
   std::optional<int> oom_score_adj;
+  std::string apparmor_profile, selinux_label;
+  std::optional<Scheduler> scheduler;
+  std::optional<IoPriority> io_priority;
+  CpuAffinity cpu_affinity;
 };
 
-/// config.md §mounts. type "bind" with options "rbind"; "proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup".
+/// One range of a user namespace's map (or of an idmapped mount's).
+struct IdMapping {
+  std::uint32_t container_id = 0, host_id = 0, size = 0;
+};
+
+/// config.md §mounts. type "bind" with options "rbind"; "proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup" …
 /// `source` of a bind is a host path of the user's or the engine's, never one from an image. Destinations are resolved
 /// in the rootfs; missing ones are created.
 struct Mount {
   std::string destination, type, source;
   std::vector<std::string> options;
+  std::vector<IdMapping> uid_mappings, gid_mappings;  ///< of an idmapped bind mount
 };
 
 struct Device {
   std::string path;
-  char type = 'c';
+  char type = 'c';  ///< 'c', 'u' (the same), 'b', 'p'
   std::int64_t major = 0, minor = 0;
   std::uint32_t mode = 0666;
   std::uint32_t uid = 0, gid = 0;
@@ -66,13 +92,47 @@ struct DeviceRule {
   std::string access = "rwm";
 };
 
+struct BlockIo {
+  struct Weight {
+    std::int64_t major = 0, minor = 0;
+    std::optional<std::uint16_t> weight, leaf_weight;
+  };
+  struct Rate {
+    std::int64_t major = 0, minor = 0;
+    std::uint64_t rate = 0;
+  };
+  std::optional<std::uint16_t> weight, leaf_weight;
+  std::vector<Weight> weight_devices;
+  std::vector<Rate> read_bps, write_bps, read_iops, write_iops;
+};
+struct HugepageLimit {
+  std::string page_size;  ///< "2MB"
+  std::uint64_t limit = 0;
+};
+struct RdmaLimit {
+  std::optional<std::uint32_t> hca_handles, hca_objects;
+};
+struct NetworkPriority {
+  std::string interface;
+  std::uint32_t priority = 0;
+};
+
+/// config-linux.md §control-groups. Sizes in bytes, times in microseconds; -1 = unlimited.
 struct Resources {
-  std::optional<std::int64_t> memory_limit, memory_swap,
-      memory_reservation;  ///< bytes; -1 unlimited; swap = memory+swap
-  std::optional<std::uint64_t> cpu_shares, cpu_period;
-  std::optional<std::int64_t> cpu_quota;
+  std::optional<std::int64_t> memory_limit, memory_swap, memory_reservation;  ///< swap = memory + swap
+  std::optional<std::int64_t> memory_kernel, memory_kernel_tcp;
+  std::optional<std::uint64_t> memory_swappiness;
+  std::optional<bool> disable_oom_killer, memory_check_before_update;
+  std::optional<std::uint64_t> cpu_shares, cpu_period, cpu_burst, cpu_realtime_period;
+  std::optional<std::int64_t> cpu_quota, cpu_realtime_runtime, cpu_idle;
   std::string cpuset_cpus, cpuset_mems;
   std::optional<std::int64_t> pids_limit;
+  BlockIo block_io;
+  std::vector<HugepageLimit> hugepage_limits;
+  std::map<std::string, RdmaLimit> rdma;
+  std::optional<std::uint32_t> network_class_id;
+  std::vector<NetworkPriority> network_priorities;
+  std::map<std::string, std::string> unified;  ///< v2 file -> value
   std::vector<DeviceRule> devices;
 };
 
@@ -92,20 +152,53 @@ struct Seccomp {
   std::optional<unsigned> default_errno_ret;
   std::vector<std::string> architectures, flags;
   std::vector<SeccompSyscall> syscalls;
+  std::string listener_path, listener_metadata;  ///< for SCMP_ACT_NOTIFY: a Unix socket that gets the descriptor
 };
 
-/// Which namespaces are new; the others are shared with the caller (host network) or joined by path.
+/// New, joined by path, or (neither) shared with the caller.
+struct Namespace {
+  bool is_new = false;
+  std::string path;
+  bool is_own() const { return is_new || !path.empty(); }
+};
 struct Namespaces {
-  bool mount = true, pid = true, uts = true, ipc = true, network = true, cgroup = true;
-  std::string network_path;  ///< join instead
+  Namespace mount{true, {}}, pid{true, {}}, uts{true, {}}, ipc{true, {}}, network{true, {}}, cgroup{true, {}};
+  Namespace user, time;
+};
+/// Seconds and nanoseconds that a new time namespace's clock is ahead.
+struct TimeOffset {
+  std::int64_t seconds = 0;
+  std::uint32_t nanoseconds = 0;
+};
+
+/// config.md §posix-platform-hooks
+struct Hook {
+  std::string path;
+  std::vector<std::string> args, env;
+  std::optional<int> timeout;  ///< seconds
+};
+struct Hooks {
+  std::vector<Hook> prestart, create_runtime, create_container, start_container, poststart, poststop;
+};
+
+struct IntelRdt {
+  std::string clos_id, l3_cache_schema, memory_bandwidth_schema;
+  std::vector<std::string> schemata;
+  bool enable_monitoring = false;
 };
 
 struct Spec {
+  std::string oci_version;
   Process process;
+  std::string rootfs_path;  ///< of a bundle; launch() takes a descriptor
   bool rootfs_readonly = false;
   std::string hostname, domainname;
   std::vector<Mount> mounts;
+  Hooks hooks;
+  std::map<std::string, std::string> annotations;
   Namespaces namespaces;
+  std::vector<IdMapping> uid_mappings, gid_mappings;
+  std::map<std::string, TimeOffset> time_offsets;  ///< "monotonic", "boottime"
   Resources resources;
   std::string cgroups_path;  ///< "dray/<id>", relative to the mount of each hierarchy
   std::vector<Device> devices;
@@ -113,6 +206,9 @@ struct Spec {
   std::vector<std::string> masked_paths, readonly_paths;
   std::map<std::string, std::string> sysctl;
   std::string rootfs_propagation = "private";
+  std::string mount_label;
+  std::optional<std::uint32_t> personality;
+  std::optional<IntelRdt> intel_rdt;
 };
 
 /// Docker's defaults: mounts, 14 capabilities, devices and device rules, masked and read-only paths; no process, no

@@ -71,14 +71,16 @@ TEST_CASE("no descriptor of the host's is in the container", "[runtime]") {
   if (!can_run()) return;
   Fixture box;
   int leak = ::open("/etc", O_RDONLY | O_DIRECTORY);  // not close-on-exec
-  box.sh("ls -l /proc/self/fd /proc/1/fd; echo; ls /proc/1/fd | wc -l");
+  box.sh("ls -l /proc/1/fd; true");  // without pipe: the shell may be PID 1 itself and hold its ends for a moment
   box.use_init = GENERATE(false, true);
   Outcome outcome = box.run();
   ::close(leak);
   INFO(outcome.output);
   CHECK_FALSE(contains(outcome.output, "/etc"));
   CHECK_FALSE(contains(outcome.output, "socket:"));
-  CHECK(contains(outcome.output, "\n3\n"));
+  std::size_t links = 0;
+  for (std::size_t at = 0; (at = outcome.output.find(" -> ", at)) != std::string::npos; ++at) ++links;
+  CHECK(links == 3);
 }
 
 TEST_CASE("the container's file tree", "[runtime]") {
@@ -323,7 +325,7 @@ TEST_CASE("wider containers", "[runtime]") {
   if (!can_run()) return;
   Fixture box;
   SECTION("privileged, in the host's network") {
-    box.spec.namespaces.network = false;
+    box.spec.namespaces.network = {};
     box.spec.masked_paths.clear();
     box.spec.readonly_paths.clear();
     box.spec.process.capabilities.bounding = box.spec.process.capabilities.effective =
@@ -358,7 +360,7 @@ TEST_CASE("wider containers", "[runtime]") {
     ::waitpid(first->pid, nullptr, 0);
     (void)destroy_cgroup(box.spec.cgroups_path);
     // A second one joins it.
-    box.spec.namespaces.network_path = "/proc/self/fd/" + std::to_string(netns.get());
+    box.spec.namespaces.network = {false, "/proc/self/fd/" + std::to_string(netns.get())};
     box.sh("readlink /proc/self/ns/net");
     Outcome outcome = box.run();
     struct stat status;
