@@ -33,16 +33,17 @@ int set_attributes(int mount, std::uint64_t attributes, unsigned flags) {
 }
 
 // A new file system as a detached mount.
-int make_filesystem(const char* name, const PlanOption* options, std::uint32_t count, std::uint64_t attributes) {
+int make_filesystem(const char* name, const char* source, const PlanOption* options, std::uint32_t count,
+                    std::uint64_t attributes, const PlanOption* more = nullptr) {
   int context = ::fsopen(name, FSOPEN_CLOEXEC);
   if (context < 0) return -1;
-  // What mountinfo shows as source: the kind, as everybody does.
-  int outcome = ::fsconfig(context, FSCONFIG_SET_STRING, "source", name, 0);
+  int outcome = ::fsconfig(context, FSCONFIG_SET_STRING, "source", source, 0);
   for (std::uint32_t i = 0; i < count && outcome == 0; ++i) {
     outcome = options[i].value != nullptr
                   ? ::fsconfig(context, FSCONFIG_SET_STRING, options[i].key, options[i].value, 0)
                   : ::fsconfig(context, FSCONFIG_SET_FLAG, options[i].key, nullptr, 0);
   }
+  if (outcome == 0 && more != nullptr) outcome = ::fsconfig(context, FSCONFIG_SET_STRING, more->key, more->value, 0);
   if (outcome == 0) outcome = ::fsconfig(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0);
   int mount = outcome == 0 ? ::fsmount(context, FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes)) : -1;
   int error = errno;
@@ -56,10 +57,25 @@ bool is_on(int fd, decltype(statfs::f_type) magic) {
   return ::fstatfs(fd, &status) == 0 && status.f_type == magic;
 }
 
+// In octal.
+const char* format_mode(mode_t mode, char (&text)[8]) {
+  for (int i = 0; i < 4; ++i) text[i] = static_cast<char>('0' + (mode >> (9 - 3 * i) & 7));
+  text[4] = '\0';
+  return text;
+}
+
 void make_one_mount(const ChildPlan& plan, std::uint32_t index) {
   const PlanMount& mount = plan.mounts[index];
-  int target = open_target(plan.rootfs, mount.destination, mount.is_directory,
-                           mount.ordinary_directory ? RESOLVE_NO_SYMLINKS : 0);
+  const std::uint64_t resolve = mount.ordinary_directory ? RESOLVE_NO_SYMLINKS : 0;
+  char mode[8];
+  PlanOption mode_option{"mode", nullptr};
+  int target = -1;
+  if (mount.keep_mode) {
+    target = open_in(plan.rootfs, mount.destination, O_PATH | O_DIRECTORY, resolve);
+    struct stat status;
+    if (target >= 0 && ::fstat(target, &status) == 0) mode_option.value = format_mode(status.st_mode, mode);
+  }
+  if (target < 0) target = open_target(plan.rootfs, mount.destination, mount.is_directory, resolve);
   if (target < 0) {
     bool kind = mount.ordinary_directory && (errno == ELOOP || errno == ENOTDIR || errno == EEXIST);
     fail(plan, kind ? Step::mount_target_kind : Step::mount_target, errno, index);
@@ -67,10 +83,17 @@ void make_one_mount(const ChildPlan& plan, std::uint32_t index) {
   if (!mount.may_cover_proc && is_on(target, PROC_SUPER_MAGIC)) fail(plan, Step::mount_over_proc, EINVAL, index);
   int tree = mount.tree;
   if (mount.filesystem != nullptr) {
-    tree = make_filesystem(mount.filesystem, mount.options, mount.option_count, mount.attributes);
+    tree = make_filesystem(mount.filesystem, mount.source, mount.options, mount.option_count, mount.attributes,
+                           mode_option.value != nullptr ? &mode_option : nullptr);
     if (tree < 0) fail(plan, Step::mount_create, errno, index);
   }
   if (attach(tree, target) != 0) fail(plan, Step::mount_attach, errno, index);
+  if (mount.propagation != 0) {
+    struct mount_attr change{};
+    change.propagation = mount.propagation;
+    if (::mount_setattr(tree, "", AT_EMPTY_PATH, &change, sizeof change) != 0)
+      fail(plan, Step::mount_options, errno, index);
+  }
   ::close(tree);
   ::close(target);
 }
@@ -133,9 +156,11 @@ int open_target(int root, const char* path, bool is_directory, std::uint64_t res
 
 void enter_rootfs(const ChildPlan& plan) {
   // The copies of the host's mounts must not tell the host of what we unmount.
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) fail(plan, Step::private_mounts, errno);
+  if (plan.own_mounts && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    fail(plan, Step::private_mounts, errno);
   // On top of the old root, which pivot_root then takes away below it: no directory of the host is needed.
-  if (::move_mount(plan.rootfs, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) != 0)
+  const char* place = plan.rootfs_path != nullptr ? plan.rootfs_path : "/";
+  if (::move_mount(plan.rootfs, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH) != 0)
     fail(plan, Step::attach_rootfs, errno);
   struct mount_attr change{};
   change.propagation = plan.rootfs_propagation;
@@ -145,6 +170,13 @@ void enter_rootfs(const ChildPlan& plan) {
 
 void leave_host(const ChildPlan& plan) {
   if (::fchdir(plan.rootfs) != 0) fail(plan, Step::pivot_root, errno);
+  if (plan.use_chroot) {
+    // --no-pivot, for hosts that run from an initramfs: the root moves on top of the host's.
+    if (plan.rootfs_path != nullptr && ::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0)
+      fail(plan, Step::pivot_root, errno);
+    if (::syscall(SYS_chroot, ".") != 0 || ::chdir("/") != 0) fail(plan, Step::pivot_root, errno);
+    return;
+  }
   // pivot_root(".", "."): the old root ends on top of the new one and is unmounted from there (pivot_root(2), NOTES).
   // Between the two calls "/.." would lead into the host, even with RESOLVE_IN_ROOT: nothing may be resolved there.
   if (::syscall(SYS_pivot_root, ".", ".") != 0) fail(plan, Step::pivot_root, errno);
@@ -161,7 +193,14 @@ void make_devices(const ChildPlan& plan) {
     const PlanDevice& device = plan.devices[i];
     int directory = open_target(plan.rootfs, device.directory, true);
     if (directory < 0) fail(plan, Step::device, errno, i);
-    if (::mknodat(directory, device.name, device.mode, device.number) == 0) {
+    if (device.tree >= 0) {
+      int file = ::openat(directory, device.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+      if (file < 0 && errno != EEXIST) fail(plan, Step::device, errno, i);
+      if (file >= 0) ::close(file);
+      int target = ::openat(directory, device.name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+      if (target < 0 || attach(device.tree, target) != 0) fail(plan, Step::device, errno, i);
+      ::close(target);
+    } else if (::mknodat(directory, device.name, device.mode, device.number) == 0) {
       if ((device.uid != 0 || device.gid != 0) &&
           ::fchownat(directory, device.name, device.uid, device.gid, AT_SYMLINK_NOFOLLOW) != 0)
         fail(plan, Step::device, errno, i);
@@ -206,7 +245,7 @@ void mask_paths(const ChildPlan& plan) {
     bool directory = S_ISDIR(status.st_mode);
     if (directory && empty < 0) {
       static constexpr PlanOption kTiny[] = {{"nr_blocks", "1"}, {"nr_inodes", "1"}};
-      empty = make_filesystem("tmpfs", kTiny, 2,
+      empty = make_filesystem("tmpfs", "tmpfs", kTiny, 2,
                               MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
       if (empty < 0) fail(plan, Step::masked_path, errno, i);
     }
@@ -248,7 +287,7 @@ void mount_cgroups(const ChildPlan& plan, const int* trees, std::uint32_t count)
   }
   static constexpr PlanOption kMode[] = {{"mode", "755"}};
   std::uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  int top = make_filesystem("tmpfs", kMode, 1, attributes);
+  int top = make_filesystem("tmpfs", "cgroup", kMode, 1, attributes);
   if (top < 0 || attach(top, target) != 0) fail(plan, Step::cgroup_mount, errno);
   for (std::uint32_t i = 0; i < count && i < cgroups.count; ++i) {
     if (::mkdirat(top, cgroups.names[i], 0755) != 0) fail(plan, Step::cgroup_mount, errno, i);

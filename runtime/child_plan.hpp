@@ -11,11 +11,16 @@
 // What the parent tells the child of a clone: numbers and pointers into memory that the parent owns and that the child,
 // a copy of the parent, sees unchanged. The child allocates nothing and thinks little.
 //
-// The conversation (every descriptor close-on-exec until the very last step):
-//   1. child -> parent  socket: the pty's master (terminal only); of exec: the pid and pidfd of the process in the
-//   container
-//   2. parent -> child  socket: a Go when cgroup and network are ready, with its descriptors beside it
-//   3. child -> parent  status pipe: a ChildFailure, or end of file when execve() has closed it: success
+// The conversation (every descriptor close-on-exec until the very last step); what is in brackets happens only if the
+// plan asks for it:
+//   [1. helper -> parent  socket: pid and pidfd of the process proper, which the helper forked into the namespaces]
+//   [2. parent -> child   socket: a Go without descriptors when the user namespace has its maps]
+//    3. parent -> child   socket: a Go when cgroup and network are ready, with its descriptors beside it
+//   [4. child -> parent   status pipe: `mounted`; parent -> child, socket: a Go when the hooks have run]
+//   [5. child -> parent   status pipe: `seccomp_listener`; parent -> child, socket: a Go when it has the descriptor]
+//   [6. child -> parent   status pipe: `ready`; from then on the child only listens to its gate (PlanGate)]
+//    7. child -> parent   status pipe: a failure, or end of file when execve() has closed it: success
+// A pty's master is sent on the socket once it is made (terminal only).
 
 namespace dray::runtime {
 
@@ -24,10 +29,13 @@ enum class Step : std::int32_t {
   none,
   not_dumpable,
   join_namespaces,
+  join_namespace,  // index: join
+  time_offsets,
   fork_into_namespaces,
+  wait_for_maps,
+  become_root,
   new_session,
   session_keyring,
-  join_network,
   private_mounts,
   attach_rootfs,
   pivot_root,
@@ -36,6 +44,7 @@ enum class Step : std::int32_t {
   mount_over_proc,    // index: mount
   mount_create,       // index: mount
   mount_attach,       // index: mount
+  mount_options,      // index: mount
   device,             // index: device
   device_links,
   console_open,
@@ -47,6 +56,7 @@ enum class Step : std::int32_t {
   sysctl,         // index: sysctl
   masked_path,    // index: path
   readonly_path,  // index: path
+  mounted,        // not a failure: the parent's hooks may run
   wait_for_go,
   enter_cgroup,
   cgroup_namespace,
@@ -55,10 +65,16 @@ enum class Step : std::int32_t {
   readonly_rootfs,
   working_directory,
   standard_streams,
+  label,
+  personality,
+  scheduler,
+  io_priority,
+  cpu_affinity,
   resource_limit,  // index: rlimit
   signals,
   bounding_set,
   seccomp,
+  seccomp_listener,  // not a failure if error_number is 0; index: the child's descriptor
   groups,
   group_id,
   user_id,
@@ -66,6 +82,8 @@ enum class Step : std::int32_t {
   ambient_set,
   no_new_privileges,
   close_descriptors,
+  ready,  // not a failure: the process waits at its gate
+  wait_for_start,
   start_init,
   // From dray-init (runtime/init/init.cpp), after execve():
   command_not_in_path,
@@ -74,6 +92,7 @@ enum class Step : std::int32_t {
   command_execute
 };
 
+/// A failure, or one of the two reports that are none.
 struct ChildFailure {
   Step step = Step::none;
   std::int32_t error_number = 0;
@@ -90,11 +109,14 @@ struct PlanMount {
   const char* filesystem;   ///< for fsopen(); nullptr for a bind
   const PlanOption* options;
   std::uint32_t option_count;
-  std::uint64_t attributes;  ///< MOUNT_ATTR_* of a new file system; those of a bind are set already
-  int tree;                  ///< of a bind: detached mount
+  const char* source;         ///< what mountinfo shows
+  std::uint64_t attributes;   ///< MOUNT_ATTR_* of a new file system; those of a bind are set already
+  std::uint64_t propagation;  ///< MS_SHARED ... of a new file system; 0 = as it comes
+  int tree;                   ///< of a bind: detached mount
   bool is_directory;
   bool ordinary_directory;  ///< no symlink anywhere in `destination`
   bool may_cover_proc;
+  bool keep_mode;  ///< a tmpfs gets the mode of the directory that it covers
 };
 
 struct PlanDevice {
@@ -104,10 +126,11 @@ struct PlanDevice {
   dev_t number;
   uid_t uid;
   gid_t gid;
+  int tree;  ///< instead of mknod, which a user namespace forbids: the host's node as a detached mount, or -1
 };
 
 struct PlanSysctl {
-  const char* path;  ///< relative to /proc/sys
+  const char* path;  ///< "sys/net/…", relative to /proc
   const char* value;
   std::uint32_t length;
 };
@@ -115,6 +138,39 @@ struct PlanSysctl {
 struct PlanRlimit {
   int resource;
   struct rlimit64 limit;
+};
+
+/// A namespace to join: an open file of /proc/PID/ns and its CLONE_NEW* flag.
+struct PlanJoin {
+  int fd;
+  int flag;
+};
+
+/// Written to /proc/self/…: labels of the process, offsets of its time namespace.
+struct PlanText {
+  const char* text;  ///< nullptr = nothing to write
+  std::uint32_t length;
+};
+
+/// sched_setattr(2)
+struct PlanScheduler {
+  std::uint32_t size, policy;
+  std::uint64_t flags;
+  std::int32_t nice;
+  std::uint32_t priority;
+  std::uint64_t runtime, deadline, period;
+};
+
+/// Between create and start the process waits here: two FIFOs that outlive the parent.
+struct PlanGate {
+  int start;   ///< a byte from it means go; -1 = no gate
+  int status;  ///< becomes the status pipe
+};
+
+inline constexpr std::uint32_t kAffinityBytes = 1024;  ///< 8192 CPUs
+struct PlanAffinity {
+  std::uint32_t size;  ///< bytes used of `mask`; 0 = as it is
+  unsigned char mask[kAffinityBytes];
 };
 
 struct PlanLink {
@@ -141,6 +197,7 @@ struct Go {
 };
 
 struct PlanProcess {
+  const char* command;      ///< as it was given
   const char* const* argv;  ///< of dray-init: its own name first
   const char* const* envp;
   const char* cwd;
@@ -161,21 +218,44 @@ struct PlanProcess {
   const sock_filter* seccomp;  ///< nullptr = unconfined
   std::uint16_t seccomp_length;
   std::uint32_t seccomp_flags;
+  bool seccomp_listener;   ///< the parent wants the notification descriptor
+  const char* label_file;  ///< relative to /proc: "thread-self/attr/exec"
+  PlanText label;
+  std::int64_t personality;  ///< -1 = as it is
+  const PlanScheduler* scheduler;
+  int io_priority;  ///< ioprio_set(2); -1 = as it is
+  PlanAffinity affinity;
+  unsigned preserved;  ///< descriptors 3, 4 … that the command inherits
+  PlanGate gate;
 };
 
 struct ChildPlan {
   int status;  ///< write end of the status pipe
   int socket;
+  int proc;  ///< the host's /proc: what it shows depends on who asks; a container cannot have replaced it
   PlanProcess process;
 
   // exec: the namespaces to enter
   int target;  ///< pidfd
   int join_flags;
 
-  // launch
+  // launch: a helper first joins what only children are put into, then forks
+  const PlanJoin* joins;  ///< in this order
+  std::uint32_t join_count;
+  std::uint64_t new_namespaces;  ///< CLONE_NEW* of the fork
+  PlanText time_offsets;         ///< of a new time namespace
+
+  // launch: the container's process
+  bool wait_for_maps;  ///< in a new user namespace
+  bool become_root;    ///< in a user namespace, whose root the launcher is not by itself
+  bool new_keyring;
+  const char* keyring;      ///< name
+  const char* rootfs_path;  ///< of the host, where hooks look for it; nullptr = over "/"
+  bool own_mounts;          ///< not the host's mount namespace
+  bool hooks;               ///< tell the parent when everything is mounted, and wait
+  bool use_chroot;          ///< instead of pivot_root
   int rootfs;
   std::uint64_t rootfs_propagation;
-  int network;  ///< namespace to join, or -1
   bool new_cgroup_namespace;
   bool rootfs_readonly;
   bool set_up_dev;
@@ -185,7 +265,6 @@ struct ChildPlan {
   std::uint32_t device_count;
   const char* hostname;
   const char* domainname;
-  int proc_sys;  ///< the host's /proc/sys: what it shows depends on who asks
   const PlanSysctl* sysctls;
   std::uint32_t sysctl_count;
   int null_device;  ///< detached mount of the host's verified /dev/null
@@ -198,8 +277,10 @@ struct ChildPlan {
 static_assert(std::is_standard_layout_v<ChildPlan> && std::is_trivially_destructible_v<ChildPlan> &&
               std::is_trivially_copyable_v<ChildPlan>);
 
-/// Both run in the child of a clone and never return.
+/// They run in the child of a clone and never return.
 [[noreturn]] void run_container_child(const ChildPlan& plan);
+/// Joins namespaces and forks the container's process into them.
+[[noreturn]] void run_launch_helper(const ChildPlan& plan);
 [[noreturn]] void run_exec_child(const ChildPlan& plan);
 
 }  // namespace dray::runtime

@@ -4,7 +4,6 @@
 #include "failure.hpp"
 
 #include <cerrno>
-#include <cstring>
 
 #include "plan_builder.hpp"
 
@@ -25,8 +24,12 @@ const char* sentence(Step step) {
       return "starting a session";
     case Step::session_keyring:
       return "joining a new session keyring";
-    case Step::join_network:
-      return "joining the network namespace";
+    case Step::time_offsets:
+      return "setting the offsets of the time namespace";
+    case Step::wait_for_maps:
+      return "waiting for the maps of the user namespace";
+    case Step::become_root:
+      return "becoming root of the user namespace";
     case Step::private_mounts:
       return "making the host's mounts private";
     case Step::attach_rootfs:
@@ -59,6 +62,16 @@ const char* sentence(Step step) {
       return "making the root file system read-only";
     case Step::standard_streams:
       return "setting up the standard streams";
+    case Step::label:
+      return "setting the security label";
+    case Step::personality:
+      return "setting the personality";
+    case Step::scheduler:
+      return "setting the scheduling policy";
+    case Step::io_priority:
+      return "setting the I/O priority";
+    case Step::cpu_affinity:
+      return "setting the CPU affinity";
     case Step::signals:
       return "resetting signals";
     case Step::bounding_set:
@@ -79,6 +92,9 @@ const char* sentence(Step step) {
       return "setting no_new_privs";
     case Step::close_descriptors:
       return "closing file descriptors";
+    case Step::ready:
+    case Step::wait_for_start:
+      return "waiting for the start";
     case Step::start_init:
       return "starting dray-init";
     default:
@@ -88,8 +104,7 @@ const char* sentence(Step step) {
 
 Error explain_mount(const ChildFailure& failure, const PlanBuilder& builder) {
   const PreparedMount& mount = builder.mount(static_cast<std::size_t>(failure.index));
-  std::string context =
-      "mounting " + (mount.filesystem.empty() ? "a bind mount" : mount.filesystem) + " at " + quote(mount.destination);
+  std::string context = "error mounting " + quote(mount.source) + " to rootfs at " + quote(mount.destination);
   switch (failure.step) {
     case Step::mount_target_kind:
       return Error(ErrorCode::invalid_argument, context + ": must be mounted on an ordinary directory");
@@ -111,14 +126,14 @@ Error explain_mount(const ChildFailure& failure, const PlanBuilder& builder) {
 }
 
 Error explain_command(const ChildFailure& failure, const std::string& command) {
-  std::string text = std::strerror(failure.error_number);
-  // Go's words, which Docker prints, begin in lower case.
-  if (!text.empty() && text[0] >= 'A' && text[0] <= 'Z') text[0] = static_cast<char>(text[0] - 'A' + 'a');
+  auto with = [&](ErrorCode code, const std::string& context) {
+    return Error(code, Error::from_errno(failure.error_number, context).message());
+  };
   switch (failure.step) {
     case Step::command_not_in_path:
       return Error(ErrorCode::command_not_found, "exec: " + quote(command) + ": executable file not found in $PATH");
     case Step::command_stat:
-      return Error(ErrorCode::command_not_found, "exec: " + quote(command) + ": stat " + command + ": " + text);
+      return with(ErrorCode::command_not_found, "exec: " + quote(command) + ": stat " + command);
     case Step::command_is_directory:
       return Error(ErrorCode::not_executable, "exec: " + quote(command) + ": is a directory");
     default:
@@ -128,7 +143,7 @@ Error explain_command(const ChildFailure& failure, const std::string& command) {
     return Error(ErrorCode::not_executable, "exec: " + quote(command) + ": permission denied");
   // A script whose interpreter is missing.
   ErrorCode code = failure.error_number == ENOENT ? ErrorCode::command_not_found : ErrorCode::not_executable;
-  return Error(code, "exec " + command + ": " + text);
+  return with(code, "exec " + command);
 }
 
 }  // namespace
@@ -143,7 +158,10 @@ Error explain_failure(const ChildFailure& failure, const PlanBuilder& builder, c
     case Step::mount_over_proc:
     case Step::mount_create:
     case Step::mount_attach:
+    case Step::mount_options:
       return explain_mount(failure, builder);
+    case Step::join_namespace:
+      return with("joining the " + builder.join_name(index));
     case Step::device:
       return with("creating device " + quote(spec->devices[index].path));
     case Step::sysctl:

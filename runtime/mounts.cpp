@@ -8,13 +8,17 @@
 #include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
-#include <array>
+#include <cerrno>
 #include <climits>
 
+#include <dray/core/copy_directory.hpp>
 #include <dray/core/rooted_path.hpp>
+
+#include "user_namespace.hpp"
 
 namespace dray::runtime {
 namespace {
@@ -26,9 +30,7 @@ struct FlagOption {
 constexpr std::uint64_t kAtimeMask = MOUNT_ATTR__ATIME;
 constexpr FlagOption kFlags[] = {
     {"ro", MOUNT_ATTR_RDONLY, 0},
-    {"rw", 0, 0},
-    {"rro", MOUNT_ATTR_RDONLY, 0},
-    {"readonly", MOUNT_ATTR_RDONLY, 0},
+    {"rw", 0, MOUNT_ATTR_RDONLY},
     {"nosuid", MOUNT_ATTR_NOSUID, 0},
     {"suid", 0, MOUNT_ATTR_NOSUID},
     {"nodev", MOUNT_ATTR_NODEV, 0},
@@ -40,12 +42,11 @@ constexpr FlagOption kFlags[] = {
     {"relatime", 0, kAtimeMask},
     {"atime", 0, kAtimeMask},
     {"norelatime", 0, 0},
-    {"nostrictatime", 0, 0},
+    {"nostrictatime", 0, MOUNT_ATTR_STRICTATIME},
     {"nodiratime", MOUNT_ATTR_NODIRATIME, 0},
     {"diratime", 0, MOUNT_ATTR_NODIRATIME},
     {"nosymfollow", 0x00200000 /* MOUNT_ATTR_NOSYMFOLLOW */, 0},
     {"symfollow", 0, 0x00200000},
-    {"defaults", 0, 0},
 };
 
 // Words of docker -v that mean something elsewhere (labels, other systems, the engine).
@@ -68,24 +69,47 @@ bool contains(const auto& list, std::string_view word) {
   return std::find(std::begin(list), std::end(list), word) != std::end(list);
 }
 
+// Attributes to set and to clear; the last of two words that contradict each other wins.
+struct Attributes {
+  std::uint64_t set = 0, clear = 0;
+  void add(const FlagOption& flag) {
+    set = (set & ~flag.clear) | flag.set;
+    clear = (clear & ~flag.set) | flag.clear;
+  }
+  bool any() const { return set != 0 || clear != 0; }
+};
+
 struct Wishes {
-  std::uint64_t set = 0, clear = 0, propagation = 0;
+  Attributes top, tree;  ///< "ro": of the mount alone; "rro": of all mounts below, too
+  std::uint64_t propagation = 0;
   bool recursive_propagation = false;
+  bool idmap = false, recursive_idmap = false, copy_up = false;
+  bool flagged = false;  ///< a word about attributes was there
   std::vector<std::pair<std::string, std::string>> others;
 };
+
+const FlagOption* find_flag(std::string_view name) {
+  auto flag =
+      std::find_if(std::begin(kFlags), std::end(kFlags), [&](const FlagOption& known) { return known.name == name; });
+  return flag == std::end(kFlags) ? nullptr : flag;
+}
 
 Wishes sort_options(const std::vector<std::string>& options) {
   Wishes wishes;
   for (const auto& option : options) {
-    auto flag = std::find_if(std::begin(kFlags), std::end(kFlags),
-                             [&](const FlagOption& known) { return known.name == option; });
-    if (flag != std::end(kFlags)) {
-      // The last of two that contradict each other wins.
-      wishes.set = (wishes.set & ~flag->clear) | flag->set;
-      wishes.clear = (wishes.clear & ~flag->set) | flag->clear;
+    if (const FlagOption* flag = find_flag(option); flag != nullptr) {
+      wishes.top.add(*flag);
+      wishes.flagged = true;
     } else if (std::uint64_t propagation = propagation_of(option); propagation != 0) {
       wishes.propagation = propagation;
       wishes.recursive_propagation = option.front() == 'r';
+    } else if (flag = option.starts_with('r') ? find_flag(option.substr(1)) : nullptr; flag != nullptr) {
+      wishes.tree.add(*flag);
+    } else if (option == "idmap" || option == "ridmap") {
+      wishes.idmap = true;
+      wishes.recursive_idmap = option == "ridmap";
+    } else if (option == "tmpcopyup") {
+      wishes.copy_up = true;
     } else if (!contains(kIgnored, option) && !option.empty()) {
       std::size_t equals = option.find('=');
       if (equals == std::string::npos) {
@@ -98,9 +122,60 @@ Wishes sort_options(const std::vector<std::string>& options) {
   return wishes;
 }
 
-Result<void> prepare_bind(const Mount& mount, const Wishes& wishes, PreparedMount& prepared) {
+// What the source's mount has now.
+Result<std::uint64_t> attributes_of(FdRef mount) {
+  struct statvfs status;
+  if (::fstatvfs(mount.get(), &status) != 0) return fail_errno("reading the options of a mount");
+  std::uint64_t attributes = 0;
+  for (auto [flag, attribute] : {std::pair<unsigned long, std::uint64_t>{ST_RDONLY, MOUNT_ATTR_RDONLY},
+                                 {ST_NOSUID, MOUNT_ATTR_NOSUID},
+                                 {ST_NODEV, MOUNT_ATTR_NODEV},
+                                 {ST_NOEXEC, MOUNT_ATTR_NOEXEC}}) {
+    if ((status.f_flag & flag) != 0) attributes |= attribute;
+  }
+  return attributes;
+}
+
+// As mount(8) and runc: without any word the source's attributes stay; with one, those not named are cleared. For a
+// user namespace the kernel has locked what the source has; so has this.
+Result<void> set_top_attributes(FdRef tree, const Wishes& wishes, bool user_namespace) {
+  if (!wishes.flagged) return {};
+  constexpr std::uint64_t kSimple = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  std::uint64_t clear = wishes.top.clear | (kSimple & ~wishes.top.set);
+  if (user_namespace) {
+    const std::uint64_t locked = TRY(attributes_of(tree));
+    if ((locked & wishes.top.clear) != 0)
+      return Failure(Error::from_errno(EPERM, "clearing an option that the source has"));
+    clear &= ~locked;
+  }
+  return change_mount(tree, wishes.top.set, clear, 0, 0);
+}
+
+Result<void> set_id_map(FdRef tree, const Mount& mount, bool recursive, const MountSurroundings& surroundings) {
+  FileDescriptor space;
+  const Spec& spec = *surroundings.spec;
+  if (!mount.uid_mappings.empty() || !mount.gid_mappings.empty()) {
+    space = TRY(make_user_namespace(mount.uid_mappings, mount.gid_mappings));
+  } else if (!spec.namespaces.user.path.empty()) {
+    space = TRY(open_file(spec.namespaces.user.path, O_RDONLY));
+  } else if (spec.namespaces.user.is_new) {
+    space = TRY(make_user_namespace(spec.uid_mappings, spec.gid_mappings));
+  } else {
+    return fail(ErrorCode::invalid_argument, "an idmapped mount needs mappings or a user namespace");
+  }
+  struct mount_attr change{};
+  change.attr_set = MOUNT_ATTR_IDMAP;
+  change.userns_fd = static_cast<std::uint64_t>(space.get());
+  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0u), &change, sizeof change) != 0)
+    return fail_errno("mapping the IDs of a mount");
+  return {};
+}
+
+Result<void> prepare_bind(const Mount& mount, const Wishes& wishes, const MountSurroundings& surroundings,
+                          PreparedMount& prepared) {
   if (!wishes.others.empty())
     return fail(ErrorCode::invalid_argument, "unknown mount option \"" + wishes.others.front().first + "\"");
+  if (wishes.copy_up) return fail(ErrorCode::invalid_argument, "tmpcopyup is for tmpfs");
   bool recursive = contains(mount.options, "rbind");
   unsigned depth = recursive ? AT_RECURSIVE : 0;
   prepared.tree = TRY(clone_mount(mount.source, depth));
@@ -110,12 +185,42 @@ Result<void> prepare_bind(const Mount& mount, const Wishes& wishes, PreparedMoun
   struct statfs filesystem;
   bool is_proc = ::fstatfs(prepared.tree.get(), &filesystem) == 0 && filesystem.f_type == PROC_SUPER_MAGIC;
   prepared.may_cover_proc = prepared.may_cover_proc || is_proc;
+  if (wishes.idmap || !mount.uid_mappings.empty() || !mount.gid_mappings.empty())
+    TRY(set_id_map(prepared.tree, mount, wishes.recursive_idmap, surroundings));
   // A clone is in the peer group of its source: unless asked for, what is mounted inside must not appear on the host.
   std::uint64_t propagation = wishes.propagation != 0 ? wishes.propagation : std::uint64_t{MS_PRIVATE};
   bool everywhere = wishes.propagation == 0 || wishes.recursive_propagation;
   TRY(change_mount(prepared.tree, 0, 0, propagation, everywhere ? depth : 0));
-  if (wishes.set != 0 || wishes.clear != 0) TRY(change_mount(prepared.tree, wishes.set, wishes.clear, 0, depth));
+  TRY(set_top_attributes(prepared.tree, wishes, surroundings.user_namespace));
+  if (wishes.tree.any()) TRY(change_mount(prepared.tree, wishes.tree.set, wishes.tree.clear, 0, AT_RECURSIVE));
   return {};
+}
+
+// A tmpfs with what the image has at its place.
+Result<FileDescriptor> make_filled_tmpfs(const PreparedMount& mount, int rootfs) {
+  FileDescriptor context(::fsopen("tmpfs", FSOPEN_CLOEXEC));
+  if (!context.valid()) return fail_errno("opening tmpfs");
+  auto configure = [&](unsigned command, const char* key, const char* value) -> Result<void> {
+    if (::fsconfig(context.get(), command, key, value, 0) == 0) return {};
+    return fail_errno(key == nullptr ? "creating a tmpfs" : "setting option \"" + std::string(key) + "\"");
+  };
+  auto source = open_in_root(FdRef(rootfs), mount.destination, O_RDONLY | O_DIRECTORY);
+  struct stat status{};
+  const bool copies = source && ::fstat(source->get(), &status) == 0;
+  for (const auto& [key, value] : mount.options) {
+    TRY(configure(value.empty() ? FSCONFIG_SET_FLAG : FSCONFIG_SET_STRING, key.c_str(),
+                  value.empty() ? nullptr : value.c_str()));
+  }
+  TRY(configure(FSCONFIG_CMD_CREATE, nullptr, nullptr));
+  FileDescriptor tree(::fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
+  if (!tree.valid()) return fail_errno("mounting a tmpfs");
+  if (!copies) return tree;
+  if (mount.keep_mode &&
+      (::fchmod(tree.get(), status.st_mode & 07777) != 0 || ::fchown(tree.get(), status.st_uid, status.st_gid) != 0))
+    return fail_errno("setting the mode of a tmpfs");
+  FileDescriptor target = TRY(open_file_at(tree, ".", O_RDONLY | O_DIRECTORY));
+  TRY_CTX(copy_directory(*source, target), "copying what the image has there");
+  return tree;
 }
 
 }  // namespace
@@ -147,31 +252,40 @@ Result<void> change_mount(FdRef mount, std::uint64_t set, std::uint64_t clear, s
   return {};
 }
 
-Result<PreparedMount> prepare_mount(const Mount& mount) {
+Result<PreparedMount> prepare_mount(const Mount& mount, const MountSurroundings& surroundings) {
   PreparedMount prepared;
-  if (mount.destination.empty() || mount.destination.front() != '/' ||
-      mount.destination.find('\0') != std::string::npos)
-    return fail(ErrorCode::invalid_argument, "mount destination \"" + mount.destination + "\" is not an absolute path");
-  prepared.destination = clean_path(mount.destination);
+  if (mount.destination.empty() || mount.destination.find('\0') != std::string::npos)
+    return fail(ErrorCode::invalid_argument, "invalid mount destination \"" + mount.destination + "\"");
+  prepared.destination = clean_path("/" + mount.destination);
   if (prepared.destination == "/") return fail(ErrorCode::invalid_argument, "invalid mount destination \"/\"");
   if (prepared.destination.size() >= PATH_MAX)
     return fail(ErrorCode::invalid_argument, "mount destination is too long");
   bool is_bind = mount.type == "bind" || mount.type == "none" || contains(mount.options, "bind") ||
                  contains(mount.options, "rbind");
+  prepared.source = mount.source.empty() ? mount.type : mount.source;
   Wishes wishes = sort_options(mount.options);
   prepared.may_cover_proc = contains(kProcFiles, prepared.destination) || mount.type == "proc";
   bool fundamental =
       prepared.destination == "/proc" || prepared.destination == "/sys" || prepared.destination == "/dev";
   prepared.ordinary_directory = mount.type == "proc" || mount.type == "sysfs" || fundamental;
-  std::string context =
-      "mounting \"" + (is_bind ? mount.source : mount.type) + "\" at \"" + prepared.destination + "\"";
+  std::string context = "error mounting \"" + prepared.source + "\" to rootfs at \"" + prepared.destination + "\"";
   if (is_bind) {
-    TRY_CTX(prepare_bind(mount, wishes, prepared), context);
+    TRY_CTX(prepare_bind(mount, wishes, surroundings, prepared), context);
   } else {
-    if (wishes.propagation != 0) return fail(ErrorCode::invalid_argument, context + ": propagation is for bind mounts");
+    if (wishes.idmap || !mount.uid_mappings.empty() || !mount.gid_mappings.empty())
+      return fail(ErrorCode::invalid_argument, context + ": only a bind mount can be idmapped");
     prepared.filesystem = mount.type;
     prepared.options = std::move(wishes.others);
-    prepared.attributes = wishes.set;
+    prepared.attributes = wishes.top.set | wishes.tree.set;
+    prepared.propagation = wishes.propagation;
+    prepared.keep_mode =
+        mount.type == "tmpfs" && std::none_of(prepared.options.begin(), prepared.options.end(),
+                                              [](const auto& option) { return option.first == "mode"; });
+    if (wishes.copy_up) {
+      if (mount.type != "tmpfs") return fail(ErrorCode::invalid_argument, context + ": tmpcopyup is for tmpfs");
+      prepared.tree = TRY_CTX(make_filled_tmpfs(prepared, surroundings.rootfs), context);
+      TRY_CTX(change_mount(prepared.tree, prepared.attributes, 0, MS_PRIVATE, 0), context);
+    }
   }
   // What resolves to /proc is found by the child; this is what its path says, procfs mounted or not.
   bool on_proc = prepared.destination == "/proc" || prepared.destination.starts_with("/proc/");

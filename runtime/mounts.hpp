@@ -12,7 +12,7 @@
 namespace dray::runtime {
 
 /// A mount of the spec, its options understood and, for a bind, its source opened as a detached mount with its flags
-/// set.
+/// set; with tmpcopyup, a tmpfs that is filled already.
 struct PreparedMount {
   std::string destination;                                   ///< absolute, clean
   std::string filesystem;                                    ///< "" = bind
@@ -22,8 +22,16 @@ struct PreparedMount {
   bool is_directory = true;
   bool ordinary_directory = false;
   bool may_cover_proc = false;
+  bool keep_mode = false;         ///< a tmpfs that gets the mode of the directory it covers
+  std::uint64_t propagation = 0;  ///< of a new file system
+  std::string source;             ///< as the spec has it
 };
-Result<PreparedMount> prepare_mount(const Mount& mount);
+struct MountSurroundings {
+  int rootfs = -1;
+  const Spec* spec = nullptr;
+  bool user_namespace = false;
+};
+Result<PreparedMount> prepare_mount(const Mount& mount, const MountSurroundings& surroundings);
 
 /// "rslave" -> MS_SLAVE; 0 for a word that is no propagation.
 std::uint64_t propagation_of(const std::string& word);

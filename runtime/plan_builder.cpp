@@ -5,10 +5,12 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/magic.h>
 #include <linux/seccomp.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,6 +22,10 @@
 
 #include "capability_number.hpp"
 #include "seccomp_filter.hpp"
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV  // Linux 5.19
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
 
 namespace dray::runtime {
 namespace {
@@ -80,9 +86,25 @@ Result<FileDescriptor> open_dray_init() {
   return init;
 }
 
+// Procfs for sure: values of kernel parameters are not to be written to anything else.
+Result<FileDescriptor> open_proc() {
+  FileDescriptor directory = TRY(open_file("/proc", O_PATH | O_DIRECTORY));
+  struct statfs filesystem;
+  if (::fstatfs(directory.get(), &filesystem) != 0 || filesystem.f_type != PROC_SUPER_MAGIC)
+    return fail(ErrorCode::unavailable, "\"/proc\" is not procfs");
+  return directory;
+}
+
 bool has_nul(const std::string& text) { return text.find('\0') != std::string::npos; }
 
 }  // namespace
+
+PlanBuilder::PlanBuilder() {
+  plan_.proc = plan_.target = plan_.rootfs = plan_.null_device = -1;
+  plan_.process.init = -1;
+  plan_.process.personality = plan_.process.io_priority = -1;
+  plan_.process.gate = {-1, -1};
+}
 
 const char* PlanBuilder::keep(std::string text) { return texts_.emplace_back(std::move(text)).c_str(); }
 
@@ -111,7 +133,12 @@ Result<void> PlanBuilder::set_process(const Process& process, const std::optiona
   PlanProcess& plan = plan_.process;
   if (process.args.empty() || process.args.front().empty())
     return fail(ErrorCode::invalid_argument, "no command specified");
-  argv_.push_back(use_init ? "/sbin/docker-init" : "dray-exec");
+  FileDescriptor proc = TRY(open_proc());
+  plan_.proc = descriptors_.emplace_back(std::move(proc)).get();
+  plan.command = keep(process.args.front());
+  // dray-init's place for the status pipe.
+  std::string name = plan.preserved == 0 ? "dray-exec" : "dray-exec:" + std::to_string(3 + plan.preserved);
+  argv_.push_back(use_init ? "/sbin/docker-init" : keep(std::move(name)));
   if (use_init) argv_.push_back("--");
   for (const auto& argument : process.args) {
     if (has_nul(argument)) return fail(ErrorCode::invalid_argument, "an argument contains a NUL byte");
@@ -145,6 +172,8 @@ Result<void> PlanBuilder::set_process(const Process& process, const std::optiona
   TRY(set_capabilities(process.capabilities));
   TRY(set_rlimits(process.rlimits));
   plan.no_new_privileges = process.no_new_privileges;
+  TRY(set_labels(process));
+  TRY(set_scheduling(process));
   if (seccomp) TRY_CTX(set_seccomp(*seccomp), "compiling the seccomp profile");
   return {};
 }
@@ -171,6 +200,10 @@ Result<void> PlanBuilder::set_capabilities(const Capabilities& capabilities) {
   plan.permitted = TRY(capability_bits(capabilities.permitted, plan.last_capability));
   plan.inheritable = TRY(capability_bits(capabilities.inheritable, plan.last_capability));
   plan.ambient = TRY(capability_bits(capabilities.ambient, plan.last_capability));
+  // The kernel raises no others; as in runc, that is no reason not to start.
+  plan.ambient &= plan.inheritable & plan.permitted;
+  // In a user namespace of its own the container's root has them all.
+  if (in_user_namespace_) return {};
   std::uint64_t available = TRY(own_capabilities());
   for (std::uint64_t* set : {&plan.effective, &plan.permitted, &plan.inheritable, &plan.ambient}) *set &= available;
   return {};
@@ -202,10 +235,15 @@ Result<void> PlanBuilder::set_seccomp(const Seccomp& profile) {
       plan_.process.seccomp_flags |= SECCOMP_FILTER_FLAG_LOG;
     } else if (flag == "SECCOMP_FILTER_FLAG_SPEC_ALLOW") {
       plan_.process.seccomp_flags |= SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+    } else if (flag == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV") {
+      plan_.process.seccomp_flags |= SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
     } else if (flag != "SECCOMP_FILTER_FLAG_TSYNC") {  // one thread: nothing to synchronise
       return fail(ErrorCode::invalid_argument, "unknown flag \"" + flag + "\"");
     }
   }
+  plan_.process.seccomp_listener = std::any_of(profile.syscalls.begin(), profile.syscalls.end(),
+                                               [](const auto& rule) { return rule.action == "SCMP_ACT_NOTIFY"; });
+  if (plan_.process.seccomp_listener) plan_.process.seccomp_flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
   plan_.process.seccomp = filter_.data();
   plan_.process.seccomp_length = static_cast<std::uint16_t>(filter_.size());
   return {};

@@ -18,7 +18,7 @@ namespace dray::runtime {
 /// plan(); the builder must live until the child has executed or failed.
 class PlanBuilder {
  public:
-  PlanBuilder() = default;
+  PlanBuilder();
   PlanBuilder(const PlanBuilder&) = delete;
   PlanBuilder& operator=(const PlanBuilder&) = delete;
 
@@ -26,10 +26,18 @@ class PlanBuilder {
   Result<void> occupy_standard_descriptors();
   Result<void> set_process(const Process& process, const std::optional<Seccomp>& seccomp, const Stdio& stdio,
                            bool use_init);
+  Result<void> set_namespaces(const Spec& spec);
   Result<void> set_container(const Spec& spec, FdRef rootfs);
+  void set_launch(const LaunchRequest& request);
+  /// `target`: pidfd of the container's process; `namespaces`: CLONE_NEW* of those to enter.
+  void set_exec(const ExecRequest& request, FdRef target, int namespaces);
 
   ChildPlan& plan() { return plan_; }
   const PreparedMount& mount(std::size_t index) const { return mounts_[index]; }
+  const std::string& join_name(std::size_t index) const { return join_names_[index]; }
+  /// Does another process have to prepare the namespaces that the container's is forked into?
+  bool needs_helper() const { return needs_helper_; }
+  bool in_user_namespace() const { return in_user_namespace_; }
   /// The hierarchies of the host that appear in the container, in the order of plan().cgroups.names.
   const std::vector<CgroupMountPoint>& cgroup_mount_points() const { return cgroup_points_; }
 
@@ -40,6 +48,8 @@ class PlanBuilder {
   Result<void> set_capabilities(const Capabilities& capabilities);
   Result<void> set_rlimits(const std::vector<Rlimit>& limits);
   Result<void> set_seccomp(const Seccomp& profile);
+  Result<void> set_labels(const Process& process);
+  Result<void> set_scheduling(const Process& process);
   Result<void> set_mounts(const Spec& spec);
   Result<void> set_cgroup_mount(const Mount& mount);
   Result<void> set_devices(const Spec& spec);
@@ -47,6 +57,10 @@ class PlanBuilder {
   Result<void> set_covered_paths(const Spec& spec);
 
   ChildPlan plan_{};
+  bool needs_helper_ = false, in_user_namespace_ = false;
+  std::vector<std::string> join_names_;
+  std::vector<PlanJoin> joins_;
+  std::optional<PlanScheduler> scheduler_;
   std::deque<std::string> texts_;
   std::vector<FileDescriptor> descriptors_;
   std::vector<const char*> argv_, envp_, masked_, readonly_, cgroup_names_;

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The container's half of the plan: root, mounts, devices, names, kernel parameters, hidden paths.
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/vfs.h>
 
 #include <algorithm>
 #include <climits>
@@ -37,29 +35,28 @@ std::string sysctl_path(std::string name) {
   return name;
 }
 
-Result<FileDescriptor> open_null_device() {
-  FileDescriptor null = TRY(clone_mount("/dev/null"));
+// The host's node as a detached mount, sure to be the device that is meant.
+Result<FileDescriptor> open_device(const Device& device) {
+  FileDescriptor node = TRY(clone_mount(device.path));
   struct stat status;
-  if (::fstat(null.get(), &status) != 0) return fail_errno("reading the status of \"/dev/null\"");
-  if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3))
-    return fail(ErrorCode::unavailable, "\"/dev/null\" is not the null device");
-  TRY(change_mount(null, 0, 0, MS_PRIVATE, 0));
-  return null;
+  if (::fstat(node.get(), &status) != 0) return fail_errno("reading the status of \"" + device.path + "\"");
+  const bool right_kind = device.type == 'b' ? S_ISBLK(status.st_mode) : S_ISCHR(status.st_mode);
+  if (!right_kind ||
+      status.st_rdev != makedev(static_cast<unsigned>(device.major), static_cast<unsigned>(device.minor)))
+    return fail(ErrorCode::unavailable, "\"" + device.path + "\" of the host is another device");
+  TRY(change_mount(node, 0, 0, MS_PRIVATE, 0));
+  return node;
 }
 
 }  // namespace
 
 Result<void> PlanBuilder::set_container(const Spec& spec, FdRef rootfs) {
   plan_.rootfs = rootfs.get();
-  plan_.rootfs_propagation = propagation_of(spec.rootfs_propagation);
+  // The specification has no default; as runc, mounts of the host's come in and none goes out.
+  plan_.rootfs_propagation =
+      spec.rootfs_propagation.empty() ? std::uint64_t{MS_SLAVE} : propagation_of(spec.rootfs_propagation);
   if (plan_.rootfs_propagation == 0)
     return fail(ErrorCode::invalid_argument, "unknown propagation \"" + spec.rootfs_propagation + "\"");
-  plan_.network = -1;
-  if (!spec.namespaces.network.path.empty()) {
-    FileDescriptor network = TRY(open_file(spec.namespaces.network.path, O_RDONLY));
-    plan_.network = descriptors_.emplace_back(std::move(network)).get();
-  }
-  plan_.new_cgroup_namespace = spec.namespaces.cgroup.is_new;
   plan_.rootfs_readonly = spec.rootfs_readonly;
   // In the host's namespace the name is the host's.
   if (!spec.hostname.empty() && spec.namespaces.uts.is_own()) plan_.hostname = keep(spec.hostname);
@@ -79,7 +76,7 @@ Result<void> PlanBuilder::set_mounts(const Spec& spec) {
       TRY(set_cgroup_mount(mount));
       continue;
     }
-    PreparedMount prepared = TRY(prepare_mount(mount));
+    PreparedMount prepared = TRY(prepare_mount(mount, {plan_.rootfs, &spec, in_user_namespace_}));
     // The user's own /dev (-v /dev:/dev) has all it should have.
     if (prepared.destination == "/dev" && prepared.filesystem.empty()) plan_.set_up_dev = false;
     mounts_.push_back(std::move(prepared));
@@ -90,7 +87,10 @@ Result<void> PlanBuilder::set_mounts(const Spec& spec) {
       options.push_back({keep(key), value.empty() ? nullptr : keep(value)});
     PlanMount plan{};
     plan.destination = mount.destination.c_str();
-    plan.filesystem = mount.filesystem.empty() ? nullptr : mount.filesystem.c_str();
+    plan.filesystem = mount.filesystem.empty() || mount.tree.valid() ? nullptr : mount.filesystem.c_str();
+    plan.source = mount.source.c_str();
+    plan.propagation = mount.propagation;
+    plan.keep_mode = mount.keep_mode;
     plan.option_count = static_cast<std::uint32_t>(options.size());
     plan.attributes = mount.attributes;
     plan.tree = mount.tree.get();
@@ -148,6 +148,11 @@ Result<void> PlanBuilder::set_devices(const Spec& spec) {
     plan.number = makedev(static_cast<unsigned>(device.major), static_cast<unsigned>(device.minor));
     plan.uid = device.uid;
     plan.gid = device.gid;
+    plan.tree = -1;
+    if (in_user_namespace_ && device.type != 'p') {
+      FileDescriptor tree = TRY(open_device(device));
+      plan.tree = descriptors_.emplace_back(std::move(tree)).get();
+    }
     devices_.push_back(plan);
   }
   plan_.devices = devices_.data();
@@ -156,26 +161,18 @@ Result<void> PlanBuilder::set_devices(const Spec& spec) {
 }
 
 Result<void> PlanBuilder::set_sysctls(const Spec& spec) {
-  plan_.proc_sys = -1;
-  if (spec.sysctl.empty()) return {};
   for (const auto& [name, value] : spec.sysctl) {
     TRY(check_sysctl(name, spec.namespaces));
-    sysctls_.push_back({keep(sysctl_path(name)), keep(value), static_cast<std::uint32_t>(value.size())});
+    sysctls_.push_back({keep("sys/" + sysctl_path(name)), keep(value), static_cast<std::uint32_t>(value.size())});
   }
-  FileDescriptor directory = TRY(open_file("/proc/sys", O_PATH | O_DIRECTORY));
-  struct statfs filesystem;
-  if (::fstatfs(directory.get(), &filesystem) != 0 || filesystem.f_type != PROC_SUPER_MAGIC)
-    return fail(ErrorCode::unavailable, "\"/proc/sys\" is not procfs");
-  plan_.proc_sys = descriptors_.emplace_back(std::move(directory)).get();
   plan_.sysctls = sysctls_.data();
   plan_.sysctl_count = static_cast<std::uint32_t>(sysctls_.size());
   return {};
 }
 
 Result<void> PlanBuilder::set_covered_paths(const Spec& spec) {
-  plan_.null_device = -1;
   if (!spec.masked_paths.empty()) {
-    FileDescriptor null = TRY(open_null_device());
+    FileDescriptor null = TRY(open_device({"/dev/null", 'c', 1, 3, 0666, 0, 0}));
     plan_.null_device = descriptors_.emplace_back(std::move(null)).get();
   }
   for (const auto& path : spec.masked_paths) masked_.push_back(keep(path));

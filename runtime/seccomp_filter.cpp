@@ -41,6 +41,7 @@ constexpr NamedValue kActions[] = {
     {"SCMP_ACT_TRACE", SCMP_ACT_TRACE(0)},
     {"SCMP_ACT_ALLOW", SCMP_ACT_ALLOW},
     {"SCMP_ACT_LOG", SCMP_ACT_LOG},
+    {"SCMP_ACT_NOTIFY", SCMP_ACT_NOTIFY},
 };
 constexpr NamedValue kOperators[] = {
     {"SCMP_CMP_NE", SCMP_CMP_NE},
@@ -116,8 +117,6 @@ Result<std::uint32_t> find_value(std::span<const NamedValue> table, std::string_
 }
 
 Result<std::uint32_t> find_action(const std::string& name, std::optional<unsigned> errno_ret) {
-  if (name == "SCMP_ACT_NOTIFY")
-    return fail(ErrorCode::unsupported, "seccomp action \"SCMP_ACT_NOTIFY\" is not supported: nobody listens");
   std::uint32_t action = TRY(find_value(kActions, name, "action"));
   bool takes_errno = action == SCMP_ACT_ERRNO(0) || action == SCMP_ACT_TRACE(0);
   if (!takes_errno) {
@@ -271,6 +270,8 @@ Result<std::vector<sock_filter>> export_program(void* context, std::vector<sock_
 
 Result<void> check_seccomp(const Seccomp& profile) {
   TRY(find_action(profile.default_action, profile.default_errno_ret));
+  if (profile.default_action == "SCMP_ACT_NOTIFY")
+    return fail(ErrorCode::invalid_argument, "SCMP_ACT_NOTIFY cannot be used as default action");
   for (const std::string& name : profile.architectures) TRY(find_architecture(name));
   for (const std::string& flag : profile.flags)
     if (std::find(std::begin(kFlags), std::end(kFlags), flag) == std::end(kFlags))
@@ -278,6 +279,10 @@ Result<void> check_seccomp(const Seccomp& profile) {
   for (const SeccompSyscall& rule : profile.syscalls) {
     if (rule.names.empty()) return fail(ErrorCode::invalid_argument, "a seccomp rule has no system call names");
     TRY(find_action(rule.action, rule.errno_ret));
+    // Between the filter and its execve the process has to write to us.
+    if (rule.action == "SCMP_ACT_NOTIFY" &&
+        std::find(rule.names.begin(), rule.names.end(), "write") != rule.names.end())
+      return fail(ErrorCode::invalid_argument, "SCMP_ACT_NOTIFY cannot be used for the write syscall");
     for (const std::string& name : rule.names)
       if (name.empty() || name.find('\0') != std::string::npos)
         return fail(ErrorCode::invalid_argument, "a seccomp rule has an empty system call name");

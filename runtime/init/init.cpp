@@ -3,7 +3,8 @@
 //   "dray-exec" COMMAND ARG…            executes the command and is gone: see runtime/child.cpp for why it exists.
 //   "/sbin/docker-init" -- COMMAND ARG… is PID 1 (--init): starts the command, forwards signals, reaps orphans and ends
 //                                       with the command's exit code.
-// Descriptor 3 is the runtime's status pipe: closed by a successful execve, else a ChildFailure is written to it.
+// Descriptor 3 ("dray-exec:5": 5) is the runtime's status pipe: closed by a successful execve, else a ChildFailure is
+// written to it.
 // It starts in every container, so it is static and without a C library: a few pages, no relocation, no initialisation.
 #include <linux/stat.h>
 #include <linux/wait.h>
@@ -23,7 +24,7 @@ using dray::runtime::Step;
 
 namespace {
 
-constexpr int kStatus = 3;
+int status_pipe = 3;
 constexpr long kPathMax = 4096;
 
 #if defined(__x86_64__)
@@ -62,7 +63,7 @@ long address(const void* pointer) { return reinterpret_cast<long>(pointer); }
 
 [[noreturn]] void fail(Step step, long error) {
   ChildFailure failure{step, static_cast<std::int32_t>(-error), 0};
-  call(__NR_write, kStatus, address(&failure), sizeof failure);
+  call(__NR_write, status_pipe, address(&failure), sizeof failure);
   leave(step == Step::command_not_in_path || step == Step::command_stat ? 127 : 126);
 }
 
@@ -96,7 +97,7 @@ long look(const char* path, bool& is_directory) {
 }
 
 [[noreturn]] void execute(char** argv, char** envp) {
-  call(__NR_fcntl, kStatus, F_SETFD, FD_CLOEXEC);
+  call(__NR_fcntl, status_pipe, F_SETFD, FD_CLOEXEC);
   const char* command = argv[0];
   if (has_slash(command)) {
     long error = call(__NR_execve, address(command), address(argv), address(envp));
@@ -151,7 +152,7 @@ int exit_code(int status) { return (status & 0x7f) == 0 ? status >> 8 & 0xff : 1
   long child = call(__NR_clone, 17 /* SIGCHLD */);
   if (child < 0) fail(Step::command_execute, child);
   if (child == 0) start_command(argv, envp);
-  call(__NR_close, kStatus);
+  call(__NR_close, status_pipe);
   int code = -1;
   for (;;) {
     long number = call(__NR_rt_sigtimedwait, address(&all), 0, 0, sizeof all);
@@ -175,6 +176,12 @@ extern "C" [[noreturn]] void start(long* stack) {
   char** argv = reinterpret_cast<char**>(stack + 1);
   char** envp = argv + argc + 1;
   if (argc >= 3 && argv[0][0] == '/') be_init(argv + 2, envp);
-  if (argc >= 2 && argv[0][0] != '/') execute(argv + 1, envp);
+  if (argc >= 2 && argv[0][0] != '/') {
+    const char* digits = argv[0];
+    while (*digits != '\0' && *digits != ':') ++digits;
+    if (*digits == ':') status_pipe = 0;
+    while (*digits != '\0' && *++digits != '\0') status_pipe = status_pipe * 10 + (*digits - '0');
+    execute(argv + 1, envp);
+  }
   leave(125);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Error keeps its state behind one shared pointer, so that Result<T> stays small; changing an error copies the state
 // only when another copy still refers to it.
+#include <cctype>
 #include <cstring>
 
 #include <dray/core/result.hpp>
@@ -63,7 +64,12 @@ Error Error::from_errno(std::string message) { return from_errno(errno, std::mov
 
 Error Error::from_errno(int error_number, std::string message) {
   message += ": ";
-  message += std::strerror(error_number);
+  // As Go's texts, which users of containers know, and as every message here: in lower case.
+  std::string text = std::strerror(error_number);
+  if (text.size() > 1 && std::isupper(static_cast<unsigned char>(text[0])) &&
+      !std::isupper(static_cast<unsigned char>(text[1])))
+    text[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));
+  message += text;
   Error error(code_of_errno(error_number), std::move(message));
   error.state_->error_number = error_number;
   return error;

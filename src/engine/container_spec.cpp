@@ -77,7 +77,7 @@ Result<runtime::Mount> user_mount(Context& context, const VolumeMount& wish) {
     has_propagation = true;
   }
   if (!has_propagation) mount.options.push_back("rprivate");
-  if (wish.read_only) mount.options.push_back("ro");
+  if (wish.read_only) mount.options.push_back(plain ? "ro" : "rro");
   if (wish.kind == VolumeMount::Kind::volume) {
     mount.source = volume_data(context, wish.source);
     TRY(make_directories(mount.source, 0755));

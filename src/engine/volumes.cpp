@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <dray/core/copy_directory.hpp>
 #include <dray/core/process.hpp>
 #include <dray/core/rooted_path.hpp>
 

@@ -12,8 +12,5 @@ std::string volume_data(const Context& context, const std::string& name);
 Result<VolumeInfo> ensure_volume(Context& context, const std::string& name, bool anonymous);
 /// Fills an empty volume with what the image (`rootfs`) has at `path`; ownership, modes, links and xattrs kept.
 Result<void> fill_volume(Context& context, const std::string& name, FdRef rootfs, const std::string& path);
-/// Copies what is in directory `source` into directory `target`. One path component at a time by descriptors: hostile
-/// symlinks are copied, never followed.
-Result<void> copy_directory(FdRef source, FdRef target);
 
 }  // namespace dray::engine

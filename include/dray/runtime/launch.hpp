@@ -2,7 +2,7 @@
 #pragma once
 
 #include <functional>
-#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,15 +19,34 @@ struct Stdio {
   FdRef in, out, err;
 };
 
+/// Two FIFOs between `create` and `start`, both opened for reading and writing: the process waits for a byte from
+/// `start`, then tells of a failing execve over `status`, or closes it.
+struct Gate {
+  FdRef start, status;
+};
+
 struct LaunchRequest {
   const Spec* spec = nullptr;
   /// Detached mount that becomes the root (store::open_mount). Consumed: it is attached in the container's namespace.
   FdRef rootfs;
+  /// Of the host, where hooks shall find the root until the host's files are left; "" = nowhere.
+  std::string rootfs_path;
   Stdio stdio;
   /// Runs in the parent once the network namespace exists, while the child makes its mounts; the process is exec'ed
   /// only after it succeeded. May be empty.
   std::function<Result<void>(FdRef netns)> configure_network;
-  bool use_init = false;  ///< --init: dray-init becomes PID 1 and reaps
+  /// Runs in the parent when everything is mounted and set, before the host's files are left: the time of the hooks
+  /// prestart, createRuntime and createContainer. May be empty.
+  std::function<Result<void>(pid_t pid)> run_hooks;
+  /// Gets the notification descriptor of a seccomp profile with SCMP_ACT_NOTIFY; must be there if the profile has it.
+  std::function<Result<void>(pid_t pid, FdRef listener)> take_seccomp_listener;
+  /// launch() returns as soon as the process waits at it. Without: when the command is executed.
+  std::optional<Gate> gate;
+  unsigned preserved_descriptors = 0;  ///< 3, 4, … that the process inherits
+  bool use_init = false;               ///< --init: dray-init becomes PID 1 and reaps
+  bool use_pivot_root = true;          ///< else chroot, for hosts whose root is an initramfs
+  bool new_keyring = true;
+  std::string keyring_name;
 };
 
 /// A container's first process, started. Owned by the caller, who is its parent and must reap it (waitid on pidfd).
@@ -50,6 +69,10 @@ struct ExecRequest {
   std::optional<Seccomp> seccomp;
   std::string cgroups_path;
   Stdio stdio;
+  std::function<Result<void>(pid_t pid, FdRef listener)> take_seccomp_listener;  ///< as in LaunchRequest
+  unsigned preserved_descriptors = 0;
+  bool new_keyring = false;
+  std::string keyring_name;
 };
 Result<Launched> exec(const ExecRequest& request);
 

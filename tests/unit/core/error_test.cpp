@@ -26,7 +26,7 @@ TEST_CASE("errno maps to codes, and a copy does not change with the original", "
   Error full = Error::from_errno(ENOSPC, "writing");
   Error copy = full;
   full = std::move(full).with_context("outer");
-  CHECK(copy.message() == "writing: No space left on device");
+  CHECK(copy.message() == "writing: no space left on device");
   CHECK(copy.code() == ErrorCode::no_space);
   CHECK(copy.error_number() == ENOSPC);
 }

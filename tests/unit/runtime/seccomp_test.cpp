@@ -188,7 +188,9 @@ TEST_CASE("profiles that are not understood are refused") {
     INFO(bad);
     REQUIRE(code_of(bad) == ErrorCode::invalid_argument);
   }
-  REQUIRE(code_of(R"({"defaultAction":"SCMP_ACT_NOTIFY"})") == ErrorCode::unsupported);
+  REQUIRE(code_of(R"({"defaultAction":"SCMP_ACT_NOTIFY"})") == ErrorCode::invalid_argument);
+  REQUIRE(code_of(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["write"],"action":"SCMP_ACT_NOTIFY"}]})") ==
+          ErrorCode::invalid_argument);
   REQUIRE(code_of(std::string(2u << 20, ' ')) == ErrorCode::invalid_argument);
   REQUIRE(code_of(std::string(500'000, '[')) == ErrorCode::invalid_argument);
   auto contradiction = parse_seccomp(R"({"defaultAction":"SCMP_ACT_ERRNO","syscalls":[

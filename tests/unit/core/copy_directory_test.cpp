@@ -5,11 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "volumes.hpp"
+#include <dray/core/copy_directory.hpp>
+#include <dray/core/fd.hpp>
 
 using namespace dray;
 
-TEST_CASE("copies a tree, hostile links included", "[engine]") {
+TEST_CASE("copies a tree, hostile links included", "[core]") {
   auto directory = TempDir::create("/tmp", "dray-unit-");
   REQUIRE_OK(directory);
   std::string from = directory->path() + "/from", to = directory->path() + "/to";
@@ -25,7 +26,7 @@ TEST_CASE("copies a tree, hostile links included", "[engine]") {
   auto source = open_file(from, O_RDONLY | O_DIRECTORY), target = open_file(to, O_RDONLY | O_DIRECTORY);
   REQUIRE_OK(source);
   REQUIRE_OK(target);
-  REQUIRE_OK(engine::copy_directory(*source, *target));
+  REQUIRE_OK(copy_directory(*source, *target));
   CHECK(read_file(to + "/sub/deep/again").value() == "content");
   struct stat first, second, link, top, fifo;
   REQUIRE(::stat((to + "/sub/file").c_str(), &first) == 0);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Copies a tree from an image into a new volume. Both sides are walked by descriptors, one component at a time with
+// Copies a tree, as from an image into a new volume. Both sides are walked by descriptors, one component at a time with
 // O_NOFOLLOW, so nothing in the image can redirect a read or a write.
 #include <dirent.h>
 #include <fcntl.h>
@@ -10,9 +10,10 @@
 
 #include <climits>
 
-#include "volumes.hpp"
+#include <dray/core/copy_directory.hpp>
+#include <dray/core/rooted_path.hpp>
 
-namespace dray::engine {
+namespace dray {
 namespace {
 
 constexpr int kMaxDepth = 2048;
@@ -136,4 +137,4 @@ Result<void> TreeCopy::directory(FdRef source, FdRef target, const std::string& 
 
 Result<void> copy_directory(FdRef source, FdRef target) { return TreeCopy(target).directory(source, target, "", 0); }
 
-}  // namespace dray::engine
+}  // namespace dray

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// The plan's part about namespaces: which are new, which are joined and in what order.
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "plan_builder.hpp"
+
+namespace dray::runtime {
+namespace {
+
+constexpr int kNewTime = 0x80;  // CLONE_NEWTIME, which glibc's sched.h hides
+
+struct Kind {
+  const char* name;
+  Namespace Namespaces::* member;
+  int flag;
+};
+// The user namespace comes last: what belongs to the host can be joined before it only, and what belongs to it is tried
+// again afterwards (child.cpp).
+constexpr Kind kKinds[] = {{"time namespace", &Namespaces::time, kNewTime},
+                           {"pid namespace", &Namespaces::pid, CLONE_NEWPID},
+                           {"uts namespace", &Namespaces::uts, CLONE_NEWUTS},
+                           {"ipc namespace", &Namespaces::ipc, CLONE_NEWIPC},
+                           {"network namespace", &Namespaces::network, CLONE_NEWNET},
+                           {"cgroup namespace", &Namespaces::cgroup, CLONE_NEWCGROUP},
+                           {"mount namespace", &Namespaces::mount, CLONE_NEWNS},
+                           {"user namespace", &Namespaces::user, CLONE_NEWUSER}};
+
+// Joining it once more is an error.
+bool is_own_user_namespace(FdRef file) {
+  struct stat theirs, ours;
+  return ::fstat(file.get(), &theirs) == 0 && ::stat("/proc/self/ns/user", &ours) == 0 &&
+         theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
+}
+
+}  // namespace
+
+Result<void> PlanBuilder::set_namespaces(const Spec& spec) {
+  const Namespaces& wanted = spec.namespaces;
+  bool joins_for_children = false;
+  for (const auto& kind : kKinds) {
+    const Namespace& space = wanted.*kind.member;
+    if (space.path.empty()) {
+      // The cgroup namespace is made inside the cgroup, later.
+      if (space.is_new && kind.flag != CLONE_NEWCGROUP) plan_.new_namespaces |= static_cast<std::uint64_t>(kind.flag);
+      continue;
+    }
+    FileDescriptor file = TRY_CTX(open_file(space.path, O_RDONLY), std::string("joining the ") + kind.name);
+    if (kind.flag == CLONE_NEWUSER && is_own_user_namespace(file)) continue;
+    joins_.push_back({descriptors_.emplace_back(std::move(file)).get(), kind.flag});
+    join_names_.push_back(std::string(kind.name) + " \"" + space.path + "\"");
+    // Of these the caller of setns() itself does not become a member, or not in time.
+    joins_for_children = joins_for_children || (kind.flag & (kNewTime | CLONE_NEWPID | CLONE_NEWUSER)) != 0;
+    in_user_namespace_ = in_user_namespace_ || kind.flag == CLONE_NEWUSER;
+  }
+  plan_.joins = joins_.data();
+  plan_.join_count = static_cast<std::uint32_t>(joins_.size());
+  plan_.new_cgroup_namespace = wanted.cgroup.is_new;
+  plan_.wait_for_maps = wanted.user.is_new;
+  in_user_namespace_ = in_user_namespace_ || wanted.user.is_new;
+  plan_.become_root = in_user_namespace_;
+  if (!spec.time_offsets.empty()) {
+    if (!wanted.time.is_new) return fail(ErrorCode::invalid_argument, "time offsets need a new time namespace");
+    std::string text;
+    for (const auto& [clock, offset] : spec.time_offsets)
+      text += clock + " " + std::to_string(offset.seconds) + " " + std::to_string(offset.nanoseconds) + "\n";
+    plan_.time_offsets = {keep(text), static_cast<std::uint32_t>(text.size())};
+    plan_.new_namespaces &= ~std::uint64_t{kNewTime};  // the helper makes it
+  }
+  needs_helper_ = joins_for_children || !spec.time_offsets.empty() || (wanted.user.is_new && !joins_.empty());
+  return {};
+}
+
+void PlanBuilder::set_launch(const LaunchRequest& request) {
+  plan_.new_keyring = request.new_keyring;
+  plan_.keyring = request.keyring_name.empty() ? nullptr : keep(request.keyring_name);
+  plan_.rootfs_path = request.rootfs_path.empty() ? nullptr : keep(request.rootfs_path);
+  plan_.hooks = static_cast<bool>(request.run_hooks);
+  plan_.own_mounts = request.spec->namespaces.mount.is_own();
+  plan_.use_chroot = !request.use_pivot_root || !plan_.own_mounts;
+  plan_.process.preserved = request.preserved_descriptors;
+  if (request.gate) plan_.process.gate = {request.gate->start.get(), request.gate->status.get()};
+}
+
+void PlanBuilder::set_exec(const ExecRequest& request, FdRef target, int namespaces) {
+  plan_.target = target.get();
+  plan_.join_flags = namespaces;
+  in_user_namespace_ = (namespaces & CLONE_NEWUSER) != 0;
+  plan_.become_root = in_user_namespace_;
+  plan_.new_keyring = request.new_keyring;
+  plan_.keyring = request.keyring_name.empty() ? nullptr : keep(request.keyring_name);
+  plan_.process.preserved = request.preserved_descriptors;
+}
+
+}  // namespace dray::runtime
