@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 cmake_policy(SET CMP0057 NEW) # IN_LIST
-# core <- image <- store <- {registry, runtime, builder}, core <- network <- engine <- {cli, registry-helper}.
+# core <- image <- store <- {registry, runtime, builder}, core <- network <- engine <- {cli, registry-helper},
+# {runtime, flags} <- oci.
 # Every #include <dray/X/…> in a part's sources and public headers must be of the part itself or of one below it.
 set(below_core "core")
+set(below_flags "core;flags")
 set(below_image "core;image")
 set(below_store "core;image;store")
 set(below_registry "core;image;store;registry")
@@ -10,20 +12,23 @@ set(below_runtime "core;image;store;runtime")
 set(below_network "core;network")
 set(below_builder "core;image;store;builder")
 set(below_engine "core;image;store;registry;runtime;network;builder;engine")
-set(below_cli "core;image;store;runtime;network;builder;engine;cli")
+set(below_cli "core;image;store;runtime;network;builder;engine;flags;cli")
+set(below_oci "core;flags;runtime;oci")
 set(below_registry-helper "core;image;store;registry;engine")
 set(folder_core src/core)
 set(folder_image src/image)
 set(folder_store src/store)
 set(folder_network src/network)
 set(folder_engine src/engine)
+set(folder_flags src/flags)
 set(folder_cli src/cli)
+set(folder_oci src/oci)
 set(folder_registry-helper src/registry-helper)
 set(folder_runtime runtime)
 set(folder_builder builder)
 set(folder_registry registry-client)
 set(bad "")
-foreach(part core image store registry runtime network builder engine cli registry-helper)
+foreach(part core flags oci image store registry runtime network builder engine cli registry-helper)
   file(GLOB_RECURSE files "${SOURCE_DIR}/${folder_${part}}/*.?pp" "${SOURCE_DIR}/include/dray/${part}/*.?pp")
   foreach(file IN LISTS files)
     file(STRINGS "${file}" includes REGEX "^#include <dray/")

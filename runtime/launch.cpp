@@ -172,6 +172,15 @@ Result<Launched> Launch::run() {
 
 }  // namespace
 
+Result<void> read_gate(FdRef status, const std::string& command) {
+  ChildFailure failure;
+  std::size_t count = TRY(read_some(status, std::as_writable_bytes(std::span(&failure, 1))));
+  if (count != sizeof failure) return {};
+  Process process;
+  process.args = {command};
+  return Failure(explain_failure(failure, PlanBuilder(), process, nullptr));
+}
+
 Result<Launched> launch(const LaunchRequest& request) { return Launch(request).run(); }
 
 }  // namespace dray::runtime

@@ -121,7 +121,7 @@ Result<runtime::MonitorRequest> launch_container(Plan& plan) {
 Result<std::string> launch_and_record(Plan& plan, runtime::MonitorRequest& request) {
   request = TRY(launch_container(plan));
   pid_t pid = request.launched.pid;
-  RunningState state{pid, process_start_ticks(pid), format_time_now()};
+  RunningState state{pid, read_process_stat(pid).value_or(ProcessStat{}).start_ticks, format_time_now()};
   auto written =
       write_file_atomically(plan.state_directory + "/running.json", serialize(state), 0600, Durability::none);
   if (written) return state.started_at;

@@ -235,42 +235,13 @@ void clean_up_if_stale(Context& context, const ContainerRecord& record) {
   if (clean_up_running(context, record) && record.options.auto_remove) (void)delete_container(context, record, true);
 }
 
-std::uint64_t process_start_ticks(pid_t pid) {
-  auto text = read_file("/proc/" + std::to_string(pid) + "/stat", 4096);
-  if (!text) return 0;
-  // Field 2 is the command in parentheses and may hold anything; counting starts after the last one.
-  std::size_t position = text->rfind(')');
-  for (int field = 2; field < 22 && position != std::string::npos; ++field) position = text->find(' ', position + 1);
-  return position == std::string::npos ? 0 : std::strtoull(text->c_str() + position + 1, nullptr, 10);
-}
-
 Result<FileDescriptor> open_process(const RunningState& state) {
   FileDescriptor fd(static_cast<int>(::syscall(SYS_pidfd_open, state.pid, 0)));
   if (!fd.valid()) return fail_errno("opening process " + std::to_string(state.pid));
-  if (state.start_ticks != 0 && process_start_ticks(state.pid) != state.start_ticks)
+  auto now = read_process_stat(state.pid);
+  if (state.start_ticks != 0 && (!now || now->start_ticks != state.start_ticks))
     return fail(ErrorCode::not_found, "process " + std::to_string(state.pid) + " has ended");
   return fd;
-}
-
-Result<int> parse_signal(std::string_view text) {
-  std::string name(text);
-  if (!name.empty() && name.find_first_not_of("0123456789") == std::string::npos && name.size() < 4) {
-    int number = std::atoi(name.c_str());
-    if (number >= 1 && number <= SIGRTMAX) return number;
-    return fail(ErrorCode::invalid_argument, "Invalid signal: " + name);
-  }
-  for (char& c : name) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c);
-  if (name.starts_with("SIG")) name = name.substr(3);
-  for (int number = 1; number < SIGRTMIN; ++number) {
-    const char* abbreviation = ::sigabbrev_np(number);
-    if (abbreviation != nullptr && name == abbreviation) return number;
-  }
-  if (name.starts_with("RTMIN") || name.starts_with("RTMAX")) {
-    int base = name.starts_with("RTMIN") ? SIGRTMIN : SIGRTMAX;
-    int number = base + std::atoi(name.c_str() + 5);
-    if (number >= SIGRTMIN && number <= SIGRTMAX) return number;
-  }
-  return fail(ErrorCode::invalid_argument, "Invalid signal: " + std::string(text));
 }
 
 }  // namespace dray::engine

@@ -50,9 +50,6 @@ void clean_up_if_stale(Context& context, const ContainerRecord& record);
 
 /// pidfd of the running container's first process; not_found if it is gone (or its number was reused).
 Result<FileDescriptor> open_process(const RunningState& state);
-std::uint64_t process_start_ticks(pid_t pid);
-/// "SIGTERM", "TERM", "15" to the number.
-Result<int> parse_signal(std::string_view text);
 
 std::string make_container_name();
 

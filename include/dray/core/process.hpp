@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -46,6 +47,17 @@ class ChildProcess {
 /// Directory of our own executable (/proc/self/exe): the sibling programs dray-monitor, dray-init and dray-registry are
 /// there.
 Result<std::string> executable_directory();
+
+/// Of /proc/PID/stat. A number and its start together name a process for good.
+struct ProcessStat {
+  char state = 'X';               ///< 'Z' = zombie
+  std::uint64_t start_ticks = 0;  ///< clock ticks since boot
+};
+/// nullopt if there is no such process.
+std::optional<ProcessStat> read_process_stat(pid_t pid);
+
+/// "SIGTERM", "TERM", "15", "RTMIN+3" to the number.
+Result<int> parse_signal(std::string_view text);
 
 /// "2026-11-20T23:49:16.123456789Z" (RFC 3339 with nanoseconds), now or of the given time.
 std::string format_time_now();

@@ -62,6 +62,9 @@ struct Launched {
 /// Implements runtime-spec create + start.
 Result<Launched> launch(const LaunchRequest& request);
 
+/// What Gate::status brings after a start: success at its end, else why `command` could not be executed. Waits.
+Result<void> read_gate(FdRef status, const std::string& command);
+
 /// Starts a further process in the running container whose first process is `pid` (nsenter: namespaces, root, cgroup).
 struct ExecRequest {
   pid_t pid = -1;

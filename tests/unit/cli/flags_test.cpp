@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "flags.hpp"
+#include <dray/flags/flags.hpp>
 #include "catch.hpp"
 
 using namespace dray;

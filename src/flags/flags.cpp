@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one file that compiles CLI11 (12 s at -O2). Its messages are put into Docker's words.
-#include "flags.hpp"
+#include <dray/flags/flags.hpp>
 
 #include <CLI/CLI.hpp>
 
-namespace dray::cli {
+namespace dray {
 namespace {
 
 /// CLI11's own help lists "OPTIONS"; ours follows docker's layout.
@@ -32,6 +32,38 @@ class DockerFormatter : public CLI::Formatter {
   std::string usage_;
 };
 
+/// Line by line what urfave/cli prints for runc.
+class RuncFormatter : public CLI::Formatter {
+ public:
+  explicit RuncFormatter(std::string usage) : usage_(std::move(usage)) {}
+  std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode) const override {
+    const std::string description = app->get_description();
+    const std::size_t line_end = std::min(description.find('\n'), description.size());
+    std::string text = "NAME:\n   " + name + " - " + description.substr(0, line_end) + "\n\nUSAGE:\n   " + name + " " + usage_ +
+                       "\n" + description.substr(line_end) + "\nOPTIONS:\n";
+    std::vector<std::pair<std::string, std::string>> rows;
+    std::size_t width = 0;
+    for (const CLI::Option* option : app->get_options()) {
+      if (option->get_positional() || !option->nonpositional()) continue;
+      const std::string type = option->get_type_name();
+      const std::string value = type.empty() || type == "BOOLEAN" ? "" : " value";
+      std::string left;
+      for (const auto& word : option->get_lnames()) left += (left.empty() ? "--" : ", --") + word + value;
+      for (const auto& word : option->get_snames()) left += (left.empty() ? "-" : ", -") + word + value;
+      width = std::max(width, left.size());
+      rows.emplace_back(std::move(left), option->get_description());
+    }
+    for (auto& [left, right] : rows) {
+      left.resize(width, ' ');
+      text += "   " + left + "  " + right + "\n";
+    }
+    return text;
+  }
+
+ private:
+  std::string usage_;
+};
+
 }  // namespace
 
 struct Flags::State {
@@ -43,12 +75,17 @@ struct Flags::State {
   std::vector<std::string> collected;
 };
 
-Flags::Flags(std::string command, std::string usage, std::string description) : state_(std::make_unique<State>()) {
+Flags::Flags(std::string command, std::string usage, std::string description, HelpStyle style) : state_(std::make_unique<State>()) {
   state_->command = std::move(command);
   state_->app.description(std::move(description));
   state_->app.name(state_->command);
-  state_->app.formatter(std::make_shared<DockerFormatter>(std::move(usage)));
-  state_->app.set_help_flag("--help", "Print usage");
+  if (style == HelpStyle::docker) {
+    state_->app.formatter(std::make_shared<DockerFormatter>(std::move(usage)));
+    state_->app.set_help_flag("--help", "Print usage");
+  } else {
+    state_->app.formatter(std::make_shared<RuncFormatter>(std::move(usage)));
+    state_->app.set_help_flag("--help,-h", "show help");
+  }
   state_->app.allow_extras();
 }
 Flags::Flags(Flags&&) noexcept = default;
@@ -93,6 +130,8 @@ void Flags::trailing(std::vector<std::string>& target, std::size_t least) {
   state_->app.prefix_command();
 }
 
+std::string Flags::help() const { return state_->app.help(); }
+
 Result<Flags::Outcome> Flags::parse(const std::vector<std::string>& arguments) {
   State& state = *state_;
   const std::string hint = "See '" + state.command + " --help'.";
@@ -103,7 +142,7 @@ Result<Flags::Outcome> Flags::parse(const std::vector<std::string>& arguments) {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
     state.app.parse(reversed);
   } catch (const CLI::CallForHelp&) {
-    std::string text = state.app.help();
+    const std::string text = help();
     ::fwrite(text.data(), 1, text.size(), stdout);
     return Outcome::help_shown;
   } catch (const CLI::ArgumentMismatch& mismatch) {
@@ -141,4 +180,4 @@ Result<Flags::Outcome> Flags::parse(const std::vector<std::string>& arguments) {
   return Outcome::run;
 }
 
-}  // namespace dray::cli
+}  // namespace dray

@@ -10,7 +10,10 @@
 
 #include <dray/core/result.hpp>
 
-namespace dray::cli {
+namespace dray {
+
+/// Whose layout `--help` has. runc's also listens to -h.
+enum class HelpStyle { docker, runc };
 
 /// The command line of one command: declared, then parsed. CLI11 is behind it and is compiled once (flags.cpp).
 /// Names are CLI11's: "-t,--tag". Targets must outlive parse(). A flag not declared is refused; one given twice counts
@@ -18,7 +21,7 @@ namespace dray::cli {
 class Flags {
  public:
   /// `usage` is what follows the command's name: "[OPTIONS] IMAGE [COMMAND] [ARG...]".
-  Flags(std::string command, std::string usage, std::string description);
+  Flags(std::string command, std::string usage, std::string description, HelpStyle style = HelpStyle::docker);
   Flags(Flags&&) noexcept;
   ~Flags();
 
@@ -38,6 +41,8 @@ class Flags {
   void trailing(std::vector<std::string>& target, std::size_t least);
 
   enum class Outcome { run, help_shown };
+  /// What --help prints.
+  std::string help() const;
   /// invalid_argument: "unknown flag: --x" and the like, with the hint "See 'dray run --help'".
   Result<Outcome> parse(const std::vector<std::string>& arguments);
 
@@ -48,4 +53,4 @@ class Flags {
 
 inline constexpr std::size_t kAnyNumber = static_cast<std::size_t>(-1);
 
-}  // namespace dray::cli
+}  // namespace dray

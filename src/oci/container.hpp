@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <dray/core/result.hpp>
+#include <dray/runtime/launch.hpp>
+
+#include "state.hpp"
+
+// The life of a container, from create to delete (runtime-spec runtime.md §lifecycle); docs/runtime.md tells it.
+
+namespace dray::oci {
+
+struct Settings {
+  std::string root;  ///< of the state directories
+  bool root_is_default = true;
+  bool systemd_cgroup = false;
+  bool rootless = false;  ///< cgroups that may not be made are done without
+};
+
+struct CreateOptions {
+  std::string id, bundle = ".", console_socket, pidfd_socket, pid_file;
+  bool pivot_root = true, new_keyring = true;
+  unsigned preserved_descriptors = 0;
+  bool detach = true;  ///< a terminal goes to console_socket
+};
+
+/// A container whose process waits at its gate.
+struct Created {
+  StateDirectory directory;
+  ContainerState state;
+  runtime::Spec spec;
+  runtime::Launched launched;
+};
+
+/// All of it or nothing: on failure whatever was made is gone. The caller is the process's parent.
+Result<Created> create_container(const Settings& settings, const CreateOptions& options);
+
+/// Hooks startContainer, the gate, hooks poststart. When the command cannot be executed: that error.
+Result<void> start_container(StateDirectory& directory, const ContainerState& state, const runtime::Spec& spec);
+
+/// Kills what is left, removes cgroup and state, runs the hooks poststop. For any status.
+Result<void> destroy_container(StateDirectory& directory, const ContainerState& state);
+
+/// "unless own pid namespace, all processes of the cgroup": what SIGKILL to the container means.
+Result<void> kill_container(const ContainerState& state, int signal, bool all);
+
+// -- shared by create and exec
+/// HOME where missing or empty, by the container's /etc/passwd; of a variable that is there twice the last stays.
+void complete_environment(runtime::Process& process, FdRef rootfs);
+/// Sends pty and pidfd to the sockets, writes the pid file.
+struct Handover {
+  std::string console_socket, pidfd_socket, pid_file;
+};
+Result<void> hand_over(const Handover& handover, const runtime::Launched& launched);
+/// Connects to the profile's listener and sends the descriptor with the containerProcessState.
+std::function<Result<void>(pid_t, FdRef)> make_seccomp_sender(const std::optional<runtime::Seccomp>& profile,
+                                                              const ContainerState& state, const char* status);
+/// --preserve-fds and $LISTEN_FDS; adds the variables to the environment.
+unsigned count_preserved(unsigned wanted, runtime::Process& process);
+
+}  // namespace dray::oci

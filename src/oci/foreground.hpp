@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <signal.h>
+
+#include <dray/core/fd.hpp>
+#include <dray/core/result.hpp>
+#include <dray/runtime/launch.hpp>
+
+namespace dray::oci {
+
+/// `run` and `exec` without --detach: this process stays as the container's face. Signals go on to the container's
+/// process, a terminal is relayed to ours.
+class Foreground {
+ public:
+  /// From here on signals are kept for follow(); the launched process begins with none blocked.
+  static Result<Foreground> start();
+
+  /// Until the process has ended: its exit code, 128 + number of the signal that ended it. It is reaped.
+  Result<int> follow(const runtime::Launched& launched);
+
+ private:
+  FileDescriptor signals_;
+};
+
+}  // namespace dray::oci

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a container's first process and those of exec have in common.
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <set>
+
+#include "container.hpp"
+#include "log.hpp"
+#include "sockets.hpp"
+
+namespace dray::oci {
+
+void complete_environment(runtime::Process& process, FdRef rootfs) {
+  std::vector<std::string> env;
+  std::set<std::string> names;
+  for (auto entry = process.env.rbegin(); entry != process.env.rend(); ++entry) {
+    if (names.insert(entry->substr(0, entry->find('='))).second) env.push_back(std::move(*entry));
+  }
+  process.env.assign(env.rbegin(), env.rend());
+  std::erase(process.env, "HOME=");
+  for (const auto& entry : process.env) {
+    if (entry.starts_with("HOME=")) return;
+  }
+  // The image's file may be anything; without an answer from it the home is "/".
+  auto user = runtime::resolve_user(rootfs, std::to_string(process.user.uid));
+  process.env.push_back("HOME=" + (user && !user->home.empty() ? user->home : std::string("/")));
+}
+
+Result<void> hand_over(const Handover& handover, const runtime::Launched& launched) {
+  if (!handover.console_socket.empty() && launched.console.valid()) {
+    FileDescriptor socket = TRY_CTX(connect_socket(handover.console_socket), "console socket");
+    int number = 0;
+    const std::string name = ::ioctl(launched.console.get(), TIOCGPTN, &number) == 0
+                                 ? "/dev/pts/" + std::to_string(number)
+                                 : std::string("/dev/ptmx");
+    TRY_CTX(send_descriptor(socket, name, launched.console), "console socket");
+  }
+  if (!handover.pidfd_socket.empty()) {
+    FileDescriptor socket = TRY_CTX(connect_socket(handover.pidfd_socket), "pidfd socket");
+    TRY_CTX(send_descriptor(socket, "pidfd", launched.pidfd), "pidfd socket");
+  }
+  // Last and whole: its appearance says that the rest is done.
+  if (!handover.pid_file.empty())
+    TRY_CTX(write_file_atomically(handover.pid_file, std::to_string(launched.pid), 0644, Durability::none), "pid file");
+  return {};
+}
+
+std::function<Result<void>(pid_t, FdRef)> make_seccomp_sender(const std::optional<runtime::Seccomp>& profile,
+                                                              const ContainerState& state, const char* status) {
+  if (!profile || profile->listener_path.empty()) return {};
+  return [path = profile->listener_path, metadata = profile->listener_metadata, state = &state, status](
+             pid_t pid, FdRef listener) -> Result<void> {
+    FileDescriptor socket = TRY_CTX(connect_socket(path), "failed to connect with seccomp agent specified in the seccomp profile");
+    ContainerState now = *state;
+    if (now.pid == 0) now.pid = pid;
+    return send_descriptor(socket, describe_process(now, status, pid, metadata), listener);
+  };
+}
+
+unsigned count_preserved(unsigned wanted, runtime::Process& process) {
+  const char* text = ::getenv("LISTEN_FDS");
+  if (text == nullptr) return wanted;
+  const int count = std::atoi(text);
+  if (count <= 0 || count > 1024) return wanted;
+  process.env.push_back("LISTEN_FDS=" + std::to_string(count));
+  process.env.push_back("LISTEN_PID=1");
+  if (const char* names = ::getenv("LISTEN_FDNAMES")) process.env.push_back(std::string("LISTEN_FDNAMES=") + names);
+  return wanted + static_cast<unsigned>(count);
+}
+
+}  // namespace dray::oci
