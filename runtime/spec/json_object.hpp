@@ -84,8 +84,8 @@ class JsonObject {
   std::optional<Error>* error_;
 };
 
-/// Refuses what is not one JSON object, is larger than `max_size`, nested deeper than 64, or has more than a million
-/// values (each takes far more memory than its text).
+/// Refuses what is not one JSON object, is larger than `max_size`, nested deeper than 64, or has more than half a
+/// million values (each takes far more memory than its text).
 class JsonDocument {
  public:
   static Result<JsonDocument> parse(std::string_view text, std::size_t max_size);

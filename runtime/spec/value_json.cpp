@@ -21,7 +21,7 @@ struct JsonValue {
 namespace {
 
 using Kind = JsonValue::Kind;
-constexpr std::size_t kMaxDepth = 64, kMaxValues = 1'000'000;
+constexpr std::size_t kMaxDepth = 64, kMaxValues = 500'000;
 
 char lower(char letter) { return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter; }
 
