@@ -10,6 +10,8 @@
 
 namespace dray::runtime {
 
+class JsonWriter;
+
 constexpr std::size_t kMaxSpecSize = 16u << 20;
 
 void read_process(const JsonObject& object, Process& process);
@@ -19,6 +21,10 @@ void read_linux(const JsonObject& object, Spec& spec);
 
 /// The runtime-spec's form of a profile; Docker's is parse_seccomp()'s.
 void read_seccomp(const JsonObject& object, Seccomp& profile);
+
+/// format_spec()'s half of the same.
+void write_linux(JsonWriter& out, const Spec& spec);
+void write_id_mappings(JsonWriter& out, std::string_view name, const std::vector<IdMapping>& mappings);
 
 /// The six devices that every container gets (config-linux.md §default-devices), in runc's order.
 std::vector<Device> default_devices();
