@@ -212,14 +212,15 @@ void JsonObject::read(std::string_view name, std::map<std::string, std::string>&
 
 std::optional<WideInteger> JsonObject::integer_of(const JsonValue& value, const std::string& path, WideInteger least,
                                                WideInteger greatest) const {
-  if (value.kind == Kind::null && least <= 0) return 0;
+  if (value.kind == Kind::null) return 0;
   if (value.kind == Kind::integer && value.integer >= least && value.integer <= greatest) return value.integer;
-  const bool integer = value.kind == Kind::integer || value.kind == Kind::real;
-  if (!integer || (value.kind == Kind::real && greatest > INT64_MAX)) {
-    fail_at(path, least < 0 ? "expected a whole number" : "expected a non-negative number");
+  if (value.kind == Kind::real) {
+    fail_at(path, "expected a whole number");
+  } else if (value.kind != Kind::integer || greatest > INT64_MAX) {
+    fail_at(path, least < 0 ? "expected a number" : "expected a non-negative number");
   } else {
     fail_at(path, "expected a whole number from " + std::to_string(static_cast<std::int64_t>(least)) + " to " +
-                      std::to_string(static_cast<std::uint64_t>(greatest)));
+                      std::to_string(static_cast<std::int64_t>(greatest)));
   }
   return std::nullopt;
 }
