@@ -38,11 +38,16 @@ std::vector<DeviceRule> own_rules(std::vector<DeviceRule> rules) {
   return rules;
 }
 
-/// Without those that parse_spec() puts at the start.
+/// Without those that parse_spec() puts at the start, unless the list names them as well.
 std::vector<Device> own_devices(const std::vector<Device>& devices) {
   auto device = devices.begin();
-  for (const Device& standard : default_devices())
-    if (device != devices.end() && *device == standard) ++device;
+  for (const Device& standard : default_devices()) {
+    if (device == devices.end() || !(*device == standard)) continue;
+    const bool listed = std::any_of(device + 1, devices.end(),
+                                    [&](const Device& other) { return other.path == standard.path; });
+    if (listed) break;
+    ++device;
+  }
   return {device, devices.end()};
 }
 

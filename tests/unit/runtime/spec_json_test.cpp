@@ -28,58 +28,12 @@ std::string error_of(const std::string& text) {
   return valid.error().message();
 }
 
-constexpr const char* kFull = R"({
-  "ociVersion": "1.2.0+more", "unknown": [{"x": [1.5, null]}],
-  "process": {"terminal": true, "consoleSize": {"height": 24, "width": 80},
-    "user": {"uid": 1000, "gid": 4294967295, "umask": 18, "additionalGids": [5, 6]},
-    "args": ["sh", "-c", "a\nb\"\\\u00e9"], "env": ["A=b", "A=c"], "cwd": "/w",
-    "capabilities": {"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "inheritable": ["CAP_KILL"],
-      "permitted": ["CAP_KILL", "CAP_OF_TOMORROW"], "ambient": ["CAP_KILL"]},
-    "rlimits": [{"type": "RLIMIT_CORE", "soft": 1, "hard": 18446744073709551615}],
-    "noNewPrivileges": true, "oomScoreAdj": -7,
-    "scheduler": {"policy": "SCHED_DEADLINE", "flags": ["SCHED_FLAG_RECLAIM"], "runtime": 1, "deadline": 2, "period": 3},
-    "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 4}, "execCPUAffinity": {"initial": "0", "final": "0-1"}},
-  "root": {"path": "rootfs", "readonly": true}, "hostname": "h", "domainname": "d",
-  "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
-    {"destination": "data", "type": "none", "source": "/d", "options": ["rbind", "ridmap", "rro", "rprivate"],
-     "uidMappings": [{"containerID": 0, "hostID": 1, "size": 2}], "gidMappings": [{"containerID": 0, "hostID": 1, "size": 2}]}],
-  "hooks": {"prestart": [{"path": "/a", "args": ["a", "b"], "env": ["K=v"], "timeout": 3}], "createRuntime": [{"path": "/b"}],
-    "createContainer": [{"path": "/c"}], "startContainer": [{"path": "/d"}], "poststart": [{"path": "/e"}],
-    "poststop": [{"path": "/f"}]},
-  "annotations": {"a": "b", "CASE": "1", "case": "2"},
-  "linux": {
-    "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 65536}], "gidMappings": [{"containerID": 0, "hostID": 1000, "size": 65536}],
-    "sysctl": {"net.ipv4.ip_forward": "1", "kernel.shmmax": "9", "user.max_ipc_namespaces": "5", "net/ipv4/conf/eno2.1.x": "1"},
-    "resources": {"devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 10, "minor": -1, "access": "rw"}],
-      "memory": {"limit": -1, "reservation": 3, "swap": 4, "kernel": 5, "kernelTCP": 6, "swappiness": 7, "disableOOMKiller": false, "checkBeforeUpdate": true},
-      "cpu": {"shares": 1, "quota": -1, "burst": 2, "period": 3, "realtimeRuntime": 4, "realtimePeriod": 5, "cpus": "0-1", "mems": "0", "idle": 1},
-      "pids": {"limit": 0},
-      "blockIO": {"weight": 10, "leafWeight": 11, "weightDevice": [{"major": 8, "minor": 0, "weight": 12, "leafWeight": 13}],
-        "throttleReadBpsDevice": [{"major": 8, "minor": 1, "rate": 1}], "throttleWriteBpsDevice": [{"major": 8, "minor": 2, "rate": 2}],
-        "throttleReadIOPSDevice": [{"major": 8, "minor": 3, "rate": 3}], "throttleWriteIOPSDevice": [{"major": 8, "minor": 4, "rate": 4}]},
-      "hugepageLimits": [{"pageSize": "2MB", "limit": 9}],
-      "network": {"classID": 1048577, "priorities": [{"name": "eth0", "priority": 5}]},
-      "rdma": {"mlx5_1": {"hcaHandles": 3}}},
-    "cgroupsPath": "/a/b",
-    "namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "user"},
-      {"type": "cgroup", "path": "/proc/1/ns/cgroup"}, {"type": "time"}],
-    "devices": [{"path": "/dev/fuse", "type": "u", "major": 10, "minor": 229, "fileMode": 33206, "uid": 1, "gid": 2},
-      {"path": "/dev/null", "type": "c", "major": 1, "minor": 3}, {"path": "/dev/pipe", "type": "p"}],
-    "netDevices": {"eth0": {"name": "inner"}, "eth1": {}},
-    "seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38, "architectures": ["SCMP_ARCH_X86_64"], "flags": [],
-      "listenerPath": "/run/agent", "listenerMetadata": "m",
-      "syscalls": [{"names": ["read", "open"], "action": "SCMP_ACT_TRACE", "errnoRet": 1,
-        "args": [{"index": 5, "value": 18446744073709551615, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}]},
-        {"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]},
-    "rootfsPropagation": "rslave", "maskedPaths": ["/proc/kcore"], "readonlyPaths": ["/proc/sys"], "mountLabel": "l",
-    "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0,2-3", "flags": ["MPOL_F_STATIC_NODES"]},
-    "personality": {"domain": "LINUX32", "flags": ["X"]},
-    "timeOffsets": {"monotonic": {"secs": -3, "nanosecs": 4}}}})";
-
 }  // namespace
 
 TEST_CASE("a full config.json is read, valid, and survives being written", "[runtime]") {
-  auto spec = parse_spec(kFull);
+  auto full = read_file("tests/fuzz/spec_json/full.json", 1u << 20);
+  REQUIRE_OK(full);
+  auto spec = parse_spec(*full);
   REQUIRE_OK(spec);
   REQUIRE_OK(validate_spec(*spec));
   const Process& process = spec->process;
