@@ -8,16 +8,20 @@ namespace {
 std::size_t sequence_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned first = byte(0);
-  const std::size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+  std::size_t length = 0;
+  if (first < 0x80) length = 1;
+  if (first >= 0xc2 && first < 0xe0) length = 2;
+  if (first >= 0xe0 && first < 0xf0) length = 3;
+  if (first >= 0xf0 && first < 0xf5) length = 4;
   if (length == 0 || length > text.size()) return 0;
   for (std::size_t i = 1; i < length; ++i)
     if ((byte(i) & 0xc0) != 0x80) return 0;
   if (length < 3) return length;
   const unsigned second = byte(1);
-  if (first == 0xe0 && second < 0xa0) return 0;                     // overlong
-  if (first == 0xed && second >= 0xa0) return 0;                    // surrogates
-  if (first == 0xf0 && second < 0x90) return 0;                     // overlong
-  return first == 0xf4 && second >= 0x90 ? 0 : length;              // above U+10FFFF
+  if (first == 0xe0 && second < 0xa0) return 0;         // overlong
+  if (first == 0xed && second >= 0xa0) return 0;        // surrogates
+  if (first == 0xf0 && second < 0x90) return 0;         // overlong
+  return first == 0xf4 && second >= 0x90 ? 0 : length;  // above U+10FFFF
 }
 
 }  // namespace
@@ -47,12 +51,12 @@ void JsonWriter::quote(std::string_view text) {
 }
 
 void JsonWriter::start(std::string_view name) {
-  if (depth_ == 0) return;
+  if (brackets_.empty()) return;
   if (!empty_) out_ += ',';
   empty_ = false;
   out_ += '\n';
-  for (std::size_t i = 0; i < depth_; ++i) out_ += indent_;
-  if (name.empty()) return;
+  for (std::size_t i = 0; i < brackets_.size(); ++i) out_ += indent_;
+  if (brackets_.back() == '[') return;
   quote(name);
   out_ += ": ";
 }
@@ -60,15 +64,15 @@ void JsonWriter::start(std::string_view name) {
 void JsonWriter::open(std::string_view name, char bracket) {
   start(name);
   out_ += bracket;
-  ++depth_;
+  brackets_ += bracket;
   empty_ = true;
 }
 
 void JsonWriter::close(char bracket) {
-  --depth_;
+  brackets_.pop_back();
   if (!empty_) {
     out_ += '\n';
-    for (std::size_t i = 0; i < depth_; ++i) out_ += indent_;
+    for (std::size_t i = 0; i < brackets_.size(); ++i) out_ += indent_;
   }
   out_ += bracket;
   empty_ = false;

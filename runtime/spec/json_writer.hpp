@@ -15,7 +15,7 @@ class JsonWriter {
  public:
   explicit JsonWriter(std::string_view indent) : indent_(indent) {}
 
-  /// `name` is empty for the outermost object and in arrays.
+  /// `name` is not looked at for the outermost object and in arrays.
   void open_object(std::string_view name = "") { open(name, '{'); }
   void close_object() { close('}'); }
   void open_array(std::string_view name = "") { open(name, '['); }
@@ -58,7 +58,7 @@ class JsonWriter {
   void quote(std::string_view text);
 
   std::string indent_, out_;
-  std::size_t depth_ = 0;
+  std::string brackets_;  ///< those that are open
   bool empty_ = true;  ///< nothing yet in the innermost bracket
 };
 

@@ -68,8 +68,9 @@ Spec make_bundle_template(bool rootless) {
   };
   spec.namespaces.cgroup.is_new = is_unified_host();
   spec.resources.devices = {DeviceRule()};  // nothing that is not allowed by a later rule
-  spec.masked_paths = {"/proc/acpi",        "/proc/asound",      "/proc/kcore",       "/proc/keys",    "/proc/latency_stats",
-                       "/proc/timer_list",  "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi"};
+  spec.masked_paths = {"/proc/acpi",          "/proc/asound",     "/proc/kcore",       "/proc/keys",
+                       "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+                       "/sys/firmware",       "/proc/scsi"};
   spec.readonly_paths = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
   if (rootless) make_rootless(spec);
   const std::vector<DeviceRule> rules = default_device_rules();

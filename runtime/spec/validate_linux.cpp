@@ -19,10 +19,11 @@
 namespace dray::runtime {
 namespace {
 
-constexpr std::string_view kIpcSysctls[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
-                                            "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
-constexpr std::string_view kPropagations[] = {"private", "rprivate",   "shared",      "rshared",
-                                              "slave",   "rslave",     "unbindable",  "runbindable"};
+constexpr std::string_view kIpcSysctls[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni",
+                                            "kernel.sem",    "kernel.shmall", "kernel.shmmax",
+                                            "kernel.shmmni", "kernel.shm_rmid_forced"};
+constexpr std::string_view kPropagations[] = {"private", "rprivate", "shared",     "rshared",
+                                              "slave",   "rslave",   "unbindable", "runbindable"};
 
 bool is_unified_host() {
   struct statfs status = {};

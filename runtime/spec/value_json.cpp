@@ -225,7 +225,8 @@ std::optional<WideInteger> JsonObject::integer_of(const JsonValue& value, const 
   return std::nullopt;
 }
 
-std::optional<WideInteger> JsonObject::read_integer(std::string_view name, WideInteger least, WideInteger greatest) const {
+std::optional<WideInteger> JsonObject::read_integer(std::string_view name, WideInteger least,
+                                                    WideInteger greatest) const {
   const JsonValue* value = find(name);
   if (value == nullptr) return std::nullopt;
   return integer_of(*value, path_of(name), least, greatest);

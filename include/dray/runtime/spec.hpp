@@ -217,7 +217,7 @@ struct Spec {
   std::optional<std::uint32_t> personality;
   std::optional<IntelRdt> intel_rdt;
   std::optional<MemoryPolicy> memory_policy;
-  std::map<std::string, std::string> net_devices;  ///< of the caller's namespace -> name in the container; "" = the same
+  std::map<std::string, std::string> net_devices;  ///< the caller's -> name in the container; "" = the same
   std::vector<std::string> warnings;               ///< what its reader ignored, to be logged
 };
 

@@ -83,10 +83,10 @@ TEST_CASE("a full config.json is read, valid, and survives being written", "[run
   CHECK(again->devices.size() == spec->devices.size());
   CHECK(again->time_offsets.at("monotonic").nanoseconds == 4);
   CHECK(text.find("\"unified\"") == std::string::npos);
-  for (const char* word : {"consoleSize", "additionalGids", "ambient", "execCPUAffinity", "SCHED_FLAG_RECLAIM", "gidMappings",
-                           "poststop", "kernelTCP", "realtimePeriod", "leafWeight", "throttleWriteIOPSDevice", "pageSize",
-                           "classID", "mlx5_1", "cgroupsPath", "netDevices", "listenerMetadata", "valueTwo", "rslave",
-                           "mountLabel", "memoryPolicy", "LINUX32", "nanosecs", "/dev/pipe", "\"flags\": []"}) {
+  for (const char* word : {"consoleSize", "additionalGids", "ambient", "execCPUAffinity", "SCHED_FLAG_RECLAIM",
+                           "gidMappings", "poststop", "kernelTCP", "realtimePeriod", "leafWeight",
+                           "throttleWriteIOPSDevice", "pageSize", "classID", "mlx5_1", "cgroupsPath", "netDevices", "listenerMetadata",
+                           "valueTwo", "rslave", "mountLabel", "memoryPolicy", "LINUX32", "nanosecs", "/dev/pipe", "\"flags\": []"}) {
     INFO(word);
     CHECK(text.find(word) != std::string::npos);
   }
@@ -102,7 +102,8 @@ TEST_CASE("the least config.json: what it doesn't name is shared or default", "[
     CHECK(!space->is_own());
   std::vector<std::string> devices;
   for (const Device& device : spec->devices) devices.push_back(device.path);
-  CHECK(devices == std::vector<std::string>{"/dev/null", "/dev/random", "/dev/full", "/dev/tty", "/dev/zero", "/dev/urandom"});
+  CHECK(devices == std::vector<std::string>{"/dev/null", "/dev/random", "/dev/full", "/dev/tty",
+                                            "/dev/zero", "/dev/urandom"});
   const auto& rules = spec->resources.devices;  // runc's
   REQUIRE(rules.size() == 11);
   CHECK((rules[0].type == 'c' && !rules[0].major && rules[0].access == "m"));
@@ -178,7 +179,8 @@ TEST_CASE("bad config.json: the error names the field", "[runtime]") {
       {R"({"ociVersion":"1.0.0","root":{"path":"r"}})", "process: process property must not be empty"},
       {R"({"ociVersion":"2.0.0","process":{"args":["a"],"cwd":"/"},"root":{"path":"r"}})", "ociVersion: \"2.0.0\""},
       {R"({"ociVersion":"1.0","process":{"args":["a"],"cwd":"/"},"root":{"path":"r"}})", "ociVersion: \"1.0\""},
-      {R"({"ociVersion":"1.0.0","process":{"args":["a"]},"root":{"path":"r"}})", "process.cwd: Cwd property must not be"},
+      {R"({"ociVersion":"1.0.0","process":{"args":["a"]},"root":{"path":"r"}})",
+       "process.cwd: Cwd property must not be"},
       {R"({"ociVersion":"1.0.0","process":{"args":["a"],"cwd":"x"},"root":{"path":"r"}})", "process.cwd: Cwd must be"},
       {R"({"ociVersion":"1.0.0","process":{"cwd":"/"},"root":{"path":"r"}})", "process.args: args must not be empty"},
       {process(R"("terminal":"yes")"), "process.terminal: expected true or false"},
@@ -219,8 +221,10 @@ TEST_CASE("bad config.json: the error names the field", "[runtime]") {
       {rest(R"("mounts":[{"destination":"/a","options":["bind"]}])"), "mounts[0].source: must not be empty"},
       {rest(R"("mounts":[{"destination":"/a","source":"/b","options":["bind","size=1"]}])"),
        "mounts[0].options: bind mounts cannot"},
-      {rest(R"("mounts":[{"destination":"/a","type":"tmpfs","options":["idmap"]}])"), "mounts[0]: id-mapped mounts are"},
-      {rest(R"("mounts":[{"destination":"/a","source":"/b","options":["bind","idmap"]}])"), "mounts[0]: id-mapped mounts must"},
+      {rest(R"("mounts":[{"destination":"/a","type":"tmpfs","options":["idmap"]}])"),
+       "mounts[0]: id-mapped mounts are"},
+      {rest(R"("mounts":[{"destination":"/a","source":"/b","options":["bind","idmap"]}])"),
+       "mounts[0]: id-mapped mounts must"},
       {rest(R"("hooks":{"poststop":[{"path":"x"}]})"), "hooks.poststop[0].path: expected an absolute path"},
       {rest(R"("hooks":{"poststop":[{"path":"/x","timeout":0}]})"), "hooks.poststop[0].timeout: expected"},
       {rest(R"("annotations":{"a":1})"), "annotations[\"a\"]: expected a string"},
@@ -229,7 +233,8 @@ TEST_CASE("bad config.json: the error names the field", "[runtime]") {
       {linux_part(R"("namespaces":[{"type":"disk"}])"), "linux.namespaces[0].type: namespace \"disk\" does not exist"},
       {linux_part(R"("namespaces":[null])"), "linux.namespaces[0].type: namespace"},
       {linux_part(R"("namespaces":[{"type":"pid","path":"x"}])"), "linux.namespaces[0].path: expected an absolute"},
-      {linux_part(R"("uidMappings":[{"containerID":0,"hostID":0,"size":1}])"), "linux.uidMappings: user namespace mappings"},
+      {linux_part(R"("uidMappings":[{"containerID":0,"hostID":0,"size":1}])"),
+       "linux.uidMappings: user namespace mappings"},
       {linux_part(R"("namespaces":[{"type":"user"}])"), "linux.uidMappings: user namespaces enabled, but no"},
       {linux_part(R"("namespaces":[{"type":"user"}],"uidMappings":[{"containerID":0,"hostID":0,"size":0}])"),
        "linux.uidMappings[0].size: must not be 0"},
@@ -237,38 +242,47 @@ TEST_CASE("bad config.json: the error names the field", "[runtime]") {
        "linux.uidMappings[0]: reaches above"},
       {linux_part(R"("namespaces":[{"type":"user"}],"uidMappings":[{"containerID":0,"hostID":0,"size":1}])"),
        "linux.gidMappings: user namespaces need a mapping for ID 0"},
-      {linux_part(R"("timeOffsets":{"boottime":{"secs":1}})"), "linux.timeOffsets: time namespace offsets specified, but"},
+      {linux_part(R"("timeOffsets":{"boottime":{"secs":1}})"),
+       "linux.timeOffsets: time namespace offsets specified, but"},
       {linux_part(R"("timeOffsets":{"realtime":{}})"), "linux.timeOffsets: unknown clock"},
       {linux_part(R"("timeOffsets":{"boottime":{"nanosecs":1000000000}})"), "linux.timeOffsets[\"boottime\"].nanosecs"},
       {linux_part(R"("maskedPaths":["/x"])"), "linux.maskedPaths: unable to restrict"},
-      {linux_part(R"("namespaces":[{"type":"mount"}],"readonlyPaths":["x"])"), "linux.readonlyPaths[0]: expected an absolute"},
+      {linux_part(R"("namespaces":[{"type":"mount"}],"readonlyPaths":["x"])"),
+       "linux.readonlyPaths[0]: expected an absolute"},
       {linux_part(R"("sysctl":{"kernel.shmmax":"1"})"), "linux.sysctl: sysctl \"kernel.shmmax\" is not allowed"},
-      {linux_part(R"("sysctl":{"net/ipv4/ip_forward":"1"})"), "linux.sysctl: sysctl \"net.ipv4.ip_forward\" not allowed in host"},
+      {linux_part(R"("sysctl":{"net/ipv4/ip_forward":"1"})"),
+       "linux.sysctl: sysctl \"net.ipv4.ip_forward\" not allowed in host"},
       {linux_part(R"("sysctl":{"user.x":"1"})"), "linux.sysctl: setting ucounts"},
-      {linux_part(R"("sysctl":{"kernel.core_pattern":"|x"})"), "linux.sysctl: sysctl \"kernel.core_pattern\" is not in"},
+      {linux_part(R"("sysctl":{"kernel.core_pattern":"|x"})"),
+       "linux.sysctl: sysctl \"kernel.core_pattern\" is not in"},
       {linux_part(R"("namespaces":[{"type":"network"}],"sysctl":{"net./../../kernel/core_pattern":"x"})"),
        "linux.sysctl: \"net./../../kernel/core_pattern\" is not the name"},
-      {linux_part(R"("namespaces":[{"type":"uts"}],"sysctl":{"kernel.hostname":"x"})"), "linux.sysctl: sysctl \"kernel.hostname\""},
+      {linux_part(R"("namespaces":[{"type":"uts"}],"sysctl":{"kernel.hostname":"x"})"),
+       "linux.sysctl: sysctl \"kernel.hostname\""},
       {linux_part(R"("cgroupsPath":"/a/../b")"), "linux.cgroupsPath: must not hold"},
       {linux_part(R"("rootfsPropagation":"loud")"), "linux.rootfsPropagation: \"loud\""},
       {linux_part(R"("personality":{"domain":"BSD"})"), "linux.personality.domain: invalid personality domain"},
-      {linux_part(R"("devices":[{"path":"/dev/x","type":"d","major":1,"minor":1}])"), "linux.devices[0].type: expected"},
+      {linux_part(R"("devices":[{"path":"/dev/x","type":"d","major":1,"minor":1}])"),
+       "linux.devices[0].type: expected"},
       {linux_part(R"("devices":[{"path":"dev/x","type":"c","major":1,"minor":1}])"), "linux.devices[0].path: expected"},
       {linux_part(R"("devices":[{"path":"/dev/x","type":"c","major":1}])"), "linux.devices[0].minor: is missing"},
-      {linux_part(R"("devices":[{"path":"/dev/x","type":"c","major":-1,"minor":1}])"), "linux.devices[0].major: expected"},
+      {linux_part(R"("devices":[{"path":"/dev/x","type":"c","major":-1,"minor":1}])"),
+       "linux.devices[0].major: expected"},
       {linux_part(R"("devices":[{"path":"/dev/x","type":"p","fileMode":65535}])"), ""},
       {linux_part(R"("intelRdt":{"closID":".."})"), "linux.intelRdt.closID: invalid intelRdt.ClosID"},
       {linux_part(R"("intelRdt":{"closID":"a/b"})"), "linux.intelRdt.closID: invalid intelRdt.ClosID"},
       {linux_part(R"("intelRdt":{"memBwSchema":"L3:0=f"})"), "linux.intelRdt.memBwSchema: expected"},
       {linux_part(R"("memoryPolicy":{})"), "linux.memoryPolicy.mode: invalid memory policy mode"},
-      {linux_part(R"("memoryPolicy":{"mode":"INTERLEAVE","nodes":"0"})"), "linux.memoryPolicy.mode: invalid memory policy mode"},
+      {linux_part(R"("memoryPolicy":{"mode":"INTERLEAVE","nodes":"0"})"),
+       "linux.memoryPolicy.mode: invalid memory policy mode"},
       {linux_part(R"("memoryPolicy":{"mode":"MPOL_PREFERRED","nodes":"0","flags":["x"]})"),
        "linux.memoryPolicy.flags: invalid memory policy flag"},
       {linux_part(R"("memoryPolicy":{"mode":"MPOL_BIND","nodes":"0-9876543210"})"),
        "linux.memoryPolicy.nodes: invalid memory policy node"},
       {linux_part(R"("memoryPolicy":{"mode":"MPOL_DEFAULT","nodes":"0-7"})"),
        "linux.memoryPolicy.nodes: memory policy mode requires 0 nodes but got 8"},
-      {linux_part(R"("memoryPolicy":{"mode":"MPOL_BIND"})"), "linux.memoryPolicy.nodes: memory policy mode requires at least"},
+      {linux_part(R"("memoryPolicy":{"mode":"MPOL_BIND"})"),
+       "linux.memoryPolicy.nodes: memory policy mode requires at least"},
       {linux_part(R"("netDevices":{"eth0":{}})"), "linux.netDevices: unable to move network devices without"},
       {linux_part(R"("netDevices":{"eth0":"x"})"), "linux.netDevices[\"eth0\"]: expected an object"},
       {resources(R"("devices":[{"allow":true}])"), "linux.resources.devices[0].access: must not be empty"},
@@ -281,17 +295,21 @@ TEST_CASE("bad config.json: the error names the field", "[runtime]") {
       {resources(R"("blockIO":{"weight":65536})"), "linux.resources.blockIO.weight: expected"},
       {resources(R"("blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":-1}]})"),
        "linux.resources.blockIO.throttleReadBpsDevice[0].minor: expected"},
-      {resources(R"("hugepageLimits":[{"pageSize":"../2MB","limit":1}])"), "linux.resources.hugepageLimits[0].pageSize"},
+      {resources(R"("hugepageLimits":[{"pageSize":"../2MB","limit":1}])"),
+       "linux.resources.hugepageLimits[0].pageSize"},
       {resources(R"("unified":{"../x":"1"})"), "linux.resources.unified: \"../x\" must be a file name (no slashes)"},
-      {resources(R"("network":{"priorities":[{"name":"a b","priority":1}]})"), "linux.resources.network.priorities[0].name"},
-      {seccomp(R"("defaultAction":"SCMP_ACT_NOTIFY")"), "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as"},
+      {resources(R"("network":{"priorities":[{"name":"a b","priority":1}]})"),
+       "linux.resources.network.priorities[0].name"},
+      {seccomp(R"("defaultAction":"SCMP_ACT_NOTIFY")"),
+       "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as"},
       {seccomp(R"("defaultAction":"ALLOW")"), "linux.seccomp.defaultAction: unknown action"},
       {seccomp(R"("flags":["X"])"), "linux.seccomp: unknown seccomp flag"},
       {seccomp(R"("architectures":["Z80"])"), "linux.seccomp: unknown seccomp architecture"},
       {seccomp(R"("listenerMetadata":"x")"), "linux.seccomp.listenerMetadata: must not be set"},
       {seccomp(R"("syscalls":[{"names":["write"],"action":"SCMP_ACT_NOTIFY"}])"),
        "linux.seccomp.syscalls[0].names: SCMP_ACT_NOTIFY cannot be used for the write syscall"},
-      {seccomp(R"("syscalls":[{"names":["read"],"action":"SCMP_ACT_NOTIFY"}])"), "linux.seccomp.listenerPath: is needed"},
+      {seccomp(R"("syscalls":[{"names":["read"],"action":"SCMP_ACT_NOTIFY"}])"),
+       "linux.seccomp.listenerPath: is needed"},
       {seccomp(R"("syscalls":[{"names":["read"],"action":"X"}])"), "linux.seccomp.syscalls[0].action: unknown action"},
       {seccomp(R"("syscalls":[{"names":[],"action":"SCMP_ACT_ERRNO"}])"), "linux.seccomp.syscalls[0].names: must not"},
       {seccomp(R"("syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO","args":[{"index":6}]}])"),
@@ -315,10 +333,12 @@ TEST_CASE("the template is what runc writes", "[runtime]") {
     INFO(part);
     CHECK(text.find(part) != std::string::npos);
   };
-  has("\t\t\"rlimits\": [\n\t\t\t{\n\t\t\t\t\"type\": \"RLIMIT_NOFILE\",\n\t\t\t\t\"hard\": 1024,\n\t\t\t\t\"soft\": 1024\n");
+  has("\t\t\"rlimits\": [\n\t\t\t{\n\t\t\t\t\"type\": \"RLIMIT_NOFILE\",\n"
+      "\t\t\t\t\"hard\": 1024,\n\t\t\t\t\"soft\": 1024\n");
   has("\t\"root\": {\n\t\t\"path\": \"rootfs\",\n\t\t\"readonly\": true\n\t},\n\t\"hostname\": \"runc\",\n");
   has("\"linux\": {\n\t\t\"resources\": {\n\t\t\t\"devices\": [\n\t\t\t\t{\n\t\t\t\t\t\"allow\": false,\n"
-      "\t\t\t\t\t\"access\": \"rwm\"\n\t\t\t\t}\n\t\t\t]\n\t\t},\n\t\t\"namespaces\": [\n\t\t\t{\n\t\t\t\t\"type\": \"pid\"\n");
+      "\t\t\t\t\t\"access\": \"rwm\"\n\t\t\t\t}\n\t\t\t]\n\t\t},\n"
+      "\t\t\"namespaces\": [\n\t\t\t{\n\t\t\t\t\"type\": \"pid\"\n");
   CHECK(text.find("inheritable") == std::string::npos);
   CHECK(text.find("ambient") == std::string::npos);
   CHECK(text.find("\t\t\"devices\": [\n\t\t\t{\n\t\t\t\t\"path\"") == std::string::npos);
@@ -336,6 +356,22 @@ TEST_CASE("the template is what runc writes", "[runtime]") {
   }
 }
 
+TEST_CASE("names and values that need escapes survive being written", "[runtime]") {
+  auto spec = parse_spec(config(R"("env":["A=\u0001\u007f\ud83d\ude00<"])", R"("annotations":{"a\"\\":"\n"})",
+                                R"("sysctl":{"":"x"})"));
+  REQUIRE_OK(spec);
+  auto again = parse_spec(format_spec(*spec));
+  REQUIRE_OK(again);
+  CHECK(again->process.env.at(0) == "A=\x01\x7f\xf0\x9f\x98\x80<");
+  CHECK(again->annotations == spec->annotations);
+  CHECK(again->sysctl.contains(""));
+  // The engine's values are bytes from elsewhere.
+  spec->process.env = {"A=\xff\xc0\xaf\xed\xa0\x80"};
+  again = parse_spec(format_spec(*spec));
+  REQUIRE_OK(again);
+  CHECK(again->process.env.at(0) == "A=\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+}
+
 TEST_CASE("a process alone, for exec", "[runtime]") {
   auto process = parse_process(R"({"args":["id"],"cwd":"/","user":{"uid":1}})");
   REQUIRE_OK(process);
@@ -351,9 +387,9 @@ TEST_CASE("a process alone, for exec", "[runtime]") {
 TEST_CASE("features is JSON with runc's keys", "[runtime]") {
   const std::string text = describe_features();
   std::size_t at = 0;
-  for (const char* key : {"{\n    \"ociVersionMin\": \"1.0.0\"", "\"ociVersionMax\": \"1.3.0\"", "\"hooks\"", "\"mountOptions\"",
-                          "\"linux\"", "\"namespaces\"", "\"capabilities\"", "\"cgroup\"", "\"seccomp\"", "\"actions\"",
-                          "\"operators\"", "\"archs\"", "\"knownFlags\"", "\"supportedFlags\"", "\"memoryPolicy\"",
+  for (const char* key : {"{\n    \"ociVersionMin\": \"1.0.0\"", "\"ociVersionMax\": \"1.3.0\"", "\"hooks\"",
+                          "\"mountOptions\"", "\"linux\"", "\"namespaces\"", "\"capabilities\"", "\"cgroup\"", "\"seccomp\"",
+                          "\"actions\"", "\"operators\"", "\"archs\"", "\"knownFlags\"", "\"supportedFlags\"", "\"memoryPolicy\"",
                           "\"mountExtensions\"", "\"netDevices\"", "\"annotations\""}) {
     INFO(key);
     std::size_t found = text.find(key, at);
