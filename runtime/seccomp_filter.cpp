@@ -268,6 +268,21 @@ Result<std::vector<sock_filter>> export_program(void* context, std::vector<sock_
 
 }  // namespace
 
+std::vector<std::string_view> seccomp_words(SeccompWord kind) {
+  std::vector<std::string_view> out;
+  auto add = [&](std::span<const NamedValue> table) {
+    for (const NamedValue& entry : table) out.push_back(entry.name);
+  };
+  if (kind == SeccompWord::action) add(kActions);
+  if (kind == SeccompWord::op) add(kOperators);
+  if (kind == SeccompWord::flag) out.assign(std::begin(kFlags), std::end(kFlags));
+  if (kind == SeccompWord::architecture)
+    for (const NamedValue& entry : kArchitectures)
+      if (entry.value != 0) out.push_back(entry.name);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
 Result<void> check_seccomp(const Seccomp& profile) {
   TRY(find_action(profile.default_action, profile.default_errno_ret));
   if (profile.default_action == "SCMP_ACT_NOTIFY")

@@ -3,6 +3,7 @@
 
 #include <linux/filter.h>
 
+#include <string_view>
 #include <vector>
 
 #include <dray/core/result.hpp>
@@ -16,6 +17,10 @@ Result<std::vector<sock_filter>> compile_seccomp(const Seccomp& profile);
 /// Actions, operators, architectures, flags and argument indexes are ones that compile_seccomp knows: else
 /// invalid_argument.
 Result<void> check_seccomp(const Seccomp& profile);
+
+/// The words of each kind that compile_seccomp takes, sorted.
+enum class SeccompWord { action, op, architecture, flag };
+std::vector<std::string_view> seccomp_words(SeccompWord kind);
 
 /// compile_seccomp without the cache of set_seccomp_cache_directory().
 Result<std::vector<sock_filter>> compile_seccomp_uncached(const Seccomp& profile);

@@ -11,7 +11,7 @@
 
 #include <dray/core/result.hpp>
 
-// OCI runtime-spec 1.2 as plain values (config.md, config-linux.md). What the engine and the builder hand to launch().
+// OCI runtime-spec 1.3 as plain values (config.md, config-linux.md). What the engine and the builder hand to launch().
 
 namespace dray::runtime {
 
@@ -62,6 +62,7 @@ struct Process {
   std::optional<Scheduler> scheduler;
   std::optional<IoPriority> io_priority;
   CpuAffinity cpu_affinity;
+  std::vector<std::string> warnings;  ///< what its reader ignored, to be logged
 };
 
 /// One range of a user namespace's map (or of an idmapped mount's).
@@ -187,6 +188,12 @@ struct IntelRdt {
   bool enable_monitoring = false;
 };
 
+/// set_mempolicy(2); mode "MPOL_BIND", nodes "0-3,7", flags "MPOL_F_STATIC_NODES".
+struct MemoryPolicy {
+  std::string mode, nodes;
+  std::vector<std::string> flags;
+};
+
 struct Spec {
   std::string oci_version;
   Process process;
@@ -209,6 +216,9 @@ struct Spec {
   std::string mount_label;
   std::optional<std::uint32_t> personality;
   std::optional<IntelRdt> intel_rdt;
+  std::optional<MemoryPolicy> memory_policy;
+  std::map<std::string, std::string> net_devices;  ///< the caller's -> name in the container; "" = the same
+  std::vector<std::string> warnings;               ///< what its reader ignored, to be logged
 };
 
 /// Docker's defaults: mounts, 14 capabilities, devices and device rules, masked and read-only paths; no process, no

@@ -11,16 +11,23 @@
 
 namespace dray::runtime {
 
-/// The text of a bundle's config.json. What the specification calls an error is invalid_argument naming the field
-/// ("process.cwd: ..."); properties that it does not know are ignored, as it demands. What it knows and this runtime
-/// cannot do is `unsupported`.
+/// The text of a bundle's config.json, at most 16 MiB. What is not of the specification's form is invalid_argument
+/// naming the field ("process.cwd: ..."); properties that it does not know are ignored, as it demands. The default
+/// devices and their rules (runc's) are added. Paths stay relative to the bundle. Call validate_spec() before use.
 Result<Spec> parse_spec(std::string_view json);
-/// A process object, as `exec --process FILE` reads it.
+/// A process object, as `exec --process FILE` reads it; validated.
 Result<Process> parse_process(std::string_view json);
 /// A linux.resources object, as `update --resources FILE` reads it.
 Result<Resources> parse_resources(std::string_view json);
 
-/// config.json as `spec` writes it: indented by tabs, ends with a newline. Round-trips through parse_spec().
+/// What the specification and runc refuse although each property alone is well-formed: namespaces that settings need,
+/// unknown words, ranges, security modules that this host doesn't have. Looks at the host, changes nothing.
+Result<void> validate_spec(const Spec& spec);
+/// The part of it that concerns a process, for `exec` too.
+Result<void> validate_process(const Process& process);
+
+/// config.json as `spec` writes it: indented by tabs, ends with a newline. Round-trips through parse_spec(); devices
+/// and rules that parse_spec() adds are left out.
 std::string format_spec(const Spec& spec);
 /// What `spec` writes for a start: a shell in "rootfs"; for `rootless` with a user namespace of the caller's IDs.
 Spec make_bundle_template(bool rootless);
