@@ -13,7 +13,6 @@
 #include <cerrno>
 #include <charconv>
 
-#include <dray/runtime/launch.hpp>
 
 #include "hierarchy.hpp"
 
@@ -100,7 +99,8 @@ const Hierarchy* find_memory(const std::vector<Hierarchy>& all) {
 
 }  // namespace
 
-Result<void> create_cgroup(const std::string& cgroups_path, const Resources& resources) {
+Result<void> create_cgroup(const std::string& cgroups_path, const Resources& resources,
+                           [[maybe_unused]] ExistingCgroup existing) {
   std::string path = TRY(cgroup::clean_path(cgroups_path));
   const auto& all = hierarchies();
   if (!all) return Failure(all.error());

@@ -8,15 +8,11 @@
 
 #include <dray/core/fd.hpp>
 #include <dray/core/result.hpp>
-#include <dray/runtime/spec.hpp>
+#include <dray/runtime/cgroup.hpp>
 
-// The cgroups of a container as launch() and exec() need them; killing and counting are in <dray/runtime/launch.hpp>.
-// `cgroups_path` is relative ("dray/<id>") to the mount point of each hierarchy.
+// What launch() and exec() need of a container's cgroups beside <dray/runtime/cgroup.hpp>, whose paths these are.
 
 namespace dray::runtime {
-
-/// Makes the cgroup in every hierarchy and sets the limits. On failure nothing that was made is left.
-Result<void> create_cgroup(const std::string& cgroups_path, const Resources& resources);
 
 /// The ways into an existing cgroup that cost microseconds. Moving a process by its pid instead takes the kernel's
 /// cgroup_threadgroup_rwsem for writing, whose first writer after an idle moment waits for an RCU grace period: 10 ms.

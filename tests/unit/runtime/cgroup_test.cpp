@@ -15,7 +15,7 @@
 #include <cstdlib>
 
 #include <dray/core/process.hpp>
-#include <dray/runtime/launch.hpp>
+#include <dray/runtime/cgroup.hpp>
 
 #include "cgroup/cgroup.hpp"
 #include "cgroup/hierarchy.hpp"
