@@ -25,10 +25,11 @@ namespace dray::runtime {
 
 // -- making and changing ----------------------------------------------------------------------------------------------
 
-/// What happens to a cgroup that exists already. With processes in it: in_use, in both cases.
+/// What happens to a cgroup that exists already.
 enum class ExistingCgroup {
-  replace,  ///< a leftover of a crash: removed and made afresh
-  keep,     ///< the caller's, prepared by somebody else: its other values stay
+  replace,  ///< a leftover of a crash: removed and made afresh. With processes in it: in_use
+  reuse,    ///< prepared by somebody else: its other values stay. With processes in it: in_use
+  join,     ///< the same, processes or not
 };
 
 /// Makes the cgroup in every hierarchy, v1's named ones and the hybrid v2 one included, and sets the limits. On failure
@@ -121,7 +122,7 @@ Result<std::string> systemd_cgroups_path(const SystemdUnit& unit);
 
 /// Has systemd make a transient unit with the process in it and the limits as its properties, so that a reload of
 /// systemd keeps them; returns when the job is done. What systemd has no property for, the caller sets with
-/// create_cgroup(…, keep). `pid` 0 = without process (slices only).
+/// create_cgroup(…, join). `pid` 0 = without process (slices only).
 Result<void> start_systemd_unit(const SystemdUnit& unit, const std::string& description, pid_t pid,
                                 const Resources& resources);
 /// As properties of the running unit; the caller also calls update_cgroup.
