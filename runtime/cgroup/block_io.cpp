@@ -51,8 +51,7 @@ Result<void> plan_block_io_v2(const Resources& r, const Present& present, Plan& 
   auto refuse_leaf = [](const std::optional<std::uint16_t>& weight) { return weight.value_or(0) != 0; };
   bool leaf = refuse_leaf(io.leaf_weight);
   for (const BlockIo::Weight& entry : io.weight_devices) leaf |= refuse_leaf(entry.leaf_weight);
-  if (leaf)
-    return fail(ErrorCode::unsupported, "blockIO.leafWeight cannot be set: cgroup v2 has nothing like it");
+  if (leaf) return fail(ErrorCode::unsupported, "blockIO.leafWeight cannot be set: cgroup v2 has nothing like it");
 
   // BFQ has v1's range; io.weight (the iocost controller) has its own.
   const bool weighted = io.weight.value_or(0) != 0 || !io.weight_devices.empty();

@@ -87,8 +87,8 @@ bool is_populated(FdRef root, const std::string& path) {
 Result<void> check_sub_cgroups(const Place& place, const SubCgroups& wanted) {
   for (const auto& [controller, path] : wanted) {
     const bool known = controller.empty() || std::ranges::any_of(*place.all, [&](const Hierarchy& hierarchy) {
-      return hierarchy.has(controller) || "name=" + hierarchy.name == controller;
-    });
+                         return hierarchy.has(controller) || "name=" + hierarchy.name == controller;
+                       });
     if (!known) return fail(ErrorCode::invalid_argument, "unknown controller " + controller + " in SubCgroupPaths");
   }
   return {};

@@ -246,8 +246,8 @@ Result<Leaf> make_leaf(FdRef root, const std::string& path, ExistingCgroup exist
     } else if (errno == EEXIST) {
       if (existing == ExistingCgroup::reuse)
         if (auto pids = TRY(read_processes(root, path)); !pids.empty())
-          return fail(ErrorCode::in_use, "container's cgroup is not empty: " + std::to_string(pids.size()) +
-                                             " process(es) found");
+          return fail(ErrorCode::in_use,
+                      "container's cgroup is not empty: " + std::to_string(pids.size()) + " process(es) found");
       leaf.directory = TRY(open_directory(root, path));
       return leaf;
     } else if (errno == ENOENT) {

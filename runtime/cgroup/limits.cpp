@@ -102,8 +102,7 @@ Result<MemoryLimits> memory_limits(const Resources& r, std::string_view unlimite
   if (swap <= 0) return out;
   const std::int64_t base = limit == 0 ? current_limit : limit;
   if (base < 0)
-    return fail(ErrorCode::invalid_argument,
-                "a memory-swap limit needs a memory limit, because it is the sum of both");
+    return fail(ErrorCode::invalid_argument, "a memory-swap limit needs a memory limit, because it is the sum of both");
   if (swap < base)
     return fail(ErrorCode::invalid_argument,
                 "memory-swap limit " + std::to_string(swap) + " is below the memory limit " + std::to_string(base));
@@ -124,6 +123,8 @@ std::uint64_t io_weight_of_block_io_weight(std::uint64_t weight) {
   return 1 + (std::clamp<std::uint64_t>(weight, 10, 1000) - 10) * 9999 / 990;
 }
 
-std::string pids_max(std::int64_t limit) { return limit < 0 ? "max" : std::to_string(std::max<std::int64_t>(limit, 1)); }
+std::string pids_max(std::int64_t limit) {
+  return limit < 0 ? "max" : std::to_string(std::max<std::int64_t>(limit, 1));
+}
 
 }  // namespace dray::runtime::cgroup

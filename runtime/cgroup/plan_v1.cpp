@@ -49,8 +49,7 @@ Result<void> plan_memory(const Resources& r, const Present& present, Plan& plan)
   if (r.memory_swappiness) {
     if (*r.memory_swappiness > 100)
       return fail(ErrorCode::invalid_argument, "invalid memory swappiness value: " +
-                                                   std::to_string(*r.memory_swappiness) +
-                                                   " (valid range is 0-100)");
+                                                   std::to_string(*r.memory_swappiness) + " (valid range is 0-100)");
     plan.push_back({"memory.swappiness", std::to_string(*r.memory_swappiness), "memory.swappiness"});
   }
   return {};
@@ -81,8 +80,7 @@ Result<void> plan_cpu(const Resources& r, Plan& plan) {
   if (r.cpu_realtime_period.value_or(0) != 0)
     plan.push_back({"cpu.rt_period_us", std::to_string(*r.cpu_realtime_period), "cpu.realtimePeriod",
                     runtime ? may_wait : needed});
-  if (runtime)
-    plan.push_back({"cpu.rt_runtime_us", std::to_string(*r.cpu_realtime_runtime), "cpu.realtimeRuntime"});
+  if (runtime) plan.push_back({"cpu.rt_runtime_us", std::to_string(*r.cpu_realtime_runtime), "cpu.realtimeRuntime"});
   return {};
 }
 

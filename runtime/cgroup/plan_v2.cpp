@@ -110,7 +110,8 @@ Result<void> plan_unified(const Resources& r, Plan& plan) {
 Result<Plan> plan_v2(const Resources& r, const Present& present) {
   Plan plan;
   TRY(refuse_v1_only(r));
-  if (r.pids_limit) plan.push_back({"pids.max", pids_max(*r.pids_limit), "pids.limit", *r.pids_limit < 0 ? if_present : needed});
+  if (r.pids_limit)
+    plan.push_back({"pids.max", pids_max(*r.pids_limit), "pids.limit", *r.pids_limit < 0 ? if_present : needed});
   TRY(plan_memory(r, present, plan));
   TRY(plan_block_io_v2(r, present, plan));
   plan_cpu(r, present, plan);

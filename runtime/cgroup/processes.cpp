@@ -47,7 +47,7 @@ void cgroup::kill_all(const std::vector<Hierarchy>& all, const std::string& path
       auto leaf = open_leaf(hierarchy, path);
       if (!leaf) continue;
       const bool killed = write_value(*leaf, "cgroup.kill", "1").has_value();
-      if (killed && all.size() == 1) return;  // on a hybrid host v1 may know more
+      if (killed && all.size() == 1) return;                        // on a hybrid host v1 may know more
       if (!killed) (void)write_value(*leaf, "cgroup.freeze", "1");  // v2: SIGKILL ends frozen processes too
     }
     if (hierarchy.has("freezer")) freezer = &hierarchy;

@@ -39,8 +39,8 @@ Result<void> set_all(FdRef leaf, const Resources& resources) {
   for (const auto& [file, value] : resources.unified) {
     const std::string controller = file.substr(0, file.find('.'));
     if (controller != "cgroup" && !has_word(controllers, controller))
-      return fail(ErrorCode::unsupported, "unified resource \"" + file + "\" can't be set: controller \"" +
-                                              controller + "\" not available");
+      return fail(ErrorCode::unsupported,
+                  "unified resource \"" + file + "\" can't be set: controller \"" + controller + "\" not available");
   }
   TRY(apply_plan(leaf, plan));
 

@@ -163,8 +163,9 @@ TEST_CASE("block I/O in both versions") {
           Texts{"blkio.bfq.weight=500", "blkio.bfq.weight_device=8:0 1000", "blkio.throttle.read_bps_device=8:0 100",
                 "blkio.throttle.read_bps_device=8:0 0", "blkio.throttle.write_iops_device=8:16 7"});
   REQUIRE(texts(cgroup::plan_v1("blkio", r, present({{"blkio.weight", "1"}})))[1] == "blkio.weight_device=8:0 1000");
-  REQUIRE(texts(cgroup::plan_v2(r, present({}))) == Texts{"io.weight=4950", "io.weight=8:0 10000", "io.max=8:0 rbps=100",
-                                                          "io.max=8:0 rbps=max", "io.max=8:16 wiops=7"});
+  REQUIRE(texts(cgroup::plan_v2(r, present({}))) == Texts{"io.weight=4950", "io.weight=8:0 10000",
+                                                          "io.max=8:0 rbps=100", "io.max=8:0 rbps=max",
+                                                          "io.max=8:16 wiops=7"});
   REQUIRE(texts(cgroup::plan_v2(r, present({{"io.bfq.weight", "default 100"}})))[1] == "io.bfq.weight=8:0 1000");
   r.block_io.weight_devices[0].leaf_weight = 3;
   REQUIRE(error_of(cgroup::plan_v2(r, present({}))).find("leafWeight") != std::string::npos);

@@ -17,83 +17,11 @@
 #include <dray/core/process.hpp>
 #include <dray/runtime/cgroup.hpp>
 
-#include "cgroup/cgroup.hpp"
-#include "cgroup/hierarchy.hpp"
+#include "live_cgroup.hpp"
 
 using namespace dray;
 using namespace dray::runtime;
 using cgroup::Hierarchy;
-
-namespace {
-
-const std::string kParent = "dray-test-" + std::to_string(getpid());
-
-/// Removes the parent cgroups that the test's containers left, in every hierarchy.
-struct Cleaner {
-  ~Cleaner() { (void)destroy_cgroup(kParent); }
-};
-
-bool can_make_cgroups() {
-  auto points = cgroup_mount_points();
-  if (geteuid() != 0 || !points) return false;
-  std::string probe = points->front().host_path + "/" + kParent + "-probe";
-  if (mkdir(probe.c_str(), 0755) != 0) return false;
-  rmdir(probe.c_str());
-  return true;
-}
-#define NEEDS_CGROUPS()                           \
-  if (!can_make_cgroups()) {                      \
-    WARN("skipped: cgroups cannot be made here"); \
-    return;                                       \
-  }                                               \
-  Cleaner cleaner
-
-/// The calling process, which has one thread.
-bool enter_cgroup(const std::string& path) {
-  auto entrance = open_cgroup_entrance(path);
-  if (!entrance) return false;
-  if (entrance->unified.valid() && !cgroup::write_value(entrance->unified, "cgroup.procs", "0")) return false;
-  return std::ranges::all_of(entrance->tasks,
-                             [](const FileDescriptor& tasks) { return write(tasks.get(), "0", 1) == 1; });
-}
-
-/// A process that enters the cgroup and then forks once more.
-pid_t spawn_sleeper(const std::string& path) {
-  int ready[2] = {};
-  REQUIRE(pipe(ready) == 0);
-  pid_t pid = fork();
-  if (pid == 0) {
-    bool entered = enter_cgroup(path);
-    if (entered && fork() == 0) {
-      close(ready[0]);
-      close(ready[1]);
-      pause();
-    }
-    (void)!write(ready[1], entered ? "1" : "0", 1);
-    pause();
-    _exit(0);
-  }
-  char entered = '0';
-  REQUIRE(read(ready[0], &entered, 1) == 1);
-  REQUIRE(entered == '1');
-  close(ready[0]);
-  close(ready[1]);
-  return pid;
-}
-
-const Hierarchy* find(const std::vector<Hierarchy>& all, const char* controller) {
-  for (const Hierarchy& hierarchy : all)
-    if (hierarchy.has(controller)) return &hierarchy;
-  return nullptr;
-}
-
-std::vector<Hierarchy> host_hierarchies() {
-  auto text = read_file("/proc/self/mountinfo");
-  REQUIRE_OK(text);
-  return cgroup::parse_hierarchies(*text);
-}
-
-}  // namespace
 
 TEST_CASE("hierarchies are found in mountinfo") {
   auto hybrid = cgroup::parse_hierarchies(
