@@ -1,121 +1,110 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cgroup of a container, whichever version the host has: create, enter, count, kill, remove. The mounts are looked
-// up once a process; descriptors live for one call only (see hierarchy.hpp).
+// The cgroup of a container, whichever version the host has: make, change, enter, find. Descriptors live for one call
+// only (see hierarchy.hpp).
 
 #include "cgroup.hpp"
 
 #include <fcntl.h>
-#include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
-
-#include <dray/runtime/launch.hpp>
 
 #include "hierarchy.hpp"
 
 namespace dray::runtime {
-namespace {
 
 using cgroup::Hierarchy;
+using cgroup::Place;
 
-constexpr long kKillTimeoutMs = 10'000;
-
-const Result<std::vector<Hierarchy>>& hierarchies() {
-  static const Result<std::vector<Hierarchy>> found = []() -> Result<std::vector<Hierarchy>> {
-    std::string text = TRY(read_file("/proc/self/mountinfo", 64u << 20));
-    std::vector<Hierarchy> all = cgroup::parse_hierarchies(text);
-    if (all.empty())
-      return Failure(Error(ErrorCode::unsupported, "no cgroup hierarchy is mounted")
-                         .with_hint("mount -t cgroup2 none /sys/fs/cgroup"));
-    return all;
-  }();
-  return found;
+Result<void> create_cgroup(const std::string& cgroups_path, const Resources& resources, ExistingCgroup existing) {
+  const Place place = TRY(cgroup::find_place(cgroups_path));
+  return place.is_unified() ? cgroup::create_v2(place.all->front(), place.path, resources, existing)
+                            : cgroup::create_v1(*place.all, place.path, resources, existing);
 }
 
-Result<FileDescriptor> open_root(const Hierarchy& hierarchy) {
-  return open_file(hierarchy.mount_point, O_PATH | O_DIRECTORY);
+Result<void> update_cgroup(const std::string& cgroups_path, const Resources& resources) {
+  const Place place = TRY(cgroup::find_place(cgroups_path));
+  return place.is_unified() ? cgroup::update_v2(place.all->front(), place.path, resources)
+                            : cgroup::update_v1(*place.all, place.path, resources);
 }
 
-long now_ms() {
-  timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
-}
-
-/// SIGKILL to everything in it. Frozen meanwhile, so that nothing forks away between reading the list and the signal.
-void kill_all(const std::vector<Hierarchy>& all, const std::string& path) {
-  const Hierarchy* freezer = nullptr;
-  for (const Hierarchy& hierarchy : all) {
-    if (hierarchy.unified) {
-      auto root = open_root(hierarchy);
-      if (!root) continue;
-      auto leaf = cgroup::open_directory(*root, path);
-      if (!leaf) continue;
-      if (cgroup::write_value(*leaf, "cgroup.kill", "1")) return;
-      (void)cgroup::write_value(*leaf, "cgroup.freeze", "1");  // v2: SIGKILL ends frozen processes too
-    }
-    if (hierarchy.has("freezer")) freezer = &hierarchy;
+Result<void> delegate_cgroup(const std::string& cgroups_path, uid_t uid) {
+  const Place place = TRY(cgroup::find_place(cgroups_path));
+  if (!place.is_unified()) return fail(ErrorCode::unsupported, "cgroup v1 cannot be delegated");
+  const FileDescriptor leaf = TRY(cgroup::open_leaf(place.all->front(), place.path));
+  auto names = read_file("/sys/kernel/cgroup/delegate", 64 * 1024);
+  // Before Linux 4.15, by cgroups(7).
+  std::string_view rest = names ? std::string_view(*names) : "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+  const auto keep_group = static_cast<gid_t>(-1);
+  if (fchownat(leaf.get(), "", uid, keep_group, AT_EMPTY_PATH) != 0) return fail_errno("delegating the cgroup");
+  while (!rest.empty()) {
+    const std::string name(rest.substr(0, rest.find('\n')));
+    rest.remove_prefix(std::min(name.size() + 1, rest.size()));
+    // A controller that is not enabled here has no file.
+    if (!name.empty() && fchownat(leaf.get(), name.c_str(), uid, keep_group, AT_SYMLINK_NOFOLLOW) != 0 &&
+        errno != ENOENT)
+      return fail_errno("delegating the cgroup's " + name);
   }
-  auto set_freezer = [&](const char* state) {
-    if (freezer == nullptr) return;
-    auto root = open_root(*freezer);
-    if (!root) return;
-    if (auto leaf = cgroup::open_directory(*root, path)) (void)cgroup::write_value(*leaf, "freezer.state", state);
-  };
-  set_freezer("FROZEN");
-  for (const Hierarchy& hierarchy : all) {
-    auto root = open_root(hierarchy);
-    if (!root) continue;
-    auto pids = cgroup::read_processes(*root, path);
-    if (!pids) continue;
-    for (pid_t pid : *pids)
-      if (pid != getpid()) kill(pid, SIGKILL);
-  }
-  set_freezer("THAWED");  // v1: they die only now. Also what ends a paused container.
+  return {};
 }
 
-/// Removes it where it is empty; true if all are gone.
-Result<bool> remove_empty(const std::vector<Hierarchy>& all, const std::string& path) {
-  bool gone = true;
-  for (const Hierarchy& hierarchy : all) {
-    FileDescriptor root = TRY(open_root(hierarchy));
-    auto removed = cgroup::remove_directory(root, path);
-    if (removed) continue;
-    if (removed.error().code() != ErrorCode::in_use) return Failure(std::move(removed).error());
-    gone = false;
-  }
-  return gone;
+Result<FileDescriptor> make_hybrid_birthplace(const std::string& cgroups_path) {
+  const Place place = TRY(cgroup::find_place(cgroups_path));
+  if (place.is_unified() || place.unified() == nullptr) return FileDescriptor();
+  const FileDescriptor root = TRY(cgroup::open_root(*place.unified()));
+  cgroup::Leaf leaf = TRY(cgroup::make_leaf(root, place.path, ExistingCgroup::join));
+  return std::move(leaf.directory);
 }
 
-/// Where the memory controller is, and its file with the line "oom_kill N".
-const Hierarchy* find_memory(const std::vector<Hierarchy>& all) {
-  for (const Hierarchy& hierarchy : all)
-    if (hierarchy.unified || hierarchy.has("memory")) return &hierarchy;
-  return nullptr;
+namespace {
+
+/// The path below the container's cgroup that the hierarchy's processes go to.
+Result<std::string> sub_path(const Hierarchy& hierarchy, const SubCgroups& wanted) {
+  for (const auto& [controller, path] : wanted) {
+    const bool named = controller.starts_with("name=") && hierarchy.name == controller.substr(5);
+    if (!controller.empty() && !named && !hierarchy.has(controller)) continue;
+    std::string_view rest = path;
+    while (rest.starts_with('/')) rest.remove_prefix(1);
+    while (rest.ends_with('/')) rest.remove_suffix(1);
+    if (rest.empty()) return std::string();
+    auto clean = cgroup::clean_path(std::string(rest));
+    if (!clean) return fail(ErrorCode::invalid_argument, "bad sub cgroup path: " + path);
+    return "/" + *clean;
+  }
+  return std::string();
+}
+
+/// A container that was not born in the hybrid hierarchy's cgroup has no cgroup namespace there either: who joined it
+/// later would see the host's path.
+bool is_populated(FdRef root, const std::string& path) {
+  auto directory = cgroup::open_directory(root, path);
+  if (!directory) return false;
+  auto events = cgroup::read_value(*directory, "cgroup.events");
+  return events && events->find("populated 1") != std::string::npos;
+}
+
+Result<void> check_sub_cgroups(const Place& place, const SubCgroups& wanted) {
+  for (const auto& [controller, path] : wanted) {
+    const bool known = controller.empty() || std::ranges::any_of(*place.all, [&](const Hierarchy& hierarchy) {
+                         return hierarchy.has(controller) || "name=" + hierarchy.name == controller;
+                       });
+    if (!known) return fail(ErrorCode::invalid_argument, "unknown controller " + controller + " in SubCgroupPaths");
+  }
+  return {};
 }
 
 }  // namespace
 
-Result<void> create_cgroup(const std::string& cgroups_path, const Resources& resources) {
-  std::string path = TRY(cgroup::clean_path(cgroups_path));
-  const auto& all = hierarchies();
-  if (!all) return Failure(all.error());
-  return all->front().unified ? cgroup::create_v2(all->front(), path, resources)
-                              : cgroup::create_v1(*all, path, resources);
-}
-
-Result<CgroupEntrance> open_cgroup_entrance(const std::string& cgroups_path) {
-  std::string path = TRY(cgroup::clean_path(cgroups_path));
-  const auto& all = hierarchies();
-  if (!all) return Failure(all.error());
+Result<CgroupEntrance> open_cgroup_entrance(const std::string& cgroups_path, const SubCgroups& sub_cgroups) {
+  const Place place = TRY(cgroup::find_place(cgroups_path));
+  TRY(check_sub_cgroups(place, sub_cgroups));
   CgroupEntrance entrance;
-  for (const Hierarchy& hierarchy : *all) {
-    const FileDescriptor root = TRY(open_root(hierarchy));
+  for (const Hierarchy& hierarchy : *place.all) {
+    const FileDescriptor root = TRY(cgroup::open_root(hierarchy));
+    const std::string path = place.path + TRY(sub_path(hierarchy, sub_cgroups));
     if (hierarchy.unified) {
+      if (!place.is_unified() && !is_populated(root, place.path)) continue;
       entrance.unified = TRY(cgroup::open_directory(root, path));
     } else {
       FileDescriptor tasks = TRY_CTX(open_file_at(root, path + "/tasks", O_WRONLY | O_NOFOLLOW), "entering the cgroup");
@@ -126,71 +115,34 @@ Result<CgroupEntrance> open_cgroup_entrance(const std::string& cgroups_path) {
 }
 
 Result<std::vector<CgroupMountPoint>> cgroup_mount_points() {
-  const auto& all = hierarchies();
+  const auto& all = cgroup::hierarchies();
   if (!all) return Failure(all.error());
   std::vector<CgroupMountPoint> out;
   for (const Hierarchy& hierarchy : *all)
-    out.push_back(CgroupMountPoint{hierarchy.mount_point, hierarchy.name, hierarchy.unified});
+    if (!hierarchy.unified || all->size() == 1)
+      out.push_back(CgroupMountPoint{hierarchy.mount_point, hierarchy.name, hierarchy.unified});
   return out;
 }
 
 Result<bool> is_cgroup_unified() {
-  const auto& all = hierarchies();
+  const auto& all = cgroup::hierarchies();
   if (!all) return Failure(all.error());
   return all->front().unified;
 }
 
-Result<FileDescriptor> open_oom_file(const std::string& cgroups_path) {
-  std::string path = TRY(cgroup::clean_path(cgroups_path));
-  const auto& all = hierarchies();
-  if (!all) return Failure(all.error());
-  const Hierarchy* memory = find_memory(*all);
-  if (memory == nullptr) return fail(ErrorCode::not_found, "no memory controller");
-  FileDescriptor root = TRY(open_root(*memory));
-  return open_file_at(root, path + (memory->unified ? "/memory.events" : "/memory.oom_control"), O_RDONLY);
-}
-
-bool oom_killed(const std::string& cgroups_path) {
-  auto file = open_oom_file(cgroups_path);
-  if (!file) return false;
-  auto text = read_all(*file, 64 * 1024);
-  if (!text) return false;
-  std::size_t at = text->starts_with("oom_kill ") ? 0 : text->find("\noom_kill ");
-  if (at == std::string::npos) return false;
-  std::size_t digits = text->find(' ', at) + 1;
-  unsigned long count = 0;
-  std::from_chars(text->data() + digits, text->data() + text->size(), count);
-  return count > 0;
-}
-
-Result<std::vector<pid_t>> cgroup_processes(const std::string& cgroups_path) {
-  std::string path = TRY(cgroup::clean_path(cgroups_path));
-  const auto& all = hierarchies();
-  if (!all) return Failure(all.error());
-  for (const Hierarchy& hierarchy : *all) {
-    FileDescriptor root = TRY(open_root(hierarchy));
-    std::vector<pid_t> pids = TRY(cgroup::read_processes(root, path));
-    if (pids.empty()) continue;
-    std::sort(pids.begin(), pids.end());
-    pids.erase(std::unique(pids.begin(), pids.end()), pids.end());
-    return pids;
+Result<std::vector<CgroupDirectory>> cgroup_directories(const std::string& cgroups_path) {
+  const Place place = TRY(cgroup::find_place(cgroups_path));
+  std::vector<CgroupDirectory> out;
+  for (const Hierarchy& hierarchy : *place.all) {
+    const std::string path = hierarchy.mount_point + "/" + place.path;
+    if (hierarchy.unified)
+      out.push_back({"", path});
+    else if (hierarchy.controllers.empty())
+      out.push_back({"name=" + hierarchy.name, path});
+    for (const std::string& controller : hierarchy.controllers) out.push_back({controller, path});
   }
-  return std::vector<pid_t>();
-}
-
-Result<void> destroy_cgroup(const std::string& cgroups_path) {
-  std::string path = TRY(cgroup::clean_path(cgroups_path));
-  const auto& all = hierarchies();
-  if (!all) return Failure(all.error());
-  const long deadline = now_ms() + kKillTimeoutMs;
-  for (long pause_us = 200;; pause_us = std::min(pause_us * 2, 20'000L)) {
-    bool gone = TRY(remove_empty(*all, path));
-    if (gone) return {};
-    if (now_ms() > deadline)
-      return fail(ErrorCode::in_use, "processes of cgroup \"" + path + "\" do not end within 10 s of SIGKILL");
-    kill_all(*all, path);
-    usleep(static_cast<useconds_t>(pause_us));
-  }
+  std::ranges::sort(out, {}, &CgroupDirectory::controller);
+  return out;
 }
 
 }  // namespace dray::runtime

@@ -8,25 +8,29 @@
 
 #include <dray/core/fd.hpp>
 #include <dray/core/result.hpp>
-#include <dray/runtime/spec.hpp>
+#include <dray/runtime/cgroup.hpp>
 
-// The cgroups of a container as launch() and exec() need them; killing and counting are in <dray/runtime/launch.hpp>.
-// `cgroups_path` is relative ("dray/<id>") to the mount point of each hierarchy.
+// What launch() and exec() need of a container's cgroups beside <dray/runtime/cgroup.hpp>, whose paths these are.
 
 namespace dray::runtime {
-
-/// Makes the cgroup in every hierarchy and sets the limits. On failure nothing that was made is left.
-Result<void> create_cgroup(const std::string& cgroups_path, const Resources& resources);
 
 /// The ways into an existing cgroup that cost microseconds. Moving a process by its pid instead takes the kernel's
 /// cgroup_threadgroup_rwsem for writing, whose first writer after an idle moment waits for an RCU grace period: 10 ms.
 struct CgroupEntrance {
-  FileDescriptor unified;             ///< v2: the directory, for CLONE_INTO_CGROUP; invalid on v1
+  FileDescriptor unified;             ///< v2, or hybrid where the container is in it: for CLONE_INTO_CGROUP; or invalid
   std::vector<FileDescriptor> tasks;  ///< v1: "tasks" of each hierarchy; who writes "0" moves itself (its thread alone)
 };
-Result<CgroupEntrance> open_cgroup_entrance(const std::string& cgroups_path);
+/// Controller ("" = all) -> path below the container's cgroup, as `exec --cgroup` takes it.
+using SubCgroups = std::map<std::string, std::string>;
+/// invalid_argument "bad sub cgroup path: …", "unknown controller …".
+Result<CgroupEntrance> open_cgroup_entrance(const std::string& cgroups_path, const SubCgroups& sub_cgroups = {});
 
-/// One hierarchy of the host.
+/// On a host with v1 controllers and v2's hierarchy beside them: makes v2's cgroup (a tenth of a millisecond), for the
+/// container's process to be born in it while create_cgroup makes the rest. It can't be entered by writing "0" to
+/// cgroup.procs without the wait described above (measured: 6 to 11 ms). Invalid descriptor on other hosts.
+Result<FileDescriptor> make_hybrid_birthplace(const std::string& cgroups_path);
+
+/// One hierarchy of the host that a container gets to see: not the hybrid one, as with runc.
 struct CgroupMountPoint {
   std::string host_path;  ///< "/sys/fs/cgroup/memory"
   std::string name;  ///< the directory's name below /sys/fs/cgroup in a container: "memory", "cpu,cpuacct", "unified";

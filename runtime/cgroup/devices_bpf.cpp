@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Device rules. v1 takes them one by one; v2 wants an eBPF program that judges each access. To behave alike, the rules
-// are first folded into the state that v1's controller would have (a default and a list of exceptions), then that is
-// compiled.
+// v2's device controller is an eBPF program that judges each access: the policy (devices.cpp), compiled.
 
 #include "hierarchy.hpp"
 
@@ -93,54 +91,28 @@ int load_program(bpf_attr& attributes) {
   return fd;
 }
 
-}  // namespace
-
-Result<DevicePolicy> device_policy(const std::vector<DeviceRule>& rules) {
-  DevicePolicy policy;
-  for (const DeviceRule& rule : rules) {
-    unsigned access = 0;
-    for (char letter : rule.access) {
-      if (letter == 'm')
-        access |= BPF_DEVCG_ACC_MKNOD;
-      else if (letter == 'r')
-        access |= BPF_DEVCG_ACC_READ;
-      else if (letter == 'w')
-        access |= BPF_DEVCG_ACC_WRITE;
-      else
-        return fail(ErrorCode::invalid_argument, "invalid device access \"" + rule.access + "\": letters of \"rwm\"");
-    }
-    if (rule.access.empty()) access = 7;
-    if (rule.type == 'a') {
-      policy.allow_by_default = rule.allow;
-      policy.exceptions.clear();
-      continue;
-    }
-    if (rule.type != 'b' && rule.type != 'c' && rule.type != 'u')
-      return fail(ErrorCode::invalid_argument, std::string("invalid device type \"") + rule.type + "\"");
-    if (rule.major.value_or(0) < -1 || rule.major.value_or(0) > 0xfff || rule.minor.value_or(0) < -1 ||
-        rule.minor.value_or(0) > 0xfffff)
-      return fail(ErrorCode::invalid_argument, "device number " + std::to_string(rule.major.value_or(-1)) + ":" +
-                                                   std::to_string(rule.minor.value_or(-1)) + " is out of range");
-    DeviceException wanted{rule.type == 'b' ? 'b' : 'c', rule.major.value_or(-1), rule.minor.value_or(-1), access};
-    auto same = std::find_if(policy.exceptions.begin(), policy.exceptions.end(), [&](const DeviceException& other) {
-      return other.type == wanted.type && other.major == wanted.major && other.minor == wanted.minor;
-    });
-    if (rule.allow != policy.allow_by_default) {
-      if (same != policy.exceptions.end())
-        same->access |= access;
-      else
-        policy.exceptions.push_back(wanted);
-    } else if (same != policy.exceptions.end()) {
-      // Back to the default: v1 takes back the very same exception only.
-      same->access &= ~access;
-      if (same->access == 0) policy.exceptions.erase(same);
-    }
+/// Those attached to this very cgroup.
+Result<std::vector<FileDescriptor>> attached_programs(FdRef cgroup) {
+  std::vector<__u32> ids(64);
+  bpf_attr query = {};
+  query.query.target_fd = static_cast<__u32>(cgroup.get());
+  query.query.attach_type = BPF_CGROUP_DEVICE;
+  query.query.prog_ids = reinterpret_cast<std::uintptr_t>(ids.data());
+  query.query.prog_cnt = static_cast<__u32>(ids.size());
+  if (bpf(BPF_PROG_QUERY, query) != 0) return fail_errno("looking for the cgroup's device programs");
+  ids.resize(std::min<std::size_t>(query.query.prog_cnt, ids.size()));
+  std::vector<FileDescriptor> programs;
+  for (__u32 id : ids) {
+    bpf_attr by_id = {};
+    by_id.prog_id = id;
+    FileDescriptor program(bpf(BPF_PROG_GET_FD_BY_ID, by_id));
+    if (!program.valid()) return fail_errno("opening the cgroup's device program");
+    programs.push_back(std::move(program));
   }
-  return policy;
+  return programs;
 }
 
-Result<void> attach_device_program(FdRef cgroup, const DevicePolicy& policy) {
-  if (policy.allow_by_default && policy.exceptions.empty()) return {};
+Result<FileDescriptor> load(const DevicePolicy& policy) {
   std::vector<bpf_insn> program = compile(policy);
   bpf_attr attributes = {};
   attributes.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
@@ -149,12 +121,42 @@ Result<void> attach_device_program(FdRef cgroup, const DevicePolicy& policy) {
   attributes.license = reinterpret_cast<std::uintptr_t>("Apache-2.0");
   FileDescriptor loaded(load_program(attributes));
   if (!loaded.valid()) return fail_errno("loading the cgroup's device program");
+  return loaded;
+}
+
+int attach(FdRef cgroup, FdRef program, FdRef replaced) {
   bpf_attr attachment = {};
   attachment.target_fd = static_cast<__u32>(cgroup.get());
-  attachment.attach_bpf_fd = static_cast<__u32>(loaded.get());
+  attachment.attach_bpf_fd = static_cast<__u32>(program.get());
   attachment.attach_type = BPF_CGROUP_DEVICE;
   attachment.attach_flags = BPF_F_ALLOW_MULTI;
-  if (bpf(BPF_PROG_ATTACH, attachment) != 0) return fail_errno("attaching the cgroup's device program");
+  if (replaced.valid()) {
+    attachment.attach_flags |= BPF_F_REPLACE;
+    attachment.replace_bpf_fd = static_cast<__u32>(replaced.get());
+  }
+  return bpf(BPF_PROG_ATTACH, attachment);
+}
+
+Result<void> detach(FdRef cgroup, FdRef program) {
+  bpf_attr attachment = {};
+  attachment.target_fd = static_cast<__u32>(cgroup.get());
+  attachment.attach_bpf_fd = static_cast<__u32>(program.get());
+  attachment.attach_type = BPF_CGROUP_DEVICE;
+  if (bpf(BPF_PROG_DETACH, attachment) != 0) return fail_errno("detaching the cgroup's old device program");
+  return {};
+}
+
+}  // namespace
+
+Result<void> set_device_program(FdRef cgroup, const DevicePolicy& policy) {
+  std::vector<FileDescriptor> old = TRY(attached_programs(cgroup));
+  if (!policy.allow_by_default || !policy.exceptions.empty()) {
+    FileDescriptor program = TRY(load(policy));
+    // In one step where there is one (since Linux 5.6); else both judge for a moment, and what both allow is allowed.
+    if (old.size() == 1 && attach(cgroup, program, old.front()) == 0) return {};
+    if (attach(cgroup, program, {}) != 0) return fail_errno("attaching the cgroup's device program");
+  }
+  for (const FileDescriptor& program : old) TRY(detach(cgroup, program));
   return {};
 }
 

@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <cmath>
 
 namespace dray::runtime::cgroup {
 namespace {
@@ -105,8 +104,48 @@ std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo) {
     any_controller |= !hierarchy.controllers.empty();
     v1.push_back(std::move(hierarchy));
   }
-  if (any_controller || v2.empty()) return v1;
-  return v2;
+  if (!any_controller && !v2.empty()) return v2;
+  if (!v2.empty()) {
+    v2.front().name = "unified";
+    v1.push_back(std::move(v2.front()));
+  }
+  return v1;
+}
+
+const Result<std::vector<Hierarchy>>& hierarchies() {
+  static const Result<std::vector<Hierarchy>> found = []() -> Result<std::vector<Hierarchy>> {
+    std::string text = TRY(read_file("/proc/self/mountinfo", 64u << 20));
+    std::vector<Hierarchy> all = parse_hierarchies(text);
+    if (all.empty())
+      return Failure(Error(ErrorCode::unsupported, "no cgroup hierarchy is mounted")
+                         .with_hint("mount -t cgroup2 none /sys/fs/cgroup"));
+    return all;
+  }();
+  return found;
+}
+
+const Hierarchy* Place::find(std::string_view controller) const {
+  for (const Hierarchy& hierarchy : *all)
+    if (hierarchy.has(controller)) return &hierarchy;
+  return nullptr;
+}
+
+Result<Place> find_place(const std::string& cgroups_path) {
+  Place place;
+  place.path = TRY(clean_path(cgroups_path));
+  const auto& all = hierarchies();
+  if (!all) return Failure(all.error());
+  place.all = &*all;
+  return place;
+}
+
+Result<FileDescriptor> open_root(const Hierarchy& hierarchy) {
+  return open_file(hierarchy.mount_point, O_PATH | O_DIRECTORY);
+}
+
+Result<FileDescriptor> open_leaf(const Hierarchy& hierarchy, const std::string& path) {
+  const FileDescriptor root = TRY(open_root(hierarchy));
+  return open_directory(root, path);
 }
 
 Result<std::string> clean_path(const std::string& cgroups_path) {
@@ -193,12 +232,24 @@ Result<void> remove_directory(FdRef parent, const std::string& path) {
   return fail_errno("removing cgroup \"" + path + "\"");
 }
 
-Result<FileDescriptor> make_leaf(FdRef root, const std::string& path) {
+Result<Leaf> make_leaf(FdRef root, const std::string& path, ExistingCgroup existing) {
   // The parent exists but for the first container after a boot: try the leaf first.
   for (int attempt = 0; attempt < 3; ++attempt) {
-    if (mkdirat(root.get(), path.c_str(), 0755) == 0) return open_directory(root, path);
-    if (errno == EEXIST) {
+    Leaf leaf;
+    if (mkdirat(root.get(), path.c_str(), 0755) == 0) {
+      leaf.directory = TRY(open_directory(root, path));
+      leaf.made = true;
+      return leaf;
+    }
+    if (errno == EEXIST && existing == ExistingCgroup::replace) {
       TRY(remove_directory(root, path));  // stale limits of a crashed run; refused (in_use) while something runs in it
+    } else if (errno == EEXIST) {
+      if (existing == ExistingCgroup::reuse)
+        if (auto pids = TRY(read_processes(root, path)); !pids.empty())
+          return fail(ErrorCode::in_use,
+                      "container's cgroup is not empty: " + std::to_string(pids.size()) + " process(es) found");
+      leaf.directory = TRY(open_directory(root, path));
+      return leaf;
     } else if (errno == ENOENT) {
       for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
         std::string parent = path.substr(0, slash);
@@ -210,70 +261,6 @@ Result<FileDescriptor> make_leaf(FdRef root, const std::string& path) {
     }
   }
   return fail(ErrorCode::in_use, "cgroup \"" + path + "\" is in use");
-}
-
-std::vector<Need> needed_controllers(const Resources& r) {
-  std::vector<Need> needs;
-  auto set = [](const auto& value) { return value && *value != 0; };
-  if (set(r.memory_limit) || set(r.memory_swap) || set(r.memory_reservation))
-    needs.push_back({"memory", "memory limit"});
-  if (set(r.cpu_shares) || set(r.cpu_period) || set(r.cpu_quota)) needs.push_back({"cpu", "CPU limit"});
-  if (!r.cpuset_cpus.empty() || !r.cpuset_mems.empty()) needs.push_back({"cpuset", "choice of CPUs or memory nodes"});
-  if (set(r.pids_limit)) needs.push_back({"pids", "limit of processes"});
-  return needs;
-}
-
-Error missing_controller(const Need& need) {
-  return Error(ErrorCode::unsupported, std::string("cgroup controller \"") + need.controller +
-                                           "\" is not available on this host, so the " + need.limit +
-                                           " cannot be enforced")
-      .with_hint("leave the limit out, or enable the controller in the kernel");
-}
-
-Result<MemoryLimits> memory_limits(const Resources& r, std::string_view unlimited) {
-  MemoryLimits out;
-  auto check = [](std::int64_t value, const char* what) -> Result<void> {
-    if (value < -1)
-      return fail(ErrorCode::invalid_argument, std::string("invalid ") + what + " " + std::to_string(value));
-    return {};
-  };
-  std::int64_t limit = r.memory_limit.value_or(0), swap = r.memory_swap.value_or(0),
-               low = r.memory_reservation.value_or(0);
-  TRY(check(limit, "memory limit"));
-  TRY(check(swap, "memory-swap limit"));
-  TRY(check(low, "memory reservation"));
-  if (limit != 0) out.limit = limit < 0 ? std::string(unlimited) : std::to_string(limit);
-  if (low != 0) out.reservation = low < 0 ? std::string(unlimited) : std::to_string(low);
-  if (swap < 0) {
-    out.swap_total = out.swap_only = unlimited;
-  } else if (swap > 0) {
-    if (limit <= 0)
-      return fail(ErrorCode::invalid_argument,
-                  "a memory-swap limit needs a memory limit, because it is the sum of both");
-    if (swap < limit)
-      return fail(ErrorCode::invalid_argument,
-                  "memory-swap limit " + std::to_string(swap) + " is below the memory limit " + std::to_string(limit));
-    out.swap_total = std::to_string(swap);
-    out.swap_only = std::to_string(swap - limit);
-  } else if (limit > 0) {
-    // As Docker: memory + swap = twice the memory.
-    std::int64_t total = 0;
-    if (__builtin_add_overflow(limit, limit, &total)) {
-      out.swap_total = out.swap_only = unlimited;
-    } else {
-      out.swap_total = std::to_string(total);
-      out.swap_only = std::to_string(limit);
-    }
-  }
-  return out;
-}
-
-std::uint64_t weight_of_shares(std::uint64_t shares) {
-  if (shares <= 2) return 1;
-  if (shares >= 262144) return 10000;
-  double l = std::log2(static_cast<double>(shares));
-  double exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
-  return static_cast<std::uint64_t>(std::ceil(std::pow(10.0, exponent)));
 }
 
 }  // namespace dray::runtime::cgroup

@@ -31,38 +31,23 @@ Result<void> hand_down(FdRef directory) {
   return {};
 }
 
-Result<void> apply(FdRef leaf, const Resources& r) {
-  std::string controllers = TRY(read_value(leaf, "cgroup.controllers"));
-  for (const Need& need : needed_controllers(r))
+Result<void> set_all(FdRef leaf, const Resources& resources) {
+  const std::string controllers = TRY(read_value(leaf, "cgroup.controllers"));
+  for (const Need& need : needed_controllers(resources, true))
     if (!has_word(controllers, need.controller)) return Failure(missing_controller(need));
-
-  MemoryLimits memory = TRY(memory_limits(r, "max"));
-  if (!memory.limit.empty()) TRY(write_value(leaf, "memory.max", memory.limit));
-  // Missing when the kernel has no swap accounting: nothing to limit it with, as in Docker.
-  if (!memory.swap_only.empty() && file_exists(leaf, "memory.swap.max"))
-    TRY(write_value(leaf, "memory.swap.max", memory.swap_only));
-  if (!memory.reservation.empty()) TRY(write_value(leaf, "memory.low", memory.reservation));
-
-  if (r.cpu_shares.value_or(0) != 0)
-    TRY(write_value(leaf, "cpu.weight", std::to_string(weight_of_shares(*r.cpu_shares))));
-  std::int64_t quota = r.cpu_quota.value_or(0);
-  std::uint64_t period = r.cpu_period.value_or(0);
-  if (quota != 0 || period != 0) {
-    std::string value = quota > 0 ? std::to_string(quota) : "max";
-    if (period != 0) value += " " + std::to_string(period);
-    TRY(write_value(leaf, "cpu.max", value));
+  const Plan plan = TRY(plan_v2(resources, read_present(leaf)));
+  for (const auto& [file, value] : resources.unified) {
+    const std::string controller = file.substr(0, file.find('.'));
+    if (controller != "cgroup" && !has_word(controllers, controller))
+      return fail(ErrorCode::unsupported,
+                  "unified resource \"" + file + "\" can't be set: controller \"" + controller + "\" not available");
   }
-  if (!r.cpuset_cpus.empty()) TRY(write_value(leaf, "cpuset.cpus", r.cpuset_cpus));
-  if (!r.cpuset_mems.empty()) TRY(write_value(leaf, "cpuset.mems", r.cpuset_mems));
-  std::int64_t pids = r.pids_limit.value_or(0);
-  if (pids != 0) TRY(write_value(leaf, "pids.max", pids < 0 ? "max" : std::to_string(pids)));
+  TRY(apply_plan(leaf, plan));
 
-  if (!r.devices.empty()) {
-    DevicePolicy policy = TRY(device_policy(r.devices));
-    FileDescriptor readable = TRY(open_file_at(leaf, ".", O_RDONLY | O_DIRECTORY));
-    TRY(attach_device_program(readable, policy));
-  }
-  return {};
+  if (resources.devices.empty()) return {};
+  DevicePolicy policy = TRY(device_policy(resources.devices));
+  FileDescriptor readable = TRY(open_file_at(leaf, ".", O_RDONLY | O_DIRECTORY));
+  return set_device_program(readable, policy);
 }
 
 Result<void> prepare(FdRef root, FdRef leaf, const std::string& path, const Resources& resources) {
@@ -71,21 +56,27 @@ Result<void> prepare(FdRef root, FdRef leaf, const std::string& path, const Reso
     FileDescriptor parent = TRY(open_directory(root, path.substr(0, slash)));
     TRY(hand_down(parent));
   }
-  TRY(apply(leaf, resources));
-  return {};
+  return set_all(leaf, resources);
 }
 
 }  // namespace
 
-Result<void> create_v2(const Hierarchy& unified, const std::string& path, const Resources& resources) {
-  FileDescriptor root = TRY(open_file(unified.mount_point, O_PATH | O_DIRECTORY));
-  FileDescriptor leaf = TRY(make_leaf(root, path));
-  Result<void> prepared = prepare(root, leaf, path, resources);
+Result<void> create_v2(const Hierarchy& unified, const std::string& path, const Resources& resources,
+                       ExistingCgroup existing) {
+  const FileDescriptor root = TRY(open_root(unified));
+  const Leaf leaf = TRY(make_leaf(root, path, existing));
+  Result<void> prepared = prepare(root, leaf.directory, path, resources);
   if (prepared) return {};
   Error error = std::move(prepared).error().with_context("cgroup \"" + path + "\"");
-  if (auto removed = remove_directory(root, path); !removed)
-    error = std::move(error).with_cleanup_failure(removed.error());
+  if (leaf.made)
+    if (auto removed = remove_directory(root, path); !removed)
+      error = std::move(error).with_cleanup_failure(removed.error());
   return Failure(std::move(error));
+}
+
+Result<void> update_v2(const Hierarchy& unified, const std::string& path, const Resources& resources) {
+  const FileDescriptor leaf = TRY(open_leaf(unified, path));
+  return set_all(leaf, resources);
 }
 
 }  // namespace dray::runtime::cgroup

@@ -12,6 +12,7 @@
 
 #include <dray/core/rooted_path.hpp>
 #include <dray/network/network.hpp>
+#include <dray/runtime/cgroup.hpp>
 #include <dray/runtime/launch.hpp>
 
 #include "container_spec.hpp"

@@ -34,8 +34,10 @@ void set_resources(runtime::Spec& spec, const ContainerOptions& options) {
     spec.resources.memory_limit = options.memory;
     // Docker's default: as much swap as memory. Kernels without swap accounting (v1: no memsw file) cannot limit it.
     bool v1 = ::access("/sys/fs/cgroup/memory/memory.limit_in_bytes", F_OK) == 0;
+    std::int64_t total = 0;
+    if (__builtin_add_overflow(options.memory, options.memory, &total)) total = -1;
     if (!v1 || ::access("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", F_OK) == 0)
-      spec.resources.memory_swap = 2 * options.memory;
+      spec.resources.memory_swap = total;
   }
   if (options.nano_cpus > 0) {
     spec.resources.cpu_period = 100'000;

@@ -12,6 +12,7 @@
 #include <climits>
 
 #include <dray/core/process.hpp>
+#include <dray/runtime/cgroup.hpp>
 #include <dray/runtime/launch.hpp>
 #include <dray/runtime/monitor.hpp>
 

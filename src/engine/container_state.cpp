@@ -14,7 +14,7 @@
 #include <cstdlib>
 
 #include <dray/core/rooted_path.hpp>
-#include <dray/runtime/launch.hpp>
+#include <dray/runtime/cgroup.hpp>
 
 namespace dray::engine {
 namespace {

@@ -8,7 +8,7 @@
 
 #include <algorithm>
 
-#include <dray/runtime/launch.hpp>
+#include <dray/runtime/cgroup.hpp>
 
 #include "container_state.hpp"
 #include "images_private.hpp"

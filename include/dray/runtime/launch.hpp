@@ -79,15 +79,6 @@ struct ExecRequest {
 };
 Result<Launched> exec(const ExecRequest& request);
 
-// -- cgroups: v1 hierarchies or v2, whatever is mounted --------------------------------------------------------------
-
-/// Kills everything in the cgroup (cgroup.kill, else freeze and SIGKILL), waits up to 10 s for it to be empty, removes
-/// it. Absent = success.
-Result<void> destroy_cgroup(const std::string& cgroups_path);
-/// True if the kernel's OOM killer struck in it.
-bool oom_killed(const std::string& cgroups_path);
-Result<std::vector<pid_t>> cgroup_processes(const std::string& cgroups_path);
-
 /// Compiled seccomp filters are kept in this directory (ours alone, such as /run/dray) and read back by later
 /// processes: compiling takes milliseconds. "" (the start) = no cache. Not thread-safe: call once, early.
 void set_seccomp_cache_directory(std::string directory);

@@ -11,6 +11,7 @@
 
 #include <dray/core/process.hpp>
 #include <dray/core/rooted_path.hpp>
+#include <dray/runtime/cgroup.hpp>
 #include <dray/runtime/launch.hpp>
 
 // Real containers from a root file system that holds nothing but busybox.

@@ -15,85 +15,13 @@
 #include <cstdlib>
 
 #include <dray/core/process.hpp>
-#include <dray/runtime/launch.hpp>
+#include <dray/runtime/cgroup.hpp>
 
-#include "cgroup/cgroup.hpp"
-#include "cgroup/hierarchy.hpp"
+#include "live_cgroup.hpp"
 
 using namespace dray;
 using namespace dray::runtime;
 using cgroup::Hierarchy;
-
-namespace {
-
-const std::string kParent = "dray-test-" + std::to_string(getpid());
-
-/// Removes the parent cgroups that the test's containers left, in every hierarchy.
-struct Cleaner {
-  ~Cleaner() { (void)destroy_cgroup(kParent); }
-};
-
-bool can_make_cgroups() {
-  auto points = cgroup_mount_points();
-  if (geteuid() != 0 || !points) return false;
-  std::string probe = points->front().host_path + "/" + kParent + "-probe";
-  if (mkdir(probe.c_str(), 0755) != 0) return false;
-  rmdir(probe.c_str());
-  return true;
-}
-#define NEEDS_CGROUPS()                           \
-  if (!can_make_cgroups()) {                      \
-    WARN("skipped: cgroups cannot be made here"); \
-    return;                                       \
-  }                                               \
-  Cleaner cleaner
-
-/// The calling process, which has one thread.
-bool enter_cgroup(const std::string& path) {
-  auto entrance = open_cgroup_entrance(path);
-  if (!entrance) return false;
-  if (entrance->unified.valid()) return cgroup::write_value(entrance->unified, "cgroup.procs", "0").has_value();
-  return std::ranges::all_of(entrance->tasks,
-                             [](const FileDescriptor& tasks) { return write(tasks.get(), "0", 1) == 1; });
-}
-
-/// A process that enters the cgroup and then forks once more.
-pid_t spawn_sleeper(const std::string& path) {
-  int ready[2] = {};
-  REQUIRE(pipe(ready) == 0);
-  pid_t pid = fork();
-  if (pid == 0) {
-    bool entered = enter_cgroup(path);
-    if (entered && fork() == 0) {
-      close(ready[0]);
-      close(ready[1]);
-      pause();
-    }
-    (void)!write(ready[1], entered ? "1" : "0", 1);
-    pause();
-    _exit(0);
-  }
-  char entered = '0';
-  REQUIRE(read(ready[0], &entered, 1) == 1);
-  REQUIRE(entered == '1');
-  close(ready[0]);
-  close(ready[1]);
-  return pid;
-}
-
-const Hierarchy* find(const std::vector<Hierarchy>& all, const char* controller) {
-  for (const Hierarchy& hierarchy : all)
-    if (hierarchy.has(controller)) return &hierarchy;
-  return nullptr;
-}
-
-std::vector<Hierarchy> host_hierarchies() {
-  auto text = read_file("/proc/self/mountinfo");
-  REQUIRE_OK(text);
-  return cgroup::parse_hierarchies(*text);
-}
-
-}  // namespace
 
 TEST_CASE("hierarchies are found in mountinfo") {
   auto hybrid = cgroup::parse_hierarchies(
@@ -103,7 +31,9 @@ TEST_CASE("hierarchies are found in mountinfo") {
       "34 31 0:29 / /elsewhere rw - cgroup cgroup rw,cpu,cpuacct\n"
       "35 31 0:31 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
       "garbage\n36 31 - cgroup\n");
-  REQUIRE(hybrid.size() == 2);
+  REQUIRE(hybrid.size() == 3);
+  REQUIRE(hybrid[2].unified);
+  REQUIRE(hybrid[2].mount_point == "/sys/fs/cgroup/unified");
   REQUIRE(hybrid[0].name == "cpu,cpuacct");
   REQUIRE(hybrid[0].mount_point == "/sys/fs/cgroup/cpu,cpuacct");
   REQUIRE(hybrid[0].has("cpuacct"));
@@ -125,36 +55,6 @@ TEST_CASE("cgroup paths that leave their parent are refused") {
     REQUIRE(!open_cgroup_entrance(bad));
   }
   REQUIRE(cgroup::clean_path("/dray/x").value() == "dray/x");
-}
-
-TEST_CASE("memory and swap follow Docker's rules") {
-  Resources r;
-  r.memory_limit = 64 << 20;
-  auto twice = cgroup::memory_limits(r, "max");
-  REQUIRE_OK(twice);
-  REQUIRE(twice->swap_total == std::to_string(128 << 20));
-  REQUIRE(twice->swap_only == std::to_string(64 << 20));
-  r.memory_swap = 64 << 20;
-  REQUIRE(cgroup::memory_limits(r, "max")->swap_only == "0");
-  r.memory_swap = -1;
-  REQUIRE(cgroup::memory_limits(r, "max")->swap_only == "max");
-  r.memory_swap = 1 << 20;
-  REQUIRE(!cgroup::memory_limits(r, "max"));
-  r.memory_limit.reset();
-  REQUIRE(!cgroup::memory_limits(r, "max"));
-  r = {};
-  r.memory_limit = -2;
-  REQUIRE(!cgroup::memory_limits(r, "max"));
-  r.memory_limit = INT64_MAX;
-  REQUIRE(cgroup::memory_limits(r, "-1")->swap_total == "-1");
-}
-
-TEST_CASE("CPU shares become weights") {
-  REQUIRE(cgroup::weight_of_shares(2) == 1);
-  REQUIRE(cgroup::weight_of_shares(1024) == 100);
-  REQUIRE(cgroup::weight_of_shares(262144) == 10000);
-  REQUIRE(cgroup::weight_of_shares(1) == 1);
-  REQUIRE(cgroup::weight_of_shares(UINT64_MAX) == 10000);
 }
 
 TEST_CASE("device rules fold into what v1's controller would hold") {
@@ -283,7 +183,7 @@ TEST_CASE("the OOM killer's work is seen") {
 TEST_CASE("v1 without the controller of a limit says so") {
   Resources r;
   r.pids_limit = 5;
-  auto result = cgroup::create_v1({}, "x", r);
+  auto result = cgroup::create_v1({}, "x", r, ExistingCgroup::replace);
   REQUIRE(!result);
   REQUIRE(result.error().code() == ErrorCode::unsupported);
   REQUIRE(result.error().message().find("\"pids\"") != std::string::npos);
@@ -306,7 +206,7 @@ TEST_CASE("v2: device program, missing controllers") {
   if (controllers->find("memory") == std::string::npos) {
     Resources limit;
     limit.memory_limit = 64 << 20;
-    auto missing = cgroup::create_v2(unified, path, limit);
+    auto missing = cgroup::create_v2(unified, path, limit, ExistingCgroup::replace);
     REQUIRE(!missing);
     REQUIRE(missing.error().message().find("\"memory\"") != std::string::npos);
     REQUIRE(access((mount + "/" + path).c_str(), F_OK) != 0);
@@ -314,7 +214,7 @@ TEST_CASE("v2: device program, missing controllers") {
   Resources r;
   r.devices = make_default_spec().resources.devices;
   r.devices.push_back(DeviceRule{false, 'c', 1, 9, "rwm"});
-  auto created = cgroup::create_v2(unified, path, r);
+  auto created = cgroup::create_v2(unified, path, r, ExistingCgroup::replace);
   REQUIRE_OK(created);
   pid_t child = fork();
   if (child == 0) {
