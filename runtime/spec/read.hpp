@@ -5,8 +5,8 @@
 
 #include "json_object.hpp"
 
-// The readers of spec_json.hpp's objects, one a file, and the halves of format_spec(). Readers check what can be said of
-// one property alone; validate_spec() does the rest. What is wrong is kept in the object's document.
+// The readers of spec_json.hpp's objects, one a file, and the halves of format_spec(). Readers check what can be said
+// of one property alone; validate_spec() does the rest. What is wrong is kept in the object's document.
 
 namespace dray::runtime {
 

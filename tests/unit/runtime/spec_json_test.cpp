@@ -85,8 +85,9 @@ TEST_CASE("a full config.json is read, valid, and survives being written", "[run
   CHECK(text.find("\"unified\"") == std::string::npos);
   for (const char* word : {"consoleSize", "additionalGids", "ambient", "execCPUAffinity", "SCHED_FLAG_RECLAIM",
                            "gidMappings", "poststop", "kernelTCP", "realtimePeriod", "leafWeight",
-                           "throttleWriteIOPSDevice", "pageSize", "classID", "mlx5_1", "cgroupsPath", "netDevices", "listenerMetadata",
-                           "valueTwo", "rslave", "mountLabel", "memoryPolicy", "LINUX32", "nanosecs", "/dev/pipe", "\"flags\": []"}) {
+                           "throttleWriteIOPSDevice", "pageSize", "classID", "mlx5_1", "cgroupsPath", "netDevices",
+                           "listenerMetadata", "valueTwo", "rslave", "mountLabel", "memoryPolicy", "LINUX32",
+                           "nanosecs", "/dev/pipe", "\"flags\": []"}) {
     INFO(word);
     CHECK(text.find(word) != std::string::npos);
   }
@@ -388,9 +389,10 @@ TEST_CASE("features is JSON with runc's keys", "[runtime]") {
   const std::string text = describe_features();
   std::size_t at = 0;
   for (const char* key : {"{\n    \"ociVersionMin\": \"1.0.0\"", "\"ociVersionMax\": \"1.3.0\"", "\"hooks\"",
-                          "\"mountOptions\"", "\"linux\"", "\"namespaces\"", "\"capabilities\"", "\"cgroup\"", "\"seccomp\"",
-                          "\"actions\"", "\"operators\"", "\"archs\"", "\"knownFlags\"", "\"supportedFlags\"", "\"memoryPolicy\"",
-                          "\"mountExtensions\"", "\"netDevices\"", "\"annotations\""}) {
+                          "\"mountOptions\"", "\"linux\"", "\"namespaces\"", "\"capabilities\"", "\"cgroup\"",
+                          "\"seccomp\"", "\"actions\"", "\"operators\"", "\"archs\"", "\"knownFlags\"",
+                          "\"supportedFlags\"", "\"memoryPolicy\"", "\"mountExtensions\"", "\"netDevices\"",
+                          "\"annotations\""}) {
     INFO(key);
     std::size_t found = text.find(key, at);
     REQUIRE(found != std::string::npos);
