@@ -254,8 +254,7 @@ void write_linux(JsonWriter& out, const Spec& spec) {
     }
   });
   if (spec.seccomp) write_seccomp(out, *spec.seccomp);
-  if (spec.rootfs_propagation != Spec().rootfs_propagation)
-    out.write_if("rootfsPropagation", spec.rootfs_propagation);
+  out.write_if("rootfsPropagation", spec.rootfs_propagation);
   out.write_if("maskedPaths", spec.masked_paths);
   out.write_if("readonlyPaths", spec.readonly_paths);
   out.write_if("mountLabel", spec.mount_label);

@@ -143,9 +143,8 @@ void read_linux(const JsonObject& object, Spec& spec) {
   read_linux_seccomp(object.open("seccomp"), spec.seccomp);
   object.read("maskedPaths", spec.masked_paths);
   object.read("readonlyPaths", spec.readonly_paths);
-  std::string propagation;
-  object.read("rootfsPropagation", propagation);
-  if (!propagation.empty()) spec.rootfs_propagation = std::move(propagation);
+  spec.rootfs_propagation.clear();  // without a word it is runc's default
+  object.read("rootfsPropagation", spec.rootfs_propagation);
   object.read("mountLabel", spec.mount_label);
   read_intel_rdt(object.open("intelRdt"), spec.intel_rdt);
   read_memory_policy(object.open("memoryPolicy"), spec.memory_policy);

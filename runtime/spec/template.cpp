@@ -44,6 +44,7 @@ Spec make_bundle_template(bool rootless) {
   spec.rootfs_path = "rootfs";
   spec.rootfs_readonly = true;
   spec.hostname = "runc";
+  spec.rootfs_propagation.clear();
   Process& process = spec.process;
   process.terminal = true;
   process.args = {"sh"};

@@ -234,7 +234,7 @@ Result<void> check_net_devices(const Spec& spec) {
 }  // namespace
 
 Result<void> validate_linux(const Spec& spec) {
-  if (!contains_word(kPropagations, spec.rootfs_propagation))
+  if (!spec.rootfs_propagation.empty() && !contains_word(kPropagations, spec.rootfs_propagation))
     return invalid("linux.rootfsPropagation", "\"" + spec.rootfs_propagation + "\" is not supported");
   TRY(check_user_namespace(spec));
   TRY(check_time_namespace(spec));

@@ -25,7 +25,7 @@ void complete_environment(runtime::Process& process, FdRef rootfs) {
     if (entry.starts_with("HOME=")) return;
   }
   // The image's file may be anything; without an answer from it the home is "/".
-  auto user = runtime::resolve_user(rootfs, std::to_string(process.user.uid));
+  auto user = runtime::resolve_user(rootfs.get(), std::to_string(process.user.uid));
   process.env.push_back("HOME=" + (user && !user->home.empty() ? user->home : std::string("/")));
 }
 

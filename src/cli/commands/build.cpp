@@ -7,7 +7,7 @@
 #include <dray/engine/images.hpp>
 
 #include "../command.hpp"
-#include "../flags.hpp"
+#include <dray/flags/flags.hpp>
 #include "../progress.hpp"
 #include "../terminal.hpp"
 

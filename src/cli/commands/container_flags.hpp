@@ -7,7 +7,7 @@
 
 #include <dray/engine/containers.hpp>
 
-#include "../flags.hpp"
+#include <dray/flags/flags.hpp>
 
 namespace dray::cli {
 

@@ -3,7 +3,7 @@
 #include <dray/engine/images.hpp>
 
 #include "../command.hpp"
-#include "../flags.hpp"
+#include <dray/flags/flags.hpp>
 #include "../table.hpp"
 
 namespace dray::cli {

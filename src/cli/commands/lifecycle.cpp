@@ -4,7 +4,7 @@
 #include <dray/engine/containers.hpp>
 
 #include "../command.hpp"
-#include "../flags.hpp"
+#include <dray/flags/flags.hpp>
 
 namespace dray::cli {
 namespace {

@@ -6,7 +6,7 @@
 #include <dray/runtime/launch.hpp>
 
 #include "../command.hpp"
-#include "../flags.hpp"
+#include <dray/flags/flags.hpp>
 #include "../session.hpp"
 #include "container_flags.hpp"
 

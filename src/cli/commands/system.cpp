@@ -5,7 +5,7 @@
 #include <dray/engine/images.hpp>
 
 #include "../command.hpp"
-#include "../flags.hpp"
+#include <dray/flags/flags.hpp>
 #include "../table.hpp"
 #include "../terminal.hpp"
 

@@ -2,7 +2,7 @@
 #include <dray/engine/containers.hpp>
 
 #include "../command.hpp"
-#include "../flags.hpp"
+#include <dray/flags/flags.hpp>
 #include "../table.hpp"
 
 namespace dray::cli {

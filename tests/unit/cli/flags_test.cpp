@@ -3,7 +3,6 @@
 #include "catch.hpp"
 
 using namespace dray;
-using namespace dray::cli;
 
 namespace {
 struct Parsed {

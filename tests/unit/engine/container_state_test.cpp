@@ -34,7 +34,7 @@ TEST_CASE("running is a held lock", "[engine]") {
     auto lock = lock_container(context, "c1", 0);
     REQUIRE_OK(lock);
     std::string path = container_state_directory(context, "c1") + "/running.json";
-    REQUIRE_OK(write_file_atomically(path, serialize(RunningState{::getpid(), process_start_ticks(::getpid()), "now"}),
+    REQUIRE_OK(write_file_atomically(path, serialize(RunningState{::getpid(), read_process_stat(::getpid())->start_ticks, "now"}),
                                      0600, Durability::none));
     auto running = find_running(context, "c1");
     REQUIRE(running);
