@@ -49,11 +49,11 @@ Result<void> delegate_cgroup(const std::string& cgroups_path, uid_t uid) {
   return {};
 }
 
-Result<FileDescriptor> make_hybrid_birthplace(const std::string& cgroups_path) {
+Result<FileDescriptor> make_hybrid_birthplace(const std::string& cgroups_path, ExistingCgroup existing) {
   const Place place = TRY(cgroup::find_place(cgroups_path));
   if (place.is_unified() || place.unified() == nullptr) return FileDescriptor();
   const FileDescriptor root = TRY(cgroup::open_root(*place.unified()));
-  cgroup::Leaf leaf = TRY(cgroup::make_leaf(root, place.path, ExistingCgroup::join));
+  cgroup::Leaf leaf = TRY(cgroup::make_leaf(root, place.path, existing));
   return std::move(leaf.directory);
 }
 

@@ -28,7 +28,8 @@ Result<CgroupEntrance> open_cgroup_entrance(const std::string& cgroups_path, con
 /// On a host with v1 controllers and v2's hierarchy beside them: makes v2's cgroup (a tenth of a millisecond), for the
 /// container's process to be born in it while create_cgroup makes the rest. It can't be entered by writing "0" to
 /// cgroup.procs without the wait described above (measured: 6 to 11 ms). Invalid descriptor on other hosts.
-Result<FileDescriptor> make_hybrid_birthplace(const std::string& cgroups_path);
+Result<FileDescriptor> make_hybrid_birthplace(const std::string& cgroups_path,
+                                              ExistingCgroup existing = ExistingCgroup::replace);
 
 /// One hierarchy of the host that a container gets to see: not the hybrid one, as with runc.
 struct CgroupMountPoint {

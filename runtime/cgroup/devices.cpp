@@ -28,14 +28,6 @@ Result<unsigned> access_bits(const std::string& access) {
   return access.empty() ? 7u : bits;
 }
 
-std::string access_text(unsigned bits) {
-  std::string out;
-  if ((bits & BPF_DEVCG_ACC_READ) != 0) out += 'r';
-  if ((bits & BPF_DEVCG_ACC_WRITE) != 0) out += 'w';
-  if ((bits & BPF_DEVCG_ACC_MKNOD) != 0) out += 'm';
-  return out;
-}
-
 bool same_device(const DeviceException& a, const DeviceException& b) {
   return a.type == b.type && a.major == b.major && a.minor == b.minor;
 }
@@ -69,6 +61,14 @@ DevicePolicy parse_list(std::string_view list) {
 }
 
 }  // namespace
+
+std::string access_text(unsigned bits) {
+  std::string out;
+  if ((bits & BPF_DEVCG_ACC_READ) != 0) out += 'r';
+  if ((bits & BPF_DEVCG_ACC_WRITE) != 0) out += 'w';
+  if ((bits & BPF_DEVCG_ACC_MKNOD) != 0) out += 'm';
+  return out;
+}
 
 std::string device_text(char type, std::int64_t major, std::int64_t minor, std::string_view access) {
   if (type == 'a') return "a";

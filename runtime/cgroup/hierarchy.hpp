@@ -91,6 +91,8 @@ struct DevicePolicy {
 Result<DevicePolicy> device_policy(const std::vector<DeviceRule>& rules);
 /// "c 1:3 rwm", as v1's files take and show it.
 std::string device_text(char type, std::int64_t major, std::int64_t minor, std::string_view access);
+/// Bits of DeviceException::access as letters of "rwm".
+std::string access_text(unsigned bits);
 /// The writes from what "devices.list" shows to the policy; what both allow is allowed at each step, except on the way
 /// from "everything" to a list.
 Plan plan_devices_v1(std::string_view devices_list, const DevicePolicy& policy);

@@ -42,13 +42,14 @@ Result<bool> remove_empty(const std::vector<Hierarchy>& all, const std::string& 
 // Frozen meanwhile, so that nothing forks away between reading the list and the signal.
 void cgroup::kill_all(const std::vector<Hierarchy>& all, const std::string& path) {
   const Hierarchy* freezer = nullptr;
+  FileDescriptor frozen_v2;
   for (const Hierarchy& hierarchy : all) {
     if (hierarchy.unified) {
       auto leaf = open_leaf(hierarchy, path);
       if (!leaf) continue;
       const bool killed = write_value(*leaf, "cgroup.kill", "1").has_value();
-      if (killed && all.size() == 1) return;                        // on a hybrid host v1 may know more
-      if (!killed) (void)write_value(*leaf, "cgroup.freeze", "1");  // v2: SIGKILL ends frozen processes too
+      if (killed && all.size() == 1) return;  // on a hybrid host v1 may know more
+      if (!killed && write_value(*leaf, "cgroup.freeze", "1")) frozen_v2 = std::move(*leaf);
     }
     if (hierarchy.has("freezer")) freezer = &hierarchy;
   }
@@ -65,6 +66,7 @@ void cgroup::kill_all(const std::vector<Hierarchy>& all, const std::string& path
     for (pid_t pid : *pids)
       if (pid != getpid()) kill(pid, SIGKILL);
   }
+  if (frozen_v2.valid()) (void)write_value(frozen_v2, "cgroup.freeze", "0");  // they die frozen, but it may live on
   set_freezer("THAWED");  // v1: they die only now. Also what ends a paused container.
 }
 

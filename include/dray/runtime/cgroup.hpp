@@ -121,12 +121,13 @@ Result<SystemdUnit> parse_systemd_path(const std::string& text);
 Result<std::string> systemd_cgroups_path(const SystemdUnit& unit);
 
 /// Has systemd make a transient unit with the process in it and the limits as its properties, so that a reload of
-/// systemd keeps them; returns when the job is done. What systemd has no property for, the caller sets with
-/// create_cgroup(…, join). `pid` 0 = without process (slices only).
-Result<void> start_systemd_unit(const SystemdUnit& unit, const std::string& description, pid_t pid,
-                                const Resources& resources);
-/// As properties of the running unit; the caller also calls update_cgroup.
-Result<void> update_systemd_unit(const SystemdUnit& unit, const Resources& resources);
+/// systemd keeps them; returns when the job is done. What systemd has no property for, and the hierarchies it does not
+/// use, the caller sets with create_cgroup(…, join). `pid` 0 = without process (slices only). unsupported without
+/// systemd. The value: warnings for the log.
+Result<std::vector<std::string>> start_systemd_unit(const SystemdUnit& unit, const std::string& description, pid_t pid,
+                                                    const Resources& resources);
+/// As properties of the running unit; the caller also calls update_cgroup. The value: warnings for the log.
+Result<std::vector<std::string>> update_systemd_unit(const SystemdUnit& unit, const Resources& resources);
 /// Stops the unit and clears a failed one. Absent = success.
 Result<void> stop_systemd_unit(const SystemdUnit& unit);
 

@@ -149,10 +149,12 @@ TEST_CASE("freeze, update while frozen, thaw, signal") {
   REQUIRE(!is_cgroup_empty(path).value());
   REQUIRE_OK(freeze_cgroup(path));
   REQUIRE(is_cgroup_frozen(path).value());
-  Resources r;
-  r.pids_limit = 12;
-  REQUIRE_OK(update_cgroup(path, r));
-  REQUIRE(cgroup_value("pids", path, "pids.max") == "12");
+  if (has_controller("pids")) {
+    Resources r;
+    r.pids_limit = 12;
+    REQUIRE_OK(update_cgroup(path, r));
+    REQUIRE(cgroup_value("pids", path, "pids.max") == "12");
+  }
   REQUIRE_OK(signal_cgroup(path, 0));
   REQUIRE_OK(signal_cgroup(path, SIGUSR1));  // pending, and the pause stays
   REQUIRE(is_cgroup_frozen(path).value());
@@ -180,7 +182,7 @@ TEST_CASE("a parent's freeze is not the cgroup's own; SIGKILL ends what is froze
 
 TEST_CASE("an existing cgroup is replaced, reused or joined") {
   NEEDS_CGROUPS();
-  if (find(host_hierarchies(), "pids") == nullptr) return;
+  if (!has_controller("pids")) return;
   const std::string path = kParent + "/existing";
   Resources r;
   r.pids_limit = 77;
@@ -255,7 +257,7 @@ TEST_CASE("exec into sub-cgroups") {
 
 TEST_CASE("out-of-memory events") {
   NEEDS_CGROUPS();
-  if (host_has_v1() && find(host_hierarchies(), "memory") == nullptr) return;
+  if (!has_controller("memory")) return;
   const std::string path = kParent + "/oom-events";
   Resources r;
   r.memory_limit = 16 << 20;
@@ -297,18 +299,18 @@ TEST_CASE("statistics of a live cgroup, its directories") {
   REQUIRE(read_cgroup_stats(path).error().code() == ErrorCode::not_found);
   Resources r;
   auto all = host_hierarchies();
-  if (find(all, "memory") != nullptr) r.memory_limit = 64 << 20;
-  if (find(all, "pids") != nullptr) r.pids_limit = 10;
+  if (has_controller("memory")) r.memory_limit = 64 << 20;
+  if (has_controller("pids")) r.pids_limit = 10;
   REQUIRE_OK(create_cgroup(path, r));
   Reaped child(spawn_sleeper(path));
   auto stats = read_cgroup_stats(path);
   REQUIRE_OK(stats);
-  if (find(all, "memory") != nullptr) {
+  if (has_controller("memory")) {
     CHECK(stats->memory.memory.limit == 64u << 20);
     CHECK(!stats->memory.raw.empty());
     CHECK(stats->memory.memory.usage > 0);
   }
-  if (find(all, "pids") != nullptr) {
+  if (has_controller("pids")) {
     CHECK(stats->pids.current == 2);
     CHECK(stats->pids.limit == 10);
   }

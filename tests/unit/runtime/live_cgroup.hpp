@@ -96,4 +96,10 @@ inline std::string cgroup_value(const char* controller, const std::string& path,
   return text ? *text : "no " + std::string(file);
 }
 
-inline bool host_has_v1() { return !host_hierarchies().front().unified; }
+/// In either version.
+inline bool has_controller(const char* name) {
+  auto all = host_hierarchies();
+  if (find(all, name) != nullptr) return true;
+  auto controllers = read_file(all.back().mount_point + "/cgroup.controllers");
+  return all.front().unified && controllers && (" " + *controllers).find(" " + std::string(name)) != std::string::npos;
+}

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: Apache-2.0
+// systemd's units: names, properties, and the D-Bus protocol: bytes, a systemd of our own, a real bus as the judge.
+
+#include "catch.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cstring>
+#include <thread>
+
+#include <dray/core/fd.hpp>
+
+#include "cgroup/systemd.hpp"
+
+using namespace dray;
+using namespace dray::runtime;
+using namespace std::string_literals;
+namespace sd = dray::runtime::systemd;
+
+namespace {
+
+std::string path_of(const char* slice, const char* name) {
+  auto path = systemd_cgroups_path(SystemdUnit{slice, name});
+  return path ? *path : "error: " + path.error().message();
+}
+
+std::vector<dbus::Property> properties_of(const Resources& r, bool unified, int version = 252) {
+  auto properties = sd::resource_properties(r, unified, version);
+  REQUIRE_OK(properties);
+  return properties->list;
+}
+using List = std::vector<dbus::Property>;
+
+/// Listens, authenticates, and answers like systemd: to each call what `answer` makes of it.
+class FakeSystemd {
+ public:
+  using Answer = std::function<std::vector<dbus::Message>(const dbus::Message&)>;
+  FakeSystemd(const std::string& path, Answer answer) : path_(path), answer_(std::move(answer)) {
+    sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
+    listener_ = FileDescriptor(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
+    REQUIRE(listen(listener_.get(), 1) == 0);
+    thread_ = std::thread([this] { serve(); });
+  }
+  ~FakeSystemd() {
+    shutdown(listener_.get(), SHUT_RDWR);
+    thread_.join();
+    unlink(path_.c_str());
+  }
+  std::string greeting;
+
+ private:
+  void serve() {
+    FileDescriptor peer(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!peer.valid()) return;
+    std::string received;
+    bool begun = false;
+    char buffer[4096];
+    for (ssize_t size = 0; (size = read(peer.get(), buffer, sizeof(buffer))) > 0;) {
+      received.append(buffer, static_cast<std::size_t>(size));
+      if (greeting.empty() && received.ends_with("\r\n")) {
+        greeting = received;
+        received.clear();
+        (void)write_all(peer, "OK 0123456789abcdef\r\n");
+      }
+      if (!begun && received.starts_with("BEGIN\r\n")) {
+        received.erase(0, 7);
+        begun = true;
+      }
+      while (begun && received.size() >= 16) {
+        auto length = dbus::message_size(received);
+        if (!length || received.size() < *length) break;
+        auto message = dbus::unmarshal(received.substr(0, *length));
+        received.erase(0, *length);
+        if (!message) return;
+        for (const dbus::Message& each : answer_(*message)) (void)write_all(peer, dbus::marshal(each));
+      }
+    }
+  }
+
+  std::string path_;
+  Answer answer_;
+  FileDescriptor listener_;
+  std::thread thread_;
+};
+
+dbus::Message reply_with(const dbus::Message& call, const std::string& path) {
+  dbus::Writer body;
+  if (!path.empty()) body.string(path);
+  dbus::Message reply;
+  reply.type = dbus::Message::reply;
+  reply.serial = 1;
+  reply.reply_serial = call.serial;
+  reply.signature = path.empty() ? "" : "o";
+  reply.body = body.bytes();
+  return reply;
+}
+dbus::Message error_with(const dbus::Message& call, const char* name) {
+  dbus::Writer body;
+  body.string("no good");
+  dbus::Message error;
+  error.type = dbus::Message::error;
+  error.serial = 1;
+  error.reply_serial = call.serial;
+  error.error_name = name;
+  error.signature = "s";
+  error.body = body.bytes();
+  return error;
+}
+dbus::Message job_removed(const std::string& job, const std::string& result) {
+  dbus::Writer body;
+  body.uint32(7);
+  body.string(job);
+  body.string("x.scope");
+  body.string(result);
+  dbus::Message signal;
+  signal.type = dbus::Message::signal;
+  signal.serial = 1;
+  signal.path = "/org/freedesktop/systemd1";
+  signal.interface = "org.freedesktop.systemd1.Manager";
+  signal.member = "JobRemoved";
+  signal.signature = "uoss";
+  signal.body = body.bytes();
+  return signal;
+}
+
+const SystemdUnit kUnit{"system.slice", "runc-x.scope"};
+const List kAllKinds = {
+    {"Description", "a text"s},
+    {"Delegate", true},
+    {"PIDs", std::vector<std::uint32_t>{1, 2}},
+    {"AllowedCPUs", std::vector<std::uint8_t>{5}},
+    {"Wants", std::vector<std::string>{"a.slice", ""}},
+    {"MemoryMax", std::uint64_t(1) << 40},
+    {"DeviceAllow", std::vector<std::pair<std::string, std::string>>{}},
+    {"DeviceAllow", std::vector<std::pair<std::string, std::string>>{{"/dev/char/1:3", "rw"}, {"x", ""}}}};
+
+}  // namespace
+
+TEST_CASE("systemd's names become paths") {
+  REQUIRE(path_of("system.slice", "x.scope") == "system.slice/x.scope");
+  REQUIRE(path_of("a-b-c.slice", "x.scope") == "a.slice/a-b.slice/a-b-c.slice/x.scope");
+  REQUIRE(path_of("-.slice", "x.scope") == "x.scope");
+  for (const char* bad : {"", ".slice", "a", "a/b.slice", "a--b.slice", "-a.slice", "a-.slice", "--.slice"}) {
+    INFO(bad);
+    REQUIRE(path_of(bad, "x").starts_with("error: invalid slice name"));
+  }
+  auto unit = parse_systemd_path("machine.slice:libpod:abc");
+  REQUIRE_OK(unit);
+  REQUIRE(unit->slice == "machine.slice");
+  REQUIRE(unit->name == "libpod-abc.scope");
+  REQUIRE(parse_systemd_path(":runc:x")->slice == "system.slice");
+  REQUIRE(parse_systemd_path("::pod-x.slice")->is_slice());
+  for (const char* bad : {"", "a", "a.slice:b", "a.slice:b:c:d", "a.slice:b:", "a.slice:b:c/d", "x:b:c"}) {
+    INFO(bad);
+    REQUIRE(!parse_systemd_path(bad));
+  }
+}
+
+TEST_CASE("resources as unit properties") {
+  Resources r;
+  r.memory_limit = 100;
+  r.memory_swap = 150;
+  r.memory_reservation = -1;
+  r.cpu_shares = 1024;
+  r.cpu_quota = 50001;
+  r.cpu_period = 100000;
+  r.pids_limit = 0;
+  r.cpuset_cpus = "0-1,9";
+  const std::vector<std::uint8_t> mask{3, 2};
+  REQUIRE(properties_of(r, true) == List{{"MemoryMax", std::uint64_t(100)},
+                                         {"MemoryLow", UINT64_MAX},
+                                         {"MemorySwapMax", std::uint64_t(50)},
+                                         {"CPUWeight", std::uint64_t(100)},
+                                         {"CPUQuotaPeriodUSec", std::uint64_t(100000)},
+                                         {"CPUQuotaPerSecUSec", std::uint64_t(510000)},
+                                         {"TasksMax", std::uint64_t(1)},
+                                         {"AllowedCPUs", mask}});
+  r.block_io.weight = 300;
+  REQUIRE(properties_of(r, false, 230) == List{{"MemoryLimit", std::uint64_t(100)},
+                                               {"CPUShares", std::uint64_t(1024)},
+                                               {"BlockIOWeight", std::uint64_t(300)},
+                                               {"CPUQuotaPerSecUSec", std::uint64_t(510000)},
+                                               {"TasksMax", std::uint64_t(1)}});
+  r = {};
+  r.cpu_idle = 1;
+  r.cpu_shares = 5;
+  auto both = sd::resource_properties(r, true, 252);
+  REQUIRE_OK(both);
+  REQUIRE(both->list == List{{"CPUWeight", std::uint64_t(0)}});
+  REQUIRE(both->warnings.size() == 1);
+  REQUIRE(both->warnings[0].find("unable to apply both") != std::string::npos);
+  r = {};
+  r.cpu_quota = -1;
+  REQUIRE(properties_of(r, true) == List{{"CPUQuotaPerSecUSec", UINT64_MAX}});
+  r = {};
+  r.unified = {{"cpu.max", "20000 50000"}, {"memory.high", " 5\n"}, {"pids.max", "max"}, {"io.latency", "x"}};
+  REQUIRE(properties_of(r, true) == List{{"CPUQuotaPeriodUSec", std::uint64_t(50000)},
+                                         {"CPUQuotaPerSecUSec", std::uint64_t(400000)},
+                                         {"MemoryHigh", std::uint64_t(5)},
+                                         {"TasksMax", UINT64_MAX}});
+  REQUIRE(sd::resource_properties(r, false, 252).error().message().find("invalid configuration") != std::string::npos);
+  r.unified = {{"cpu.max", "x"}};
+  REQUIRE(!sd::resource_properties(r, true, 252));
+  for (const char* bad : {"", "x", "0,y", "3-1", "99999"}) REQUIRE(!sd::cpu_mask(bad));
+  REQUIRE(sd::parse_version("v245.4-1.fc32") == 245);
+  REQUIRE(sd::parse_version("\"252") == 252);
+  REQUIRE(sd::parse_version("x") == -1);
+}
+
+TEST_CASE("device rules as unit properties") {
+  using Pairs = std::vector<std::pair<std::string, std::string>>;
+  auto list = sd::device_properties({{false, 'a', {}, {}, "rwm"},
+                                     {true, 'c', 1, 3, "rw"},
+                                     {true, 'c', 136, {}, "rwm"},
+                                     {true, 'b', {}, {}, "m"},
+                                     {true, 'b', {}, 7, "m"}});
+  REQUIRE_OK(list);
+  REQUIRE(*list == List{{"DeviceAllow", Pairs{}},
+                        {"DevicePolicy", "strict"s},
+                        {"DeviceAllow", Pairs{{"/dev/char/1:3", "rw"}, {"char-136", "rwm"}, {"block-*", "m"}}}});
+  REQUIRE((*sd::device_properties({{true, 'a', {}, {}, "rwm"}}))[1] == dbus::Property{"DevicePolicy", "auto"s});
+  REQUIRE(sd::device_properties({})->empty());
+}
+
+TEST_CASE("D-Bus messages have the bytes of the specification") {
+  if (std::endian::native != std::endian::little) return;
+  dbus::Message call;
+  call.type = dbus::Message::call;
+  call.serial = 1;
+  call.path = "/a";
+  call.member = "M";
+  call.signature = "s";
+  dbus::Writer body;
+  body.string("hi");
+  call.body = body.bytes();
+  const std::string bytes =
+      "l\1\0\1"
+      "\7\0\0\0"
+      "\1\0\0\0"
+      "\x27\0\0\0"
+      "\1\1o\0"
+      "\2\0\0\0/a\0\0\0\0\0\0"
+      "\3\1s\0"
+      "\1\0\0\0M\0\0\0\0\0\0\0"
+      "\x8\1g\0"
+      "\1s\0\0"
+      "\2\0\0\0hi\0"s;
+  REQUIRE(dbus::marshal(call) == bytes);
+  auto parsed = dbus::unmarshal(bytes);
+  REQUIRE_OK(parsed);
+  REQUIRE(parsed->member == "M");
+  REQUIRE(parsed->path == "/a");
+  REQUIRE(dbus::Reader(parsed->body).string().value() == "hi");
+
+  dbus::Writer properties;
+  properties.byte(1);
+  properties.properties({{"A", true}, {"B", std::uint64_t(2)}});
+  REQUIRE(properties.bytes() ==
+          "\1\0\0\0"
+          "\x28\0\0\0"
+          "\1\0\0\0A\0"
+          "\1b\0"
+          "\0\0\0"
+          "\1\0\0\0"
+          "\1\0\0\0B\0"
+          "\1t\0"
+          "\0\0\0\0\0\0\0"
+          "\2\0\0\0\0\0\0\0"s);
+}
+
+TEST_CASE("malformed D-Bus messages are refused") {
+  dbus::Message call;
+  call.type = dbus::Message::signal;
+  call.serial = 9;
+  call.path = "/a/b";
+  call.interface = "x.y";
+  call.member = "M";
+  call.body = "body";
+  const std::string good = dbus::marshal(call);
+  REQUIRE_OK(dbus::unmarshal(good));
+  for (std::size_t size = 0; size < good.size(); ++size) REQUIRE(!dbus::unmarshal(good.substr(0, size)));
+  for (std::size_t at = 0; at < good.size(); ++at)
+    for (int byte : {0, 1, 0x7f, 0x80, 0xff}) {
+      std::string bad = good;
+      bad[at] = static_cast<char>(byte);
+      (void)dbus::unmarshal(bad);  // an error or not; the sanitizers judge
+    }
+  std::string huge = good;
+  huge[7] = '\x7f';
+  REQUIRE(!dbus::message_size(huge));
+  REQUIRE(!dbus::Reader("\xff\xff\xff\xff"s).string());
+  REQUIRE(!dbus::Reader("\x4\0\0\0abcd"s).string());
+  REQUIRE(!dbus::Reader("").byte());
+}
+
+TEST_CASE("a unit is started, changed and stopped") {
+  const std::string socket_path = "/tmp/dray-systemd-" + std::to_string(getpid());
+  std::vector<std::string> members;
+  std::string started, result = "done";
+  bool exists = false;
+  FakeSystemd fake(socket_path, [&](const dbus::Message& call) -> std::vector<dbus::Message> {
+    members.push_back(call.member);
+    if (call.member == "StartTransientUnit") {
+      if (exists) {
+        exists = false;
+        return {error_with(call, "org.freedesktop.systemd1.UnitExists")};
+      }
+      started = call.body;
+      // The signal of another job, and ours before the reply.
+      return {job_removed("/job/1", "failed"), job_removed("/job/2", result), reply_with(call, "/job/2")};
+    }
+    if (call.member == "StopUnit") return {error_with(call, "org.freedesktop.systemd1.NoSuchUnit")};
+    if (call.member == "SetUnitProperties") return {error_with(call, "org.freedesktop.DBus.Error.PropertyReadOnly")};
+    if (call.member == "Get") {
+      dbus::Message reply = reply_with(call, "");
+      dbus::Writer body;
+      body.variant("v252.1"s);
+      reply.signature = "v";
+      reply.body = body.bytes();
+      return {reply};
+    }
+    return {reply_with(call, "")};
+  });
+  auto connection = dbus::Connection::open(socket_path, false);
+  REQUIRE_OK(connection);
+  REQUIRE(fake.greeting.starts_with("\0AUTH EXTERNAL 3"s));
+  REQUIRE(sd::read_version(*connection).value() == 252);
+  REQUIRE_OK(sd::start_unit(*connection, kUnit, kAllKinds));
+  dbus::Reader reader(started);
+  REQUIRE(reader.string().value() == "runc-x.scope");
+  REQUIRE(reader.string().value() == "replace");
+  exists = true;
+  REQUIRE_OK(sd::start_unit(*connection, kUnit, {}));
+  REQUIRE(members == std::vector<std::string>{"Get", "StartTransientUnit", "StartTransientUnit", "ResetFailedUnit",
+                                              "StartTransientUnit"});
+  result = "timeout";
+  auto failed = sd::start_unit(*connection, kUnit, {});
+  REQUIRE(!failed);
+  REQUIRE(failed.error().message().find("got `timeout`") != std::string::npos);
+  REQUIRE_OK(sd::stop_unit(*connection, kUnit));
+  REQUIRE_OK(sd::set_properties(*connection, kUnit, {}));
+  auto refused = sd::set_properties(*connection, kUnit, {{"A", true}});
+  REQUIRE(!refused);
+  REQUIRE(refused.error().message().find("PropertyReadOnly: no good") != std::string::npos);
+}
+
+TEST_CASE("a real bus finds no fault in the messages") {
+  if (access("/usr/bin/dbus-daemon", X_OK) != 0) {
+    WARN("skipped: no dbus-daemon");
+    return;
+  }
+  const std::string base = "/tmp/dray-bus-" + std::to_string(getpid());
+  const std::string config =
+      "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\""
+      " \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n<busconfig><listen>unix:path=" +
+      base +
+      "</listen><policy context=\"default\"><allow user=\"*\"/><allow own=\"*\"/>"
+      "<allow send_destination=\"*\"/><allow receive_sender=\"*\"/></policy></busconfig>";
+  REQUIRE_OK(write_file_atomically(base + ".conf", config, 0600, Durability::none));
+  const pid_t daemon = fork();
+  if (daemon == 0) {
+    dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);  // it complains about limits that it cannot raise
+    execl("/usr/bin/dbus-daemon", "dbus-daemon", "--nofork", "--nosyslog", ("--config-file=" + base + ".conf").c_str(),
+          nullptr);
+    _exit(127);
+  }
+  // Bound, and a moment later listening.
+  for (int i = 0; i < 500 && access(base.c_str(), F_OK) != 0; ++i) usleep(10'000);
+  usleep(50'000);
+  auto connection = dbus::Connection::open(base, true);
+  CHECK(connection.has_value());
+  if (connection) {
+    // It checks each body by its signature and cuts off who sends a bad one; a method that it has not is an error.
+    auto started = sd::start_unit(*connection, kUnit, kAllKinds);
+    CHECK(!started);
+    if (!started) CHECK(started.error().message().find("ServiceUnknown") != std::string::npos);
+    auto changed = sd::set_properties(*connection, kUnit, kAllKinds);
+    CHECK(!changed);
+    if (!changed) CHECK(changed.error().message().find("ServiceUnknown") != std::string::npos);
+    auto version = sd::read_version(*connection);
+    CHECK(!version);
+    if (!version) CHECK(version.error().message().find("ServiceUnknown") != std::string::npos);
+  }
+  kill(daemon, SIGKILL);
+  waitpid(daemon, nullptr, 0);
+  unlink(base.c_str());
+  unlink((base + ".conf").c_str());
+}
