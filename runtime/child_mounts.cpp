@@ -32,6 +32,12 @@ int set_attributes(int mount, std::uint64_t attributes, unsigned flags) {
   return ::mount_setattr(mount, "", AT_EMPTY_PATH | flags, &change, sizeof change);
 }
 
+int set_propagation(int mount, std::uint64_t propagation, bool recursive) {
+  struct mount_attr change{};
+  change.propagation = propagation;
+  return ::mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0u), &change, sizeof change);
+}
+
 // A new file system as a detached mount.
 int make_filesystem(const char* name, const char* source, const PlanOption* options, std::uint32_t count,
                     std::uint64_t attributes, const PlanOption* more = nullptr) {
@@ -89,10 +95,7 @@ void make_one_mount(const ChildPlan& plan, std::uint32_t index) {
   }
   if (attach(tree, target) != 0) fail(plan, Step::mount_attach, errno, index);
   if (mount.propagation != 0) {
-    struct mount_attr change{};
-    change.propagation = mount.propagation;
-    if (::mount_setattr(tree, "", AT_EMPTY_PATH, &change, sizeof change) != 0)
-      fail(plan, Step::mount_options, errno, index);
+    if (set_propagation(tree, mount.propagation, false) != 0) fail(plan, Step::mount_options, errno, index);
   }
   ::close(tree);
   ::close(target);
@@ -162,19 +165,34 @@ void enter_rootfs(const ChildPlan& plan) {
   const char* place = plan.rootfs_path != nullptr ? plan.rootfs_path : "/";
   if (::move_mount(plan.rootfs, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH) != 0)
     fail(plan, Step::attach_rootfs, errno);
-  struct mount_attr change{};
-  change.propagation = plan.rootfs_propagation;
-  if (::mount_setattr(plan.rootfs, "", AT_EMPTY_PATH | AT_RECURSIVE, &change, sizeof change) != 0)
-    fail(plan, Step::attach_rootfs, errno);
+  // A shared root cannot be pivoted to: it becomes what it shall be afterwards.
+  if (set_propagation(plan.rootfs, MS_SLAVE, true) != 0) fail(plan, Step::attach_rootfs, errno);
 }
+
+namespace {
+
+// What the host has of procfs and sysfs would stay in reach, unmasked: the kernel lets a user namespace mount new ones
+// only where such are in full view.
+void hide_host_proc(const ChildPlan& plan) {
+  for (std::uint32_t i = 0; i < plan.host_proc_count; ++i) {
+    const char* path = plan.host_proc_paths[i];
+    if (::umount2(path, MNT_DETACH) == 0 || errno == ENOENT || errno == EINVAL) continue;
+    if (::mount("tmpfs", path, "tmpfs", MS_RDONLY, "size=0k") != 0) fail(plan, Step::pivot_root, errno);
+  }
+}
+
+}  // namespace
 
 void leave_host(const ChildPlan& plan) {
   if (::fchdir(plan.rootfs) != 0) fail(plan, Step::pivot_root, errno);
   if (plan.use_chroot) {
     // --no-pivot, for hosts that run from an initramfs: the root moves on top of the host's.
-    if (plan.rootfs_path != nullptr && ::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0)
+    if (plan.own_mounts) hide_host_proc(plan);
+    if (plan.own_mounts && plan.rootfs_path != nullptr && ::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0)
       fail(plan, Step::pivot_root, errno);
     if (::syscall(SYS_chroot, ".") != 0 || ::chdir("/") != 0) fail(plan, Step::pivot_root, errno);
+    if (set_propagation(plan.rootfs, plan.rootfs_propagation, plan.rootfs_propagation_recursive) != 0)
+      fail(plan, Step::pivot_root, errno);
     return;
   }
   // pivot_root(".", "."): the old root ends on top of the new one and is unmounted from there (pivot_root(2), NOTES).
@@ -182,6 +200,8 @@ void leave_host(const ChildPlan& plan) {
   if (::syscall(SYS_pivot_root, ".", ".") != 0) fail(plan, Step::pivot_root, errno);
   if (::umount2(".", MNT_DETACH) != 0) fail(plan, Step::pivot_root, errno);
   if (::chdir("/") != 0) fail(plan, Step::pivot_root, errno);
+  if (set_propagation(plan.rootfs, plan.rootfs_propagation, plan.rootfs_propagation_recursive) != 0)
+    fail(plan, Step::pivot_root, errno);
 }
 
 void make_mounts(const ChildPlan& plan) {
@@ -305,6 +325,11 @@ void mount_cgroups(const ChildPlan& plan, const int* trees, std::uint32_t count)
 }
 
 void make_rootfs_readonly(const ChildPlan& plan) {
+  if (plan.dev_readonly) {
+    int dev = open_in(plan.rootfs, "/dev", O_PATH | O_DIRECTORY);
+    if (dev < 0 || set_attributes(dev, MOUNT_ATTR_RDONLY, 0) != 0) fail(plan, Step::readonly_rootfs, errno);
+    ::close(dev);
+  }
   if (!plan.rootfs_readonly) return;
   if (set_attributes(plan.rootfs, MOUNT_ATTR_RDONLY, 0) != 0) fail(plan, Step::readonly_rootfs, errno);
 }

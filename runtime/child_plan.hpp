@@ -70,6 +70,7 @@ enum class Step : std::int32_t {
   scheduler,
   io_priority,
   cpu_affinity,
+  memory_policy,
   resource_limit,  // index: rlimit
   signals,
   bounding_set,
@@ -173,6 +174,14 @@ struct PlanAffinity {
   unsigned char mask[kAffinityBytes];
 };
 
+/// set_mempolicy(2)
+inline constexpr std::uint32_t kMaxNodes = 1024;
+struct PlanMemoryPolicy {
+  int mode;                ///< with flags; -1 = as it is
+  std::uint32_t max_node;  ///< one more than the bits of `nodes` that count
+  unsigned long nodes[kMaxNodes / (8 * sizeof(unsigned long))];
+};
+
 struct PlanLink {
   const char* name;
   const char* target;
@@ -225,6 +234,7 @@ struct PlanProcess {
   const PlanScheduler* scheduler;
   int io_priority;  ///< ioprio_set(2); -1 = as it is
   PlanAffinity affinity;
+  PlanMemoryPolicy memory_policy;
   unsigned preserved;  ///< descriptors 3, 4 … that the command inherits
   PlanGate gate;
 };
@@ -256,6 +266,10 @@ struct ChildPlan {
   bool use_chroot;          ///< instead of pivot_root
   int rootfs;
   std::uint64_t rootfs_propagation;
+  bool rootfs_propagation_recursive;
+  const char* const* host_proc_paths;  ///< for use_chroot: procfs and sysfs of the host, which stay mounted otherwise
+  std::uint32_t host_proc_count;
+  bool dev_readonly;  ///< once everything is in it
   bool new_cgroup_namespace;
   bool rootfs_readonly;
   bool set_up_dev;

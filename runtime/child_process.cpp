@@ -200,6 +200,9 @@ void set_scheduling(const ChildPlan& plan) {
   if (process.affinity.size > 0 &&
       ::syscall(SYS_sched_setaffinity, 0, process.affinity.size, process.affinity.mask) != 0)
     fail(plan, Step::cpu_affinity, errno);
+  const PlanMemoryPolicy& memory = process.memory_policy;
+  if (memory.mode >= 0 && ::syscall(SYS_set_mempolicy, memory.mode, memory.nodes, memory.max_node) != 0)
+    fail(plan, Step::memory_policy, errno);
   if (process.personality >= 0 && ::syscall(SYS_personality, process.personality) < 0)
     fail(plan, Step::personality, errno);
 }

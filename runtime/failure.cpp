@@ -70,6 +70,8 @@ const char* sentence(Step step) {
       return "setting the scheduling policy";
     case Step::io_priority:
       return "setting the I/O priority";
+    case Step::memory_policy:
+      return "setting the memory policy";
     case Step::cpu_affinity:
       return "setting the CPU affinity";
     case Step::signals:

@@ -173,8 +173,9 @@ Result<void> set_id_map(FdRef tree, const Mount& mount, bool recursive, const Mo
 
 Result<void> prepare_bind(const Mount& mount, const Wishes& wishes, const MountSurroundings& surroundings,
                           PreparedMount& prepared) {
-  if (!wishes.others.empty())
-    return fail(ErrorCode::invalid_argument, "unknown mount option \"" + wishes.others.front().first + "\"");
+  for (const auto& [name, value] : wishes.others) {
+    if (value.empty()) return fail(ErrorCode::invalid_argument, "unknown mount option \"" + name + "\"");
+  }
   if (wishes.copy_up) return fail(ErrorCode::invalid_argument, "tmpcopyup is for tmpfs");
   bool recursive = contains(mount.options, "rbind");
   unsigned depth = recursive ? AT_RECURSIVE : 0;

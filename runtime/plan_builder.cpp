@@ -104,6 +104,7 @@ PlanBuilder::PlanBuilder() {
   plan_.process.init = -1;
   plan_.process.personality = plan_.process.io_priority = -1;
   plan_.process.gate = {-1, -1};
+  plan_.process.memory_policy.mode = -1;
 }
 
 const char* PlanBuilder::keep(std::string text) { return texts_.emplace_back(std::move(text)).c_str(); }

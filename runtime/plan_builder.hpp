@@ -28,6 +28,7 @@ class PlanBuilder {
                            bool use_init);
   Result<void> set_namespaces(const Spec& spec);
   Result<void> set_container(const Spec& spec, FdRef rootfs);
+  Result<void> set_memory_policy(const MemoryPolicy& policy);
   void set_launch(const LaunchRequest& request);
   /// `target`: pidfd of the container's process; `namespaces`: CLONE_NEW* of those to enter.
   void set_exec(const ExecRequest& request, FdRef target, int namespaces);
@@ -48,6 +49,7 @@ class PlanBuilder {
   Result<void> set_capabilities(const Capabilities& capabilities);
   Result<void> set_rlimits(const std::vector<Rlimit>& limits);
   Result<void> set_seccomp(const Seccomp& profile);
+  void set_host_proc_paths(const std::string& rootfs);
   Result<void> set_labels(const Process& process);
   Result<void> set_scheduling(const Process& process);
   Result<void> set_mounts(const Spec& spec);
@@ -63,7 +65,7 @@ class PlanBuilder {
   std::optional<PlanScheduler> scheduler_;
   std::deque<std::string> texts_;
   std::vector<FileDescriptor> descriptors_;
-  std::vector<const char*> argv_, envp_, masked_, readonly_, cgroup_names_;
+  std::vector<const char*> argv_, envp_, masked_, readonly_, cgroup_names_, host_proc_paths_;
   std::vector<gid_t> groups_;
   std::vector<PlanRlimit> rlimits_;
   std::vector<sock_filter> filter_;

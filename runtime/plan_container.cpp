@@ -57,6 +57,9 @@ Result<void> PlanBuilder::set_container(const Spec& spec, FdRef rootfs) {
       spec.rootfs_propagation.empty() ? std::uint64_t{MS_SLAVE} : propagation_of(spec.rootfs_propagation);
   if (plan_.rootfs_propagation == 0)
     return fail(ErrorCode::invalid_argument, "unknown propagation \"" + spec.rootfs_propagation + "\"");
+  // For "private" as well: the engine's word from before there was a difference. runc's "r" is that of the others.
+  plan_.rootfs_propagation_recursive = spec.rootfs_propagation.empty() || spec.rootfs_propagation.front() == 'r' ||
+                                       plan_.rootfs_propagation == MS_PRIVATE;
   plan_.rootfs_readonly = spec.rootfs_readonly;
   // In the host's namespace the name is the host's.
   if (!spec.hostname.empty() && spec.namespaces.uts.is_own()) plan_.hostname = keep(spec.hostname);
@@ -94,6 +97,10 @@ Result<void> PlanBuilder::set_mounts(const Spec& spec) {
     plan.option_count = static_cast<std::uint32_t>(options.size());
     plan.attributes = mount.attributes;
     plan.tree = mount.tree.get();
+    if (mount.destination == "/dev" && plan.filesystem != nullptr && (plan.attributes & MOUNT_ATTR_RDONLY) != 0) {
+      plan.attributes &= ~std::uint64_t{MOUNT_ATTR_RDONLY};
+      plan_.dev_readonly = true;
+    }
     plan.is_directory = mount.is_directory;
     plan.ordinary_directory = mount.ordinary_directory;
     plan.may_cover_proc = mount.may_cover_proc;

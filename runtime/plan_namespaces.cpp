@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "mountinfo.hpp"
 #include "plan_builder.hpp"
 
 namespace dray::runtime {
@@ -74,6 +75,17 @@ Result<void> PlanBuilder::set_namespaces(const Spec& spec) {
   return {};
 }
 
+void PlanBuilder::set_host_proc_paths(const std::string& rootfs) {
+  auto text = read_file("/proc/self/mountinfo", 16u << 20);
+  if (!text) return;
+  for (const auto& entry : parse_mountinfo(*text)) {
+    if (entry.filesystem != "proc" && entry.filesystem != "sysfs") continue;
+    if (!(entry.mount_point + "/").starts_with(rootfs + "/")) host_proc_paths_.push_back(keep(entry.mount_point));
+  }
+  plan_.host_proc_paths = host_proc_paths_.data();
+  plan_.host_proc_count = static_cast<std::uint32_t>(host_proc_paths_.size());
+}
+
 void PlanBuilder::set_launch(const LaunchRequest& request) {
   plan_.new_keyring = request.new_keyring;
   plan_.keyring = request.keyring_name.empty() ? nullptr : keep(request.keyring_name);
@@ -81,6 +93,7 @@ void PlanBuilder::set_launch(const LaunchRequest& request) {
   plan_.hooks = static_cast<bool>(request.run_hooks);
   plan_.own_mounts = request.spec->namespaces.mount.is_own();
   plan_.use_chroot = !request.use_pivot_root || !plan_.own_mounts;
+  if (plan_.use_chroot && plan_.own_mounts) set_host_proc_paths(request.rootfs_path);
   plan_.process.preserved = request.preserved_descriptors;
   if (request.gate) plan_.process.gate = {request.gate->start.get(), request.gate->status.get()};
 }

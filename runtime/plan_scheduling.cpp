@@ -24,6 +24,16 @@ constexpr Word kSchedulerFlags[] = {{"SCHED_FLAG_RESET_ON_FORK", 0x01}, {"SCHED_
                                     {"SCHED_FLAG_UTIL_CLAMP_MAX", 0x40}};
 constexpr Word kIoClasses[] = {{"IOPRIO_CLASS_RT", 1}, {"IOPRIO_CLASS_BE", 2}, {"IOPRIO_CLASS_IDLE", 3}};
 
+constexpr Word kMemoryModes[] = {{"MPOL_DEFAULT", 0},
+                                 {"MPOL_PREFERRED", 1},
+                                 {"MPOL_BIND", 2},
+                                 {"MPOL_INTERLEAVE", 3},
+                                 {"MPOL_LOCAL", 4},
+                                 {"MPOL_PREFERRED_MANY", 5},
+                                 {"MPOL_WEIGHTED_INTERLEAVE", 6}};
+constexpr Word kMemoryFlags[] = {
+    {"MPOL_F_NUMA_BALANCING", 1u << 13}, {"MPOL_F_RELATIVE_NODES", 1u << 14}, {"MPOL_F_STATIC_NODES", 1u << 15}};
+
 std::optional<unsigned> find_word(const auto& words, const std::string& name) {
   auto found = std::find_if(std::begin(words), std::end(words), [&](const Word& word) { return word.name == name; });
   if (found == std::end(words)) return std::nullopt;
@@ -42,27 +52,53 @@ std::size_t skip_number(std::string_view text, std::size_t at, unsigned& number)
   return error == std::errc() ? static_cast<std::size_t>(end - text.data()) : std::string_view::npos;
 }
 
-// "0-3,7"
-Result<PlanAffinity> parse_cpus(std::string_view text) {
-  PlanAffinity affinity{};
-  const Error wrong(ErrorCode::invalid_argument, "invalid CPU list \"" + std::string(text) + "\"");
+// "0-3,7": calls set(number) for each.
+Result<void> parse_list(std::string_view text, const char* what, unsigned limit, const auto& set) {
+  const Error wrong(ErrorCode::invalid_argument, std::string("invalid ") + what + " \"" + std::string(text) + "\"");
   for (std::size_t at = 0; at <= text.size();) {
     unsigned first = 0, last = 0;
     at = skip_number(text, at, first);
     if (at == std::string_view::npos) return Failure(wrong);
     last = first;
     if (at < text.size() && text[at] == '-') at = skip_number(text, at + 1, last);
-    if (at == std::string_view::npos || last < first || last >= kAffinityBytes * 8) return Failure(wrong);
+    if (at == std::string_view::npos || last < first || last >= limit) return Failure(wrong);
     if (at < text.size() && text[at] != ',') return Failure(wrong);
     ++at;
-    for (unsigned cpu = first; cpu <= last; ++cpu)
-      affinity.mask[cpu / 8] = static_cast<unsigned char>(affinity.mask[cpu / 8] | 1u << (cpu % 8));
+    for (unsigned number = first; number <= last; ++number) set(number);
   }
+  return {};
+}
+
+Result<PlanAffinity> parse_cpus(std::string_view text) {
+  PlanAffinity affinity{};
+  TRY(parse_list(text, "CPU list", kAffinityBytes * 8, [&](unsigned cpu) {
+    affinity.mask[cpu / 8] = static_cast<unsigned char>(affinity.mask[cpu / 8] | 1u << (cpu % 8));
+  }));
   affinity.size = kAffinityBytes;
   return affinity;
 }
 
 }  // namespace
+
+Result<void> PlanBuilder::set_memory_policy(const MemoryPolicy& policy) {
+  PlanMemoryPolicy& plan = plan_.process.memory_policy;
+  auto mode = find_word(kMemoryModes, policy.mode);
+  if (!mode) return fail(ErrorCode::invalid_argument, "invalid memory policy mode \"" + policy.mode + "\"");
+  unsigned flags = 0;
+  for (const auto& name : policy.flags) {
+    auto flag = find_word(kMemoryFlags, name);
+    if (!flag) return fail(ErrorCode::invalid_argument, "invalid memory policy flag \"" + name + "\"");
+    flags |= *flag;
+  }
+  if (!policy.nodes.empty()) {
+    constexpr unsigned kBits = 8 * sizeof(unsigned long);
+    TRY(parse_list(policy.nodes, "memory policy nodes", kMaxNodes,
+                   [&](unsigned node) { plan.nodes[node / kBits] |= 1ul << (node % kBits); }));
+    plan.max_node = kMaxNodes + 1;
+  }
+  plan.mode = static_cast<int>(*mode | flags);
+  return {};
+}
 
 Result<void> PlanBuilder::set_labels(const Process& process) {
   PlanProcess& plan = plan_.process;

@@ -4,6 +4,8 @@
 
 #include "hierarchy.hpp"
 
+#include "../mountinfo.hpp"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -25,20 +27,6 @@ std::string_view next_field(std::string_view& text, char separator) {
   std::string_view field = text.substr(0, end);
   text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
   return field;
-}
-
-/// mountinfo writes space, tab, newline and backslash as \ooo.
-std::string unescape(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size()) {
-      out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
-      i += 3;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
 }
 
 struct DirCloser {
@@ -71,17 +59,11 @@ bool Hierarchy::has(std::string_view controller) const {
 std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo) {
   std::vector<Hierarchy> v1, v2;
   bool any_controller = false;
-  while (!mountinfo.empty()) {
-    std::string_view line = next_field(mountinfo, '\n');
-    std::size_t separator = line.find(" - cgroup");
-    if (separator == std::string_view::npos) continue;
-    std::string_view right = line.substr(separator + 3);
-    std::string_view type = next_field(right, ' ');
-    next_field(right, ' ');  // source
-    std::string_view options = right;
-    for (int skipped = 0; skipped < 4; ++skipped) next_field(line, ' ');  // id, parent, device, root
+  for (MountEntry& entry : parse_mountinfo(mountinfo)) {
+    const std::string& type = entry.filesystem;
+    std::string_view options = entry.super_options;
     Hierarchy hierarchy;
-    hierarchy.mount_point = unescape(next_field(line, ' '));
+    hierarchy.mount_point = std::move(entry.mount_point);
     if (type == "cgroup2") {
       hierarchy.unified = true;
       if (v2.empty()) v2.push_back(std::move(hierarchy));

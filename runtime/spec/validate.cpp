@@ -71,8 +71,9 @@ Result<void> check_mount(const Spec& spec, std::size_t index) {
   };
   const bool is_bind = has("bind") || has("rbind");
   if (is_bind) {
+    // "mode=755" says nothing of a bind mount: runc took it until 1.2, crun does; so must we.
     for (const std::string& option : mount.options)
-      if (!option.empty() && !contains_word(mount_option_words(), option))
+      if (!option.empty() && !contains_word(mount_option_words(), option) && option.find('=') == std::string::npos)
         return invalid(path + ".options",
                        "bind mounts cannot have filesystem-specific options like \"" + option + "\"");
     if (mount.source.empty()) return invalid(path + ".source", "must not be empty for a bind mount");

@@ -39,8 +39,8 @@ class RuncFormatter : public CLI::Formatter {
   std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode) const override {
     const std::string description = app->get_description();
     const std::size_t line_end = std::min(description.find('\n'), description.size());
-    std::string text = "NAME:\n   " + name + " - " + description.substr(0, line_end) + "\n\nUSAGE:\n   " + name + " " + usage_ +
-                       "\n" + description.substr(line_end) + "\nOPTIONS:\n";
+    std::string text = "NAME:\n   " + name + " - " + description.substr(0, line_end) + "\n\nUSAGE:\n   " + name + " " +
+                       usage_ + "\n" + description.substr(line_end) + "\nOPTIONS:\n";
     std::vector<std::pair<std::string, std::string>> rows;
     std::size_t width = 0;
     for (const CLI::Option* option : app->get_options()) {
@@ -75,7 +75,8 @@ struct Flags::State {
   std::vector<std::string> collected;
 };
 
-Flags::Flags(std::string command, std::string usage, std::string description, HelpStyle style) : state_(std::make_unique<State>()) {
+Flags::Flags(std::string command, std::string usage, std::string description, HelpStyle style)
+    : state_(std::make_unique<State>()) {
   state_->command = std::move(command);
   state_->app.description(std::move(description));
   state_->app.name(state_->command);

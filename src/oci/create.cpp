@@ -38,8 +38,7 @@ Result<void> check_terminal(const runtime::Process& process, const CreateOptions
   if (options.detach && process.terminal && !has_socket)
     return fail(ErrorCode::invalid_argument, "cannot allocate tty if runc will detach without setting console socket");
   if ((!process.terminal || !options.detach) && has_socket)
-    return fail(ErrorCode::invalid_argument,
-                "cannot use console socket if runc will not detach or allocate tty");
+    return fail(ErrorCode::invalid_argument, "cannot use console socket if runc will not detach or allocate tty");
   return {};
 }
 
@@ -54,9 +53,9 @@ Result<void> check_cgroup(const ContainerState& state) {
 
 Result<void> set_cgroup(const Settings& settings, runtime::Spec& spec, ContainerState& state) {
   if (settings.systemd_cgroup) {
-    const std::string text = spec.cgroups_path.empty() ? (::geteuid() == 0 ? "system.slice" : "user.slice") +
-                                                             (":dray:" + state.id)
-                                                       : spec.cgroups_path;
+    const std::string text = spec.cgroups_path.empty()
+                                 ? (::geteuid() == 0 ? "system.slice" : "user.slice") + (":dray:" + state.id)
+                                 : spec.cgroups_path;
     state.systemd_unit = TRY(runtime::parse_systemd_path(text));
     state.cgroups_path = TRY(runtime::systemd_cgroups_path(*state.systemd_unit));
   } else {
@@ -67,10 +66,11 @@ Result<void> set_cgroup(const Settings& settings, runtime::Spec& spec, Container
   return {};
 }
 
-// Sources of bind mounts are relative to the bundle, which is our working directory now; but open_tree() is called later.
+// Sources of bind mounts are relative to the bundle, which is our working directory now; but open_tree() is called
+// later.
 Result<FileDescriptor> open_rootfs(const ContainerState& state) {
-  FileDescriptor rootfs(static_cast<int>(
-      ::syscall(SYS_open_tree, AT_FDCWD, state.rootfs.c_str(), 1u /* CLONE */ | O_CLOEXEC | 0x8000u /* AT_RECURSIVE */)));
+  FileDescriptor rootfs(static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, state.rootfs.c_str(),
+                                                   1u /* CLONE */ | O_CLOEXEC | 0x8000u /* AT_RECURSIVE */)));
   if (!rootfs.valid()) return fail_errno("opening the root file system \"" + state.rootfs + "\"");
   struct stat status;
   if (::fstat(rootfs.get(), &status) != 0 || !S_ISDIR(status.st_mode))

@@ -85,8 +85,8 @@ Result<ContainerState> parse_state(const std::string& json) {
     document.at("startTicks").get_to(state.start_ticks);
     document.at("cgroupsPath").get_to(state.cgroups_path);
     if (document.contains("systemdUnit"))
-      state.systemd_unit =
-          runtime::SystemdUnit{document.at("systemdSlice").get<std::string>(), document.at("systemdUnit").get<std::string>()};
+      state.systemd_unit = runtime::SystemdUnit{document.at("systemdSlice").get<std::string>(),
+                                                document.at("systemdUnit").get<std::string>()};
     document.at("ownPidNamespace").get_to(state.own_pid_namespace);
     if (document.at("annotations").is_object()) document.at("annotations").get_to(state.annotations);
   } catch (const Json::exception& error) {

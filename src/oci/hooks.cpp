@@ -38,9 +38,9 @@ Result<int> foreign_namespaces(pid_t pid) {
     int flag;
   };
   int flags = 0;
-  for (const Kind& kind : {Kind{"user", CLONE_NEWUSER}, Kind{"mnt", CLONE_NEWNS}, Kind{"pid", CLONE_NEWPID},
-                           Kind{"uts", CLONE_NEWUTS}, Kind{"ipc", CLONE_NEWIPC}, Kind{"net", CLONE_NEWNET},
-                           Kind{"cgroup", CLONE_NEWCGROUP}}) {
+  for (const Kind& kind :
+       {Kind{"user", CLONE_NEWUSER}, Kind{"mnt", CLONE_NEWNS}, Kind{"pid", CLONE_NEWPID}, Kind{"uts", CLONE_NEWUTS},
+        Kind{"ipc", CLONE_NEWIPC}, Kind{"net", CLONE_NEWNET}, Kind{"cgroup", CLONE_NEWCGROUP}}) {
     struct stat ours, theirs;
     if (::stat((std::string("/proc/self/ns/") + kind.name).c_str(), &ours) != 0) continue;
     if (::stat(("/proc/" + std::to_string(pid) + "/ns/" + kind.name).c_str(), &theirs) != 0)
@@ -70,8 +70,8 @@ struct Plan {
 [[noreturn]] void run_child(const Plan& plan) {
   if (plan.container >= 0 && plan.namespaces != 0) {
     if (::setns(plan.container, plan.namespaces) != 0) fail_child(plan);
-    // A pid namespace takes effect for children only. This process waits for its child and passes on how it ended; if it
-    // is killed for the timeout, the child goes with it.
+    // A pid namespace takes effect for children only. This process waits for its child and passes on how it ended; if
+    // it is killed for the timeout, the child goes with it.
     const pid_t child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
     if (child < 0) fail_child(plan);
     if (child > 0) {
@@ -153,8 +153,15 @@ Result<void> run_hook(const runtime::Hook& hook, const HookPlace& place) {
   TRY(write_all(input, place.state));
   if (::lseek(input.get(), 0, SEEK_SET) != 0) return fail_errno("preparing the hook's input");
   Pipe output = TRY(make_pipe()), outcome = TRY(make_pipe());
-  Plan plan{hook.path.c_str(), argv.data(), envp.data(), place.directory.empty() ? nullptr : place.directory.c_str(), -1, 0,
-            input.get(), output.write_end.get(), outcome.write_end.get()};
+  Plan plan{hook.path.c_str(),
+            argv.data(),
+            envp.data(),
+            place.directory.empty() ? nullptr : place.directory.c_str(),
+            -1,
+            0,
+            input.get(),
+            output.write_end.get(),
+            outcome.write_end.get()};
   FileDescriptor container;
   if (place.container != 0) {
     container = FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_open, place.container, 0)));
@@ -183,10 +190,11 @@ Result<void> run_hook(const runtime::Hook& hook, const HookPlace& place) {
   while (::waitpid(static_cast<pid_t>(pid), &status, 0) < 0 && errno == EINTR) {
   }
   if (!said) return Failure(std::move(said).error());
-  if (told && *told == sizeof exec_error) return Failure(Error::from_errno(exec_error, "starting \"" + hook.path + "\""));
+  if (told && *told == sizeof exec_error)
+    return Failure(Error::from_errno(exec_error, "starting \"" + hook.path + "\""));
   if (said->timed_out)
-    return fail(ErrorCode::unavailable,
-                "hook ran past specified timeout of " + std::to_string(static_cast<double>(*hook.timeout)).substr(0, 3) + "s");
+    return fail(ErrorCode::unavailable, "hook ran past specified timeout of " +
+                                            std::to_string(static_cast<double>(*hook.timeout)).substr(0, 3) + "s");
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
   return fail(ErrorCode::command_failed, describe_end(status) + ", stdout: , stderr: " + said->text);
 }

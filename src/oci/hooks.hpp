@@ -13,10 +13,10 @@ namespace dray::oci {
 
 /// Where a hook runs (config.md §posix-platform-hooks).
 struct HookPlace {
-  const char* kind;        ///< "prestart"
-  std::string state;       ///< on its standard input
-  pid_t container = 0;     ///< in the namespaces of this process; 0 = in ours
-  std::string directory;   ///< to run in; "" = ours
+  const char* kind;       ///< "prestart"
+  std::string state;      ///< on its standard input
+  pid_t container = 0;    ///< in the namespaces of this process; 0 = in ours
+  std::string directory;  ///< to run in; "" = ours
 };
 
 /// One after the other; the first that fails (or hangs longer than its timeout, and is killed) ends it:

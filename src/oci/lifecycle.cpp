@@ -105,8 +105,7 @@ Result<void> kill_container(const ContainerState& state, int signal, bool all) {
     return fail_errno("signalling the container");
   }
   // A frozen process takes its end when it thaws.
-  if (signal == SIGKILL && !state.cgroups_path.empty() &&
-      runtime::is_cgroup_frozen(state.cgroups_path).value_or(false))
+  if (signal == SIGKILL && !state.cgroups_path.empty() && runtime::is_cgroup_frozen(state.cgroups_path).value_or(false))
     return runtime::thaw_cgroup(state.cgroups_path);
   return {};
 }

@@ -48,7 +48,8 @@ bool needs_quotes(std::string_view text) {
   if (text.empty()) return true;
   for (char letter : text) {
     const bool plain = (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') ||
-                       (letter >= '0' && letter <= '9') || std::string_view("-._/@^+").find(letter) != std::string::npos;
+                       (letter >= '0' && letter <= '9') ||
+                       std::string_view("-._/@^+").find(letter) != std::string::npos;
     if (!plain) return true;
   }
   return false;
@@ -62,8 +63,8 @@ void write_line(const char* level, std::string_view message) {
     line = std::string("{\"level\":\"") + level + "\",\"msg\":" + quote(message, log_format) + ",\"time\":\"" + now +
            "\"}\n";
   } else {
-    line = "time=\"" + now + "\" level=" + level + " msg=" +
-           (needs_quotes(message) ? quote(message, log_format) : std::string(message)) + "\n";
+    line = "time=\"" + now + "\" level=" + level +
+           " msg=" + (needs_quotes(message) ? quote(message, log_format) : std::string(message)) + "\n";
   }
   (void)write_all(log_file.valid() ? FdRef(log_file) : FdRef(2), line);
 }

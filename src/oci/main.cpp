@@ -85,12 +85,10 @@ Result<std::size_t> read_globals(const std::vector<std::string>& words, GlobalFl
   std::string root;
   const std::pair<std::string_view, std::string*> options[] = {
       {"--log", &flags.log}, {"--log-format", &flags.log_format}, {"--root", &root}, {"--rootless", &flags.rootless}};
-  const std::pair<std::string_view, bool*> switches[] = {{"--debug", &flags.debug},
-                                                         {"--systemd-cgroup", &flags.systemd_cgroup},
-                                                         {"--help", &flags.help},
-                                                         {"-h", &flags.help},
-                                                         {"--version", &flags.version},
-                                                         {"-v", &flags.version}};
+  const std::pair<std::string_view, bool*> switches[] = {
+      {"--debug", &flags.debug},     {"--systemd-cgroup", &flags.systemd_cgroup},
+      {"--help", &flags.help},       {"-h", &flags.help},
+      {"--version", &flags.version}, {"-v", &flags.version}};
   std::size_t next = 0;
   for (; next < words.size() && words[next].starts_with('-'); ++next) {
     const std::string_view word = words[next], name = word.substr(0, word.find('='));
@@ -164,8 +162,8 @@ int run(int argc, char** argv) {
   if (!read) return report(read.error());
   const std::size_t next = *read;
   if (flags.version) {
-    return print(invocation.program + " version " DRAY_VERSION "\ncommit: v" DRAY_VERSION "\nspec: " +
-                 std::string(kSpecVersion) + "\n")
+    return print(invocation.program +
+                 " version " DRAY_VERSION "\ncommit: v" DRAY_VERSION "\nspec: " + std::string(kSpecVersion) + "\n")
                ? 0
                : 1;
   }

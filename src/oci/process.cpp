@@ -53,7 +53,8 @@ std::function<Result<void>(pid_t, FdRef)> make_seccomp_sender(const std::optiona
   if (!profile || profile->listener_path.empty()) return {};
   return [path = profile->listener_path, metadata = profile->listener_metadata, state = &state, status](
              pid_t pid, FdRef listener) -> Result<void> {
-    FileDescriptor socket = TRY_CTX(connect_socket(path), "failed to connect with seccomp agent specified in the seccomp profile");
+    FileDescriptor socket =
+        TRY_CTX(connect_socket(path), "failed to connect with seccomp agent specified in the seccomp profile");
     ContainerState now = *state;
     if (now.pid == 0) now.pid = pid;
     return send_descriptor(socket, describe_process(now, status, pid, metadata), listener);

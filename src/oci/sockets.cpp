@@ -43,7 +43,9 @@ Result<void> send_descriptor(FdRef socket, std::string_view payload, FdRef descr
     sent = ::sendmsg(socket.get(), &message, MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
   if (sent < 0) return fail_errno("sending a descriptor");
-  return static_cast<std::size_t>(sent) == payload.size() ? Result<void>() : write_all(socket, payload.substr(static_cast<std::size_t>(sent)));
+  return static_cast<std::size_t>(sent) == payload.size()
+             ? Result<void>()
+             : write_all(socket, payload.substr(static_cast<std::size_t>(sent)));
 }
 
 }  // namespace dray::oci

@@ -49,8 +49,8 @@ Result<void> check_id(const std::string& id) {
   const bool good = !id.empty() && id.size() <= 1024 && id != "." && id != ".." &&
                     std::all_of(id.begin(), id.end(), [](unsigned char letter) {
                       return (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') ||
-                             (letter >= '0' && letter <= '9') || std::string_view("_+-.").find(static_cast<char>(letter)) !=
-                                                                     std::string_view::npos;
+                             (letter >= '0' && letter <= '9') ||
+                             std::string_view("_+-.").find(static_cast<char>(letter)) != std::string_view::npos;
                     });
   if (id.empty()) return fail(ErrorCode::invalid_argument, "container id cannot be empty");
   if (!good) return fail(ErrorCode::invalid_argument, "invalid container ID format: \"" + id + "\"");
@@ -173,7 +173,8 @@ FileDescriptor open_process(const ContainerState& state) {
 Status status_of(const StateDirectory& directory, const ContainerState& state) {
   if (state.pid == 0) return Status::creating;
   if (!is_alive(state)) return Status::stopped;
-  if (!state.cgroups_path.empty() && runtime::is_cgroup_frozen(state.cgroups_path).value_or(false)) return Status::paused;
+  if (!state.cgroups_path.empty() && runtime::is_cgroup_frozen(state.cgroups_path).value_or(false))
+    return Status::paused;
   return directory.has_gate() ? Status::created : Status::running;
 }
 

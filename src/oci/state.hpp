@@ -29,7 +29,7 @@ struct ContainerState {
   uid_t owner = 0;
   pid_t pid = 0;  ///< 0 while it is being created
   std::uint64_t start_ticks = 0;
-  std::string cgroups_path;                           ///< "" = none
+  std::string cgroups_path;                          ///< "" = none
   std::optional<runtime::SystemdUnit> systemd_unit;  ///< of the cgroup
   bool own_pid_namespace = true;
   std::map<std::string, std::string> annotations;

@@ -70,6 +70,7 @@ struct ExecRequest {
   pid_t pid = -1;
   Process process;
   std::optional<Seccomp> seccomp;
+  std::optional<MemoryPolicy> memory_policy;
   std::string cgroups_path;
   Stdio stdio;
   std::function<Result<void>(pid_t pid, FdRef listener)> take_seccomp_listener;  ///< as in LaunchRequest

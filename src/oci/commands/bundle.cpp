@@ -34,8 +34,9 @@ Result<int> command_spec(Invocation& invocation) {
 
 Result<int> command_features(Invocation& invocation) {
   std::vector<std::string> operands;
-  Flags flags = make_flags(invocation, "features", "",
-                           "show the enabled features\n\nShow the enabled features. The result is parsable as a JSON.\n");
+  Flags flags =
+      make_flags(invocation, "features", "",
+                 "show the enabled features\n\nShow the enabled features. The result is parsable as a JSON.\n");
   flags.operands(operands, 0, 0);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   TRY(print(runtime::describe_features()));

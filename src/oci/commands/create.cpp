@@ -15,7 +15,8 @@ constexpr const char* kBundleText =
 
 void add_flags(Flags& flags, CreateOptions& options, bool& no_pivot, bool& no_keyring, std::int64_t& preserved,
                std::vector<std::string>& operands) {
-  flags.option("--bundle,-b", options.bundle, "path to the root of the bundle directory, defaults to the current directory");
+  flags.option("--bundle,-b", options.bundle,
+               "path to the root of the bundle directory, defaults to the current directory");
   flags.option("--console-socket", options.console_socket,
                "path to an AF_UNIX socket which will receive a file descriptor referencing the master end of the "
                "console's pseudoterminal");

@@ -22,7 +22,8 @@ Result<std::chrono::milliseconds> parse_duration(const std::string& text) {
     if (error != std::errc() || number < 0) return Failure(wrong);
     at = static_cast<std::size_t>(end - text.data());
     std::size_t unit_end = at;
-    while (unit_end < text.size() && (text[unit_end] < '0' || text[unit_end] > '9') && text[unit_end] != '.') ++unit_end;
+    while (unit_end < text.size() && (text[unit_end] < '0' || text[unit_end] > '9') && text[unit_end] != '.')
+      ++unit_end;
     const std::string unit = text.substr(at, unit_end - at);
     const double factor = unit == "ns"   ? 1e-6
                           : unit == "us" ? 1e-3
@@ -35,8 +36,7 @@ Result<std::chrono::milliseconds> parse_duration(const std::string& text) {
     total += number * factor;
     at = unit_end;
   }
-  if (total <= 0 || total > 1e12)
-    return fail(ErrorCode::invalid_argument, "duration interval must be greater than 0");
+  if (total <= 0 || total > 1e12) return fail(ErrorCode::invalid_argument, "duration interval must be greater than 0");
   return std::chrono::milliseconds(std::max<long long>(1, static_cast<long long>(total)));
 }
 

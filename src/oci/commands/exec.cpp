@@ -26,7 +26,8 @@ Result<std::uint32_t> parse_id(std::string_view text, const char* what) {
   std::uint32_t number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size() || number > INT32_MAX)
-    return fail(ErrorCode::invalid_argument, std::string("parsing ") + what + " \"" + std::string(text) + "\" as a number");
+    return fail(ErrorCode::invalid_argument,
+                std::string("parsing ") + what + " \"" + std::string(text) + "\" as a number");
   return number;
 }
 
@@ -95,7 +96,8 @@ Result<std::string> find_cgroup(const std::vector<std::string>& wishes, const st
     }
     sub.erase(0, sub.find_first_not_of('/'));
     if (wishes.size() > 1 || (colon != std::string::npos && !directories.front().controller.empty()))
-      return fail(ErrorCode::unsupported, "--cgroup with single controllers is not supported, give a path for all of them");
+      return fail(ErrorCode::unsupported,
+                  "--cgroup with single controllers is not supported, give a path for all of them");
     path = sub;
   }
   return path.empty() ? own : own + "/" + path;
@@ -103,7 +105,8 @@ Result<std::string> find_cgroup(const std::vector<std::string>& wishes, const st
 
 Flags make_exec_flags(const Invocation& invocation, ExecOptions& options) {
   Flags flags = make_flags(
-      invocation, "exec", "[command options] <container-id> <command> [command options]  || -p process.json <container-id>",
+      invocation, "exec",
+      "[command options] <container-id> <command> [command options]  || -p process.json <container-id>",
       "execute new process inside the container\n\nWhere \"<container-id>\" is the name for the instance of the "
       "container and\n\"<command>\" is the command to be executed in the container.\n\"<command>\" can't be empty "
       "unless a \"-p\" flag provided.\n");
@@ -120,7 +123,8 @@ Flags make_exec_flags(const Invocation& invocation, ExecOptions& options) {
   flags.option("--process,-p", options.process_file, "path to the process.json");
   flags.flag("--detach,-d", options.detach, "detach from the container's process");
   flags.option("--pid-file", options.handover.pid_file, "specify the file to write the process id to");
-  flags.option("--process-label", options.label, "set the asm process label for the process commonly used with selinux");
+  flags.option("--process-label", options.label,
+               "set the asm process label for the process commonly used with selinux");
   flags.option("--apparmor", options.apparmor, "set the apparmor profile for the process");
   flags.flag("--no-new-privs", options.no_new_privileges, "set the no new privileges value for the process");
   flags.list("--cap,-c", options.capabilities, "add a capability to the bounding set for the process");
@@ -137,8 +141,7 @@ Result<void> check_status(const Container& container, bool ignore_paused) {
   if (container.status == Status::stopped || container.status == Status::creating)
     return fail(ErrorCode::invalid_argument, "cannot exec in a stopped container");
   if (container.status == Status::paused && !ignore_paused)
-    return fail(ErrorCode::invalid_argument,
-                "cannot exec in a paused container (use --ignore-paused to override)");
+    return fail(ErrorCode::invalid_argument, "cannot exec in a paused container (use --ignore-paused to override)");
   return {};
 }
 
@@ -163,6 +166,7 @@ Result<int> command_exec(Invocation& invocation) {
   if (has_socket && (!request.process.terminal || !options.detach))
     return fail(ErrorCode::invalid_argument, "cannot use console socket if runc will not detach or allocate tty");
   request.seccomp = spec.seccomp;
+  request.memory_policy = spec.memory_policy;
   request.cgroups_path = TRY(find_cgroup(options.cgroups, container.state.cgroups_path));
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
   request.preserved_descriptors = count_preserved(static_cast<unsigned>(options.preserved), request.process);
@@ -173,8 +177,7 @@ Result<int> command_exec(Invocation& invocation) {
   std::optional<Foreground> foreground;
   if (!options.detach) foreground = TRY(Foreground::start());
   log_debug("nsexec container setup");
-  runtime::Launched launched =
-      TRY_CTX(runtime::exec(request), "exec failed: unable to start container process");
+  runtime::Launched launched = TRY_CTX(runtime::exec(request), "exec failed: unable to start container process");
   log_debug("child process in init()");
   log_debug("setns_init: about to exec");
   if (auto handed = hand_over(options.handover, launched); !handed) {

@@ -52,7 +52,8 @@ class NumberFlags {
   }
   // Addresses are stable only now.
   void declare() {
-    for (std::size_t i = 0; i < entries_.size(); ++i) flags_.option(entries_[i].name, entries_[i].text, pending_[i], "value");
+    for (std::size_t i = 0; i < entries_.size(); ++i)
+      flags_.option(entries_[i].name, entries_[i].text, pending_[i], "value");
   }
   Result<void> apply() {
     for (auto& entry : entries_) {
@@ -90,19 +91,22 @@ Result<int> command_update(Invocation& invocation) {
   std::optional<std::uint16_t> weight;
   std::optional<std::string> kernel, kernel_tcp, cache, bandwidth;
   std::vector<std::string> operands;
-  Flags flags = make_flags(invocation, "update", "[command options] <container-id>",
-                           "update container resource constraints\n\nWith --resources all other options are ignored; the "
-                           "file holds what \"linux.resources\"\nof a config.json does, as far as it shall change.\n");
+  Flags flags =
+      make_flags(invocation, "update", "[command options] <container-id>",
+                 "update container resource constraints\n\nWith --resources all other options are ignored; the "
+                 "file holds what \"linux.resources\"\nof a config.json does, as far as it shall change.\n");
   flags.option("--resources,-r", file,
                "path to the file containing the resources to update or '-' to read from the standard input");
   NumberFlags numbers(flags);
   numbers.add("--blkio-weight", weight, "Specifies per cgroup weight, range is from 10 to 1000");
   numbers.add("--cpu-period", wanted.cpu_period, "CPU CFS period to be used for hardcapping (in usecs)");
   numbers.add("--cpu-quota", wanted.cpu_quota, "CPU CFS hardcap limit (in usecs). Allowed cpu time in a given period");
-  numbers.add("--cpu-burst", wanted.cpu_burst,
-              "CPU CFS hardcap burst limit (in usecs). Allowed accumulated cpu time additionally for burst a given period");
+  numbers.add(
+      "--cpu-burst", wanted.cpu_burst,
+      "CPU CFS hardcap burst limit (in usecs). Allowed accumulated cpu time additionally for burst a given period");
   numbers.add("--cpu-share", wanted.cpu_shares, "CPU shares (relative weight vs. other containers)");
-  numbers.add("--cpu-rt-period", wanted.cpu_realtime_period, "CPU realtime period to be used for hardcapping (in usecs)");
+  numbers.add("--cpu-rt-period", wanted.cpu_realtime_period,
+              "CPU realtime period to be used for hardcapping (in usecs)");
   numbers.add("--cpu-rt-runtime", wanted.cpu_realtime_runtime,
               "CPU realtime hardcap limit (in usecs). Allowed cpu time in a given period");
   numbers.add("--cpu-idle", wanted.cpu_idle, "set cgroup SCHED_IDLE or not, 0: default behavior, 1: SCHED_IDLE");
