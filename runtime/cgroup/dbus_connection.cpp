@@ -58,10 +58,12 @@ Result<Connection> Connection::open(const std::string& socket_path, bool is_bus)
   return connection;
 }
 
-/// The user's number, which the other side compares with what the kernel says.
+/// The user's number, which the other side compares with what the kernel says. BEGIN goes along with it, as sd-bus
+/// does: sent after the answer, systemd may read it together with the first message and then not look at that until
+/// more comes.
 Result<void> Connection::authenticate() {
   using namespace std::string_literals;
-  TRY(send_bytes(socket_, "\0AUTH EXTERNAL "s + hexadecimal(std::to_string(::geteuid())) + "\r\n"));
+  TRY(send_bytes(socket_, "\0AUTH EXTERNAL "s + hexadecimal(std::to_string(::geteuid())) + "\r\nBEGIN\r\n"));
   std::size_t end = 0;
   while ((end = received_.find("\r\n")) == std::string::npos) {
     if (received_.size() > 4096) return fail(ErrorCode::corrupt, "D-Bus does not answer as it should");
@@ -70,7 +72,7 @@ Result<void> Connection::authenticate() {
   if (!received_.starts_with("OK "))
     return fail(ErrorCode::permission_denied, "D-Bus refuses this user: " + received_.substr(0, end));
   received_.erase(0, end + 2);
-  return send_bytes(socket_, "BEGIN\r\n");
+  return {};
 }
 
 Result<void> Connection::read_more() {

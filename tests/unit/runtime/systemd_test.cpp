@@ -66,14 +66,12 @@ class FakeSystemd {
     char buffer[4096];
     for (ssize_t size = 0; (size = read(peer.get(), buffer, sizeof(buffer))) > 0;) {
       received.append(buffer, static_cast<std::size_t>(size));
-      if (greeting.empty() && received.ends_with("\r\n")) {
-        greeting = received;
-        received.clear();
-        (void)write_all(peer, "OK 0123456789abcdef\r\n");
-      }
-      if (!begun && received.starts_with("BEGIN\r\n")) {
-        received.erase(0, 7);
+      const std::size_t begin = begun ? std::string::npos : received.find("BEGIN\r\n");
+      if (begin != std::string::npos) {
+        greeting = received.substr(0, begin);
+        received.erase(0, begin + 7);
         begun = true;
+        (void)write_all(peer, "OK 0123456789abcdef\r\n");
       }
       while (begun && received.size() >= 16) {
         auto length = dbus::message_size(received);
@@ -394,4 +392,56 @@ TEST_CASE("a real bus finds no fault in the messages") {
   waitpid(daemon, nullptr, 0);
   unlink(base.c_str());
   unlink((base + ".conf").c_str());
+}
+
+TEST_CASE("a scope of the host's systemd") {
+  if (geteuid() != 0 || access("/run/systemd/system", F_OK) != 0) {
+    WARN("skipped: no systemd here");
+    return;
+  }
+  const SystemdUnit unit{"dray-test.slice", "dray-" + std::to_string(getpid()) + ".scope"};
+  auto path = systemd_cgroups_path(unit);
+  REQUIRE_OK(path);
+  const pid_t child = fork();
+  if (child == 0) {
+    ::signal(SIGTERM, SIG_DFL);  // systemd's way to end it, for which the test program has a handler
+    for (;;) pause();
+  }
+  Resources r;
+  r.memory_limit = 64 << 20;
+  r.pids_limit = 50;
+  r.cpu_quota = 50000;
+  r.cpu_period = 100000;
+  r.cpu_shares = 512;
+  r.devices = make_default_spec().resources.devices;
+  auto started = start_systemd_unit(unit, "a test of dray", child, r);
+  INFO((started ? "" : started.error().message()));
+  CHECK(started.has_value());
+  auto of = read_file("/proc/" + std::to_string(child) + "/cgroup");
+  CHECK(of.has_value());
+  if (of) CHECK(of->find(":/" + *path + "\n") != std::string::npos);
+  auto joined = create_cgroup(*path, r, ExistingCgroup::join);
+  INFO((joined ? "" : joined.error().message()));
+  CHECK(joined.has_value());
+  // A property changes the cgroup's file at once.
+  Resources change;
+  change.pids_limit = 77;
+  change.cpu_period = 50000;  // the quota stays
+  auto updated = update_systemd_unit(unit, change);
+  INFO((updated ? "" : updated.error().message()));
+  CHECK(updated.has_value());
+  auto directories = cgroup_directories(*path);
+  REQUIRE_OK(directories);
+  for (const CgroupDirectory& directory : *directories) {
+    auto pids = read_file(directory.path + "/pids.max");
+    if (pids) CHECK(*pids == "77\n");
+    auto cpu = read_file(directory.path + "/cpu.max");
+    if (cpu) CHECK(*cpu == "50000 50000\n");
+  }
+  CHECK(stop_systemd_unit(unit).has_value());
+  CHECK(stop_systemd_unit(unit).has_value());
+  CHECK(destroy_cgroup(*path).has_value());
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  (void)stop_systemd_unit({"-.slice", unit.slice});
 }
