@@ -241,7 +241,8 @@ def make_payload(image, build, source):
     """The second disk, read-only: Dray's programs and the suites."""
     scratch = image.with_suffix(".d")
     (scratch / "bin").mkdir(parents=True)
-    for program in ("dray", "dray-init", "dray-monitor", "dray-registry", "dray-runtime"):
+    for program in ("dray", "dray-init", "dray-monitor", "dray-registry", "dray-runtime", "unit-core", "unit-store",
+                    "unit-runtime"):
         if (build / program).exists():
             shutil.copy(build / program, scratch / "bin")
     shutil.copytree(source, scratch / "vm", ignore=shutil.ignore_patterns("__pycache__"))
