@@ -49,7 +49,7 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o nosuid,nodev shm /dev/shm
 mount -t tmpfs -o nosuid,nodev,mode=755 run /run
-mount -t tmpfs -o nosuid,nodev tmp /tmp
+mount -t tmpfs -o nosuid tmp /tmp
 mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup
 for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
   echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control

@@ -39,7 +39,8 @@ class Session(GuestTestCase):
 
     def test_subordinate_ids(self):
         result = as_user("unshare", "--user", "--map-root-user", "--map-auto", "cat", "/proc/self/uid_map")
-        self.assertEqual([["0", "1000", "1"], ["1", "100000", "65536"]], [line.split() for line in result.out.splitlines()], repr(result))
+        # util-linux before 2.39 takes the last id away.
+        self.assertEqual([["0", "1000"], ["1", "100000"]], [line.split()[:2] for line in result.out.splitlines()], repr(result))
 
 
 class Engine(GuestTestCase):
