@@ -269,7 +269,8 @@ Result<RunningState> parse_running(std::string_view text) {
 }
 
 std::string serialize(const ExitState& state) {
-  return text_of({{"exit_code", state.exit_code}, {"oom_killed", state.oom_killed}, {"finished_at", state.finished_at}});
+  return text_of(
+      {{"exit_code", state.exit_code}, {"oom_killed", state.oom_killed}, {"finished_at", state.finished_at}});
 }
 
 Result<ExitState> parse_exit(std::string_view text) {

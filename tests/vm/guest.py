@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the suites share, in the guest: dray on its default folders, an image of busybox, the phases of a suite that cuts
-the machine's power."""
+"""What the suites share, in the guest: dray on its default folders, an image of busybox, the phases of a suite that
+cuts the machine's power."""
 import os
 import pathlib
 import subprocess

@@ -86,7 +86,8 @@ def run(*command, **options):
 
 
 def debian_suite():
-    release = dict(line.split("=", 1) for line in pathlib.Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    lines = pathlib.Path("/etc/os-release").read_text().splitlines()
+    release = dict(line.split("=", 1) for line in lines if "=" in line)
     if release.get("ID", "").strip('"') != "debian":
         raise Unavailable("the guests are made from the host's Debian release, and this is not Debian")
     return release["VERSION_CODENAME"].strip('"')
@@ -175,7 +176,8 @@ def customize_systemd(root):
     run(*chroot, "systemctl", "enable", "dray-vm.service")
     run(*chroot, "systemctl", "set-default", "graphical.target")
     # Nobody logs in, and without udev the terminals' device units would only be waited for.
-    for unit in ("getty.target", "serial-getty@ttyS0.service", "systemd-timesyncd.service", "systemd-firstboot.service"):
+    for unit in ("getty.target", "serial-getty@ttyS0.service", "systemd-timesyncd.service",
+                 "systemd-firstboot.service"):
         run(*chroot, "systemctl", "mask", unit)
 
 

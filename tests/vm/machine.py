@@ -16,17 +16,17 @@ PROBE_SECONDS = 8
 
 
 def probe_kvm(kernel, remembered):
-    """Whether a kernel boots under KVM. An existing /dev/kvm proves nothing where virtual machines are nested badly: there
-    a guest may spin for ever in its first instructions. So boot one without a disk; it panics, and qemu ends."""
+    """Whether a kernel boots under KVM. An existing /dev/kvm proves nothing where virtual machines are nested badly:
+    there a guest may spin for ever in its first instructions. So boot one without a disk; it panics, and qemu ends."""
     boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     if remembered.exists() and remembered.read_text().split()[:1] == [boot]:
         return remembered.read_text().split()[1] == "kvm"
     works = False
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
-        process = subprocess.Popen(["qemu-system-x86_64", "-M", "q35", *accelerator(True), "-nodefaults", "-no-user-config",
-                                    "-display", "none", "-m", "256", "-kernel", kernel, "-append", "panic=-1",
-                                    "-no-reboot"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            ["qemu-system-x86_64", "-M", "q35", *accelerator(True), "-nodefaults", "-no-user-config", "-display", "none",
+             "-m", "256", "-kernel", kernel, "-append", "panic=-1", "-no-reboot"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             works = process.wait(PROBE_SECONDS) == 0
         except subprocess.TimeoutExpired:
@@ -38,7 +38,9 @@ def probe_kvm(kernel, remembered):
 
 def accelerator(kvm):
     # arch-capabilities is a register that a nested host lets nobody set.
-    return ["-accel", "kvm", "-cpu", "host,-arch-capabilities"] if kvm else ["-accel", "tcg,thread=multi", "-cpu", "max"]
+    if kvm:
+        return ["-accel", "kvm", "-cpu", "host,-arch-capabilities"]
+    return ["-accel", "tcg,thread=multi", "-cpu", "max"]
 
 
 class Machine:
@@ -62,7 +64,8 @@ class Machine:
         seen = self.results.stat().st_size if self.results.exists() else 0
         shown = self.output.stat().st_size if self.output.exists() else 0
         with open(self.folder / "qemu.log", "ab") as log:
-            process = subprocess.Popen([*self.command, "-append", append], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen([*self.command, "-append", append], stdin=subprocess.DEVNULL, stdout=log,
+                                       stderr=log)
         try:
             while True:
                 ended = process.poll() is not None

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # guest: small
-"""The power fails while containers run. Boot 1 prepares and flushes the disk; boot 2 looks at what is left and then cuts
-the power again in the middle of unflushed work; boot 3 looks whether the store still serves."""
+"""The power fails while containers run. Boot 1 prepares and flushes the disk; boot 2 looks at what is left and then
+cuts the power again in the middle of unflushed work; boot 3 looks whether the store still serves."""
 import os
 import pathlib
 import subprocess
@@ -66,7 +66,8 @@ class After(GuestTestCase):
         names = self.ok("ps", "--format", "{{.Names}}").split()
         self.assertFalse({"web", "plain", "gone", "never", "done"} & set(names), "shown as running")
         self.assertLess(time.monotonic() - started, 20)
-        for name, status, code in (("web", "exited", 137), ("plain", "exited", 137), ("never", "created", 0), ("done", "exited", 3)):
+        for name, status, code in (("web", "exited", 137), ("plain", "exited", 137), ("never", "created", 0),
+                                   ("done", "exited", 3)):
             with self.subTest(name):
                 self.assertEqual(status, self.inspect(name, ".State.Status"))
                 self.assertEqual(str(code), self.inspect(name, ".State.ExitCode"))
@@ -113,7 +114,8 @@ class After(GuestTestCase):
         self.need_flag("--restart")
         # No daemon: containers with a policy come up by what README promises for a boot.
         running = lambda: set(self.ok("ps", "--format", "{{.Names}}").split())
-        eventually(lambda: {"restart-always", "restart-unless-stopped"} <= running(), what="containers with a restart policy")
+        eventually(lambda: {"restart-always", "restart-unless-stopped"} <= running(),
+                   what="containers with a restart policy")
         self.assertFalse({"restart-no", "restart-stopped"} & running())
 
 

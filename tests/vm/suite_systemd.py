@@ -19,7 +19,8 @@ class Systemd(GuestTestCase):
 
     def test_1_boots(self):
         self.assertEqual("systemd", open("/proc/1/comm").read().strip())
-        eventually(lambda: command("systemctl", "is-active", "multi-user.target").out.strip() == "active", what="multi-user.target")
+        eventually(lambda: command("systemctl", "is-active", "multi-user.target").out.strip() == "active",
+                   what="multi-user.target")
         failed = command("systemctl", "list-units", "--failed", "--plain", "--no-legend").out
         self.assertEqual("", failed)
         print(f"    {open('/proc/uptime').read().split()[0]} s after power on")
@@ -44,8 +45,8 @@ class Systemd(GuestTestCase):
             self.assertEqual(value, (cgroup / file).read_text().strip(), f"{file} after a reload")
         self.assertTrue((CGROUP / "system.slice").is_dir())
 
-    # The monitor stays in the cgroup of whoever called dray, so systemd ends it with the unit. Docker's containers belong to
-    # its daemon, Podman's monitors move to a scope of their own. When dray's do so too, this decorator must go.
+    # The monitor stays in the cgroup of whoever called dray, so systemd ends it with the unit. Docker's containers
+    # belong to its daemon, Podman's monitors move to a scope of their own. When dray's do so too, this decorator must go.
     @unittest.expectedFailure
     def test_a_container_outlives_the_service_that_started_it(self):
         result = command("systemd-run", "--wait", "--collect", "--unit=starter", f"--setenv=PATH={PATH}",

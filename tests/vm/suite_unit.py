@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # guest: small
-"""The unit tests of the parts that speak to the kernel, on Debian's kernel and cgroup v2. Tests that need what a guest has
-not are skipped by themselves."""
+"""The unit tests of the parts that speak to the kernel, on Debian's kernel and cgroup v2. Tests that need what a guest
+has not are skipped by themselves."""
 import pathlib
 import sys
 
