@@ -192,6 +192,7 @@ Result<std::string> create_container(Context& context, const ContainerOptions& o
   record.name = TRY(choose_name(context, options.name));
   record.id = random_hex(32);
   record.created_at = format_time_now();
+  record.boot = context.store->snapshots().boot_id();
   record.image_id = image_record.image_id;
   record.layers = image.config.diff_ids;
   TRY(merge_command(record, config));

@@ -6,7 +6,6 @@ namespace dray::engine {
 namespace {
 
 ContainerInfo describe(Context& context, const ContainerRecord& record) {
-  clean_up_if_stale(context, record);
   ContainerInfo info;
   info.id = record.id;
   info.name = record.name;
@@ -34,7 +33,7 @@ ContainerInfo describe(Context& context, const ContainerRecord& record) {
     info.error = last->error;
     info.exit_code = last->exit_code;
   } else if (last && !last->started_at.empty()) {
-    info.status = Status::exited;  // it ran when the machine or its monitor was killed
+    info.status = Status::exited;  // killed with its monitor, and being started or cleaned up by another command
     info.exit_code = 137;
   }
   return info;
@@ -55,6 +54,7 @@ Result<ContainerInfo> find_container(Context& context, const std::string& name) 
   ContainerName found = TRY(find_name(context, name));
   auto record = read_record(context, found);
   if (!record) return describe_dead(found, record.error());
+  if (clean_up_if_stale(context, *record)) return fail(ErrorCode::not_found, "No such container: " + name);
   return describe(context, *record);
 }
 
@@ -63,6 +63,7 @@ Result<std::vector<ContainerInfo>> list_containers(Context& context, bool all) {
   std::vector<ContainerInfo> containers;
   for (const auto& name : names) {
     auto record = read_record(context, name);
+    if (record && clean_up_if_stale(context, *record)) continue;
     ContainerInfo info = record ? describe(context, *record) : describe_dead(name, record.error());
     if (all || info.status == Status::running) containers.push_back(std::move(info));
   }

@@ -23,6 +23,7 @@ struct MountPoint {
 
 struct ContainerRecord {
   std::string id, name, created_at;
+  std::string boot;  ///< the boot in which it was created; a --rm container does not outlive it
   Digest image_id;
   std::vector<DiffId> layers;
   std::string snapshot;
@@ -56,6 +57,7 @@ struct LastStart {
   int exit_code = 0;
 };
 std::string serialize(const RunningState& state);
+std::string serialize(const ExitState& state);
 std::string serialize(const LastStart& start);
 std::string serialize(const network::Endpoint& endpoint);
 Result<RunningState> parse_running(std::string_view text);

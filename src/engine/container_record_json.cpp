@@ -191,6 +191,7 @@ std::string serialize(const ContainerRecord& record) {
                 {"id", record.id},
                 {"name", record.name},
                 {"created_at", record.created_at},
+                {"boot", record.boot},
                 {"image_id", record.image_id.to_string()},
                 {"snapshot", record.snapshot},
                 {"entrypoint", record.entrypoint},
@@ -224,6 +225,7 @@ Result<ContainerRecord> parse_record(std::string_view text) {
   get(value, "id", record.id);
   get(value, "name", record.name);
   get(value, "created_at", record.created_at);
+  get(value, "boot", record.boot);
   get(value, "image_id", image_id);
   get(value, "snapshot", record.snapshot);
   get(value, "entrypoint", record.entrypoint);
@@ -264,6 +266,11 @@ Result<RunningState> parse_running(std::string_view text) {
   get(value, "started_at", state.started_at);
   if (state.pid <= 1) return fail(ErrorCode::corrupt, "running.json holds no process number");
   return state;
+}
+
+std::string serialize(const ExitState& state) {
+  return text_of(
+      {{"exit_code", state.exit_code}, {"oom_killed", state.oom_killed}, {"finished_at", state.finished_at}});
 }
 
 Result<ExitState> parse_exit(std::string_view text) {

@@ -227,12 +227,41 @@ Result<void> delete_container(Context& context, const ContainerRecord& record, b
   return {};
 }
 
-void clean_up_if_stale(Context& context, const ContainerRecord& record) {
-  if (!is_stale(context, record.id)) return;
+namespace {
+
+bool is_of_another_boot(const Context& context, const ContainerRecord& record) {
+  const std::string& current = context.store->snapshots().boot_id();
+  return !record.boot.empty() && !current.empty() && record.boot != current;
+}
+
+// Started, and nobody wrote how it ended.
+bool lacks_exit(const Context& context, const ContainerRecord& record) {
+  if (record.options.auto_remove || exists(exit_path(context, record))) return false;
+  auto start = read_last_start(context, record.id);
+  return start && start->error.empty() && !start->started_at.empty();
+}
+
+}  // namespace
+
+bool clean_up_if_stale(Context& context, const ContainerRecord& record) {
+  const std::string directory = container_state_directory(context, record.id);
+  auto needed = [&] {
+    return exists(directory + "/running.json") || lacks_exit(context, record) ||
+           (record.options.auto_remove && is_of_another_boot(context, record));
+  };
+  if (lock_held(directory + "/lock") || !needed()) return false;
   auto lock = lock_container(context, record.id, 0);
-  if (!lock || !exists(container_state_directory(context, record.id) + "/running.json")) return;
+  // Whoever had the lock meanwhile may have done it all, the removal included.
+  if (!lock || !find_name(context, record.id) || !needed()) return false;
   // A failure is not lost: running.json stays, and the next command tries again.
-  if (clean_up_running(context, record) && record.options.auto_remove) (void)delete_container(context, record, true);
+  if (!clean_up_running(context, record)) return false;
+  if (record.options.auto_remove) return delete_container(context, record, true).has_value();
+  if (lacks_exit(context, record)) {
+    // Docker, too, notes the time when it found the container dead. Not synced: it can be found again.
+    (void)write_file_atomically(exit_path(context, record), serialize(ExitState{137, false, format_time_now()}), 0600,
+                                Durability::none);
+  }
+  return false;
 }
 
 Result<FileDescriptor> open_process(const RunningState& state) {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Opens what every function of this part needs. Nothing is repaired here: each command cleans what it touches.
+#include <unistd.h>
+
 #include <dray/engine/engine.hpp>
 
 #include <dray/runtime/launch.hpp>
@@ -8,7 +10,9 @@
 
 namespace dray::engine {
 
-Result<Context> open(Configuration configuration) {
+namespace {
+
+Result<Context> open_folders(Configuration configuration) {
   Context context;
   context.configuration = std::move(configuration);
   TRY(make_directories(context.configuration.root, 0711));
@@ -17,6 +21,15 @@ Result<Context> open(Configuration configuration) {
   context.store = TRY(store::Store::open(context.configuration.root));
   TRY(create_tables(context));
   return context;
+}
+
+}  // namespace
+
+Result<Context> open(Configuration configuration) {
+  auto context = open_folders(std::move(configuration));
+  if (context || ::geteuid() == 0) return context;
+  // The folders of an ordinary user's own would open, and fail at the first mount.
+  return Failure(std::move(context).error().with_hint("run dray as root: rootless use is not supported yet"));
 }
 
 }  // namespace dray::engine

@@ -65,6 +65,15 @@ Result<FileDescriptor> open_bind(const std::string& path) {
   return view;
 }
 
+/// Before 6.5 overlay had no parser of its own behind the new API: the kernel takes any key there, joins them all, and
+/// only the mount itself fails (with a line in the kernel's log each time). Such a kernel tells itself apart by taking a
+/// key that nobody knows.
+bool has_legacy_parser(int context) {
+  if (set_option(context, FSCONFIG_SET_STRING, "dray_no_such_option", "x") == 0) return true;
+  (void)kernel_log(context);  // the refusal's message is no news
+  return false;
+}
+
 /// Sets options one by one; directories with long names go through a descriptor kept open meanwhile.
 class OptionSetter {
  public:
@@ -145,6 +154,8 @@ Result<FileDescriptor> mount_in_this_thread(const MountRecipe& recipe) {
 Result<FileDescriptor> open_overlay_new_api(const MountRecipe& recipe) {
   FileDescriptor context(static_cast<int>(::syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC)));
   if (!context.valid()) return fail_errno("opening the overlay file system");
+  if (has_legacy_parser(context.get()))
+    return fail(ErrorCode::unsupported, "this kernel's overlay takes no layers one by one");
   OptionSetter options(context.get());
   for (const auto& path : recipe.lower) {
     auto set = options.directory("lowerdir+", path);

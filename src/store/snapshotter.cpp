@@ -322,6 +322,8 @@ Result<std::vector<DiffId>> Snapshotter::list_layers() const {
   return layers;
 }
 
+const std::string& Snapshotter::boot_id() const { return state_->boot; }
+
 Result<std::vector<std::string>> Snapshotter::list_active() const {
   std::vector<std::string> ids;
   for (const Row& row : TRY(state_->db->query("SELECT id FROM snapshots WHERE diff_id IS NULL ORDER BY id")))

@@ -80,6 +80,8 @@ class Snapshotter {
   Result<void> remove_layer(const DiffId& diff_id);
   Result<std::vector<DiffId>> list_layers() const;
   Result<std::vector<std::string>> list_active() const;
+  /// The kernel's name for the running boot; empty where it cannot be read.
+  const std::string& boot_id() const;
   /// Removes directories without a row (left by kill -9). Caller holds the store's exclusive lock.
   Result<std::uint64_t> remove_orphans();
 

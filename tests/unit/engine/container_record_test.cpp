@@ -13,6 +13,7 @@ TEST_CASE("a record survives its JSON", "[engine]") {
   record.image_id = Digest::of("image");
   record.layers = {DiffId{Digest::of("layer")}};
   record.snapshot = "17";
+  record.boot = "0-1-2";
   record.entrypoint = {"/bin/sh"};
   record.cmd = {"-c", "echo \xff\n"};  // not UTF-8: must not break the file
   record.env = {"A=1"};
@@ -30,6 +31,7 @@ TEST_CASE("a record survives its JSON", "[engine]") {
   REQUIRE_OK(read);
   CHECK(read->id == record.id);
   CHECK(read->image_id == record.image_id);
+  CHECK(read->boot == record.boot);
   CHECK(read->layers == record.layers);
   CHECK(read->env == record.env);
   CHECK(read->options.entrypoint.has_value());
@@ -55,6 +57,10 @@ TEST_CASE("state files that a power failure tore", "[engine]") {
   REQUIRE_OK(exit);
   CHECK(exit->exit_code == 137);
   CHECK(exit->oom_killed);
+  auto again = parse_exit(serialize(*exit));
+  REQUIRE_OK(again);
+  CHECK(again->oom_killed);
+  CHECK(again->finished_at == exit->finished_at);
   auto line = parse_log_line(R"({"log":"hello\n","stream":"stderr","time":"2026-01-01T00:00:00.5Z"})");
   REQUIRE(line);
   CHECK(line->text == "hello\n");
