@@ -33,6 +33,7 @@ class Launch {
   Result<Child> clone_process(FdRef birthplace);
   Result<PreparedCgroup> prepare_cgroup(bool read_only);
   Result<void> prepare_surroundings(const Child& child, const std::shared_future<Result<PreparedCgroup>>& cgroup);
+  Result<void> start_unit(const Child& child);
   Result<void> follow(const Child& child);
   Error first_cause(Error ours);
 
@@ -60,7 +61,9 @@ Result<std::vector<FileDescriptor>> open_cgroups(const std::vector<CgroupMountPo
 Result<PreparedCgroup> Launch::prepare_cgroup(bool read_only) {
   PreparedCgroup prepared;
   if (spec_.cgroups_path.empty()) return prepared;
-  TRY(create_cgroup(spec_.cgroups_path, spec_.resources));
+  // In a unit of systemd's our process is already.
+  const ExistingCgroup existing = request_.systemd_unit ? ExistingCgroup::join : request_.existing_cgroup;
+  TRY(create_cgroup(spec_.cgroups_path, spec_.resources, existing));
   cgroup_made_ = true;
   prepared.entrance = TRY(open_cgroup_entrance(spec_.cgroups_path));
   prepared.mounts = TRY(open_cgroups(builder_.cgroup_mount_points(), spec_.cgroups_path, read_only));
@@ -79,6 +82,16 @@ Result<void> Launch::prepare_surroundings(const Child& child,
   const auto& prepared = cgroup.get();
   if (!prepared) return Failure(prepared.error());
   return channel_.send_go(prepared->entrance.tasks, prepared->mounts);
+}
+
+Result<void> Launch::start_unit(const Child& child) {
+  auto warnings =
+      TRY(start_systemd_unit(*request_.systemd_unit, request_.unit_description, child.pid, spec_.resources));
+  cgroup_made_ = true;
+  if (request_.warn) {
+    for (const auto& warning : warnings) request_.warn(warning);
+  }
+  return {};
 }
 
 Result<Child> Launch::clone_process(FdRef birthplace) {
@@ -129,16 +142,22 @@ Result<Launched> Launch::start() {
   // On v1 a dozen hierarchies take as long as making the namespaces, so both go on at once. Of v2's one the child is
   // born in.
   const bool read_only = builder_.plan().cgroups.read_only;
-  const std::shared_future<Result<PreparedCgroup>> cgroup =
-      std::async(std::launch::async, [this, read_only] { return prepare_cgroup(read_only); });
-  FdRef birthplace;
-  if (!spec_.cgroups_path.empty() && TRY(is_cgroup_unified())) {
+  const bool ours = !spec_.cgroups_path.empty() && !request_.systemd_unit;
+  FileDescriptor hybrid;  // before the rest is made: both would make the same directory
+  if (ours) hybrid = TRY(make_hybrid_birthplace(spec_.cgroups_path, request_.existing_cgroup));
+  cgroup_made_ = hybrid.valid();
+  FdRef birthplace = hybrid;
+  std::shared_future<Result<PreparedCgroup>> cgroup = std::async(
+      ours ? std::launch::async : std::launch::deferred, [this, read_only] { return prepare_cgroup(read_only); });
+  if (ours && TRY(is_cgroup_unified())) {
     if (!cgroup.get()) return Failure(cgroup.get().error());
     birthplace = cgroup.get()->entrance.unified;
   }
   auto child = clone_process(birthplace);
   if (!child) return Failure(first_cause(std::move(child).error()));
-  if (auto prepared = prepare_surroundings(*child, cgroup); !prepared) {
+  auto prepared = request_.systemd_unit ? start_unit(*child) : Result<void>();
+  if (prepared) prepared = prepare_surroundings(*child, cgroup);
+  if (!prepared) {
     child->end();
     return Failure(first_cause(std::move(prepared).error()));
   }
@@ -167,6 +186,7 @@ Result<Launched> Launch::run() {
   if (launched || !cgroup_made_) return launched;
   Error error = std::move(launched).error();
   auto removed = destroy_cgroup(spec_.cgroups_path);
+  if (removed && request_.systemd_unit) removed = stop_systemd_unit(*request_.systemd_unit);
   if (!removed) error = std::move(error).with_cleanup_failure(removed.error());
   return Failure(std::move(error));
 }

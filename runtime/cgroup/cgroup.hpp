@@ -20,8 +20,6 @@ struct CgroupEntrance {
   FileDescriptor unified;             ///< v2, or hybrid where the container is in it: for CLONE_INTO_CGROUP; or invalid
   std::vector<FileDescriptor> tasks;  ///< v1: "tasks" of each hierarchy; who writes "0" moves itself (its thread alone)
 };
-/// Controller ("" = all) -> path below the container's cgroup, as `exec --cgroup` takes it.
-using SubCgroups = std::map<std::string, std::string>;
 /// invalid_argument "bad sub cgroup path: …", "unknown controller …".
 Result<CgroupEntrance> open_cgroup_entrance(const std::string& cgroups_path, const SubCgroups& sub_cgroups = {});
 

@@ -147,6 +147,10 @@ Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   request.use_pivot_root = options_.pivot_root;
   request.new_keyring = options_.new_keyring;
   request.keyring_name = "_ses." + state_.id;
+  request.existing_cgroup = runtime::ExistingCgroup::reuse;
+  request.systemd_unit = state_.systemd_unit;
+  request.unit_description = "container " + state_.id;
+  request.warn = [](const std::string& warning) { log_warning(warning); };
   request.take_seccomp_listener = make_seccomp_sender(spec_.seccomp, state_, "creating");
   const runtime::Hooks& hooks = spec_.hooks;
   if (!hooks.prestart.empty() || !hooks.create_runtime.empty() || !hooks.create_container.empty())

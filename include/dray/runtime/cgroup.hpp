@@ -107,6 +107,9 @@ class OomEvents {
   std::uint64_t kills_ = 0;
 };
 
+/// Controller ("" = all) -> path below the container's cgroup, as `exec --cgroup` takes it.
+using SubCgroups = std::map<std::string, std::string>;
+
 // -- systemd ----------------------------------------------------------------------------------------------------------
 
 /// A cgroupsPath "slice:prefix:name", as container managers give it to runtimes that work with systemd.

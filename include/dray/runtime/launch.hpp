@@ -9,6 +9,7 @@
 #include <dray/core/fd.hpp>
 #include <dray/core/process.hpp>
 #include <dray/core/result.hpp>
+#include <dray/runtime/cgroup.hpp>
 #include <dray/runtime/spec.hpp>
 
 namespace dray::runtime {
@@ -43,8 +44,13 @@ struct LaunchRequest {
   /// launch() returns as soon as the process waits at it. Without: when the command is executed.
   std::optional<Gate> gate;
   unsigned preserved_descriptors = 0;  ///< 3, 4, … that the process inherits
-  bool use_init = false;               ///< --init: dray-init becomes PID 1 and reaps
-  bool use_pivot_root = true;          ///< else chroot, for hosts whose root is an initramfs
+  /// The cgroup is the one of this unit, which systemd makes (spec.cgroups_path is its systemd_cgroups_path()).
+  std::optional<SystemdUnit> systemd_unit;
+  std::string unit_description;
+  ExistingCgroup existing_cgroup = ExistingCgroup::replace;
+  std::function<void(const std::string&)> warn;  ///< what is done without; may be empty
+  bool use_init = false;                         ///< --init: dray-init becomes PID 1 and reaps
+  bool use_pivot_root = true;                    ///< else chroot, for hosts whose root is an initramfs
   bool new_keyring = true;
   std::string keyring_name;
 };
@@ -72,6 +78,7 @@ struct ExecRequest {
   std::optional<Seccomp> seccomp;
   std::optional<MemoryPolicy> memory_policy;
   std::string cgroups_path;
+  SubCgroups sub_cgroups;  ///< below it, to run in
   Stdio stdio;
   std::function<Result<void>(pid_t pid, FdRef listener)> take_seccomp_listener;  ///< as in LaunchRequest
   unsigned preserved_descriptors = 0;

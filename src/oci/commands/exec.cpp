@@ -73,34 +73,25 @@ Result<runtime::Process> make_process(const ExecOptions& options, const runtime:
   return process;
 }
 
-// Of --cgroup PATH or CONTROLLER[,…]:PATH below the container's own. All controllers to the same place.
-Result<std::string> find_cgroup(const std::vector<std::string>& wishes, const std::string& own) {
-  std::string path;
+// --cgroup PATH or CONTROLLER[,…]:PATH, below the container's own.
+Result<runtime::SubCgroups> read_sub_cgroups(const std::vector<std::string>& wishes) {
+  runtime::SubCgroups found;
   for (const auto& wish : wishes) {
     const std::size_t colon = wish.find(':');
-    std::string sub = colon == std::string::npos ? wish : wish.substr(colon + 1);
-    const auto directories = TRY(runtime::cgroup_directories(own));
-    for (std::size_t start = 0; colon != std::string::npos && start <= colon;) {
+    if (colon == std::string::npos) {
+      if (wishes.size() > 1)
+        return fail(ErrorCode::invalid_argument, "--cgroup without a controller must be the only one");
+      found[""] = wish;
+      continue;
+    }
+    const std::string path = wish.substr(colon + 1);
+    for (std::size_t start = 0; start <= colon;) {
       const std::size_t end = std::min(wish.find(',', start), colon);
-      const std::string controller = wish.substr(start, end - start);
-      if (std::none_of(directories.begin(), directories.end(),
-                       [&](const auto& entry) { return entry.controller == controller; }))
-        return fail(ErrorCode::invalid_argument, "unknown controller " + controller + " in \"" + wish + "\"");
+      found[wish.substr(start, end - start)] = path;
       start = end + 1;
     }
-    for (std::size_t start = 0; start < sub.size();) {
-      const std::size_t end = std::min(sub.find('/', start), sub.size());
-      if (sub.substr(start, end - start) == "..")
-        return fail(ErrorCode::invalid_argument, "bad sub cgroup path: " + wish);
-      start = end + 1;
-    }
-    sub.erase(0, sub.find_first_not_of('/'));
-    if (wishes.size() > 1 || (colon != std::string::npos && !directories.front().controller.empty()))
-      return fail(ErrorCode::unsupported,
-                  "--cgroup with single controllers is not supported, give a path for all of them");
-    path = sub;
   }
-  return path.empty() ? own : own + "/" + path;
+  return found;
 }
 
 Flags make_exec_flags(const Invocation& invocation, ExecOptions& options) {
@@ -167,7 +158,8 @@ Result<int> command_exec(Invocation& invocation) {
     return fail(ErrorCode::invalid_argument, "cannot use console socket if runc will not detach or allocate tty");
   request.seccomp = spec.seccomp;
   request.memory_policy = spec.memory_policy;
-  request.cgroups_path = TRY(find_cgroup(options.cgroups, container.state.cgroups_path));
+  request.cgroups_path = container.state.cgroups_path;
+  request.sub_cgroups = TRY(read_sub_cgroups(options.cgroups));
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
   request.preserved_descriptors = count_preserved(static_cast<unsigned>(options.preserved), request.process);
   request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, container.state, name_of(container.status));

@@ -6,6 +6,7 @@
 #include <dray/runtime/spec_json.hpp>
 
 #include "../command.hpp"
+#include "../log.hpp"
 
 namespace dray::oci {
 namespace {
@@ -140,7 +141,10 @@ Result<int> command_update(Invocation& invocation) {
   }
   if (wanted.cpu_idle && (*wanted.cpu_idle < 0 || *wanted.cpu_idle > 1))
     return fail(ErrorCode::invalid_argument, "invalid value for cpu idle: must be 0 or 1");
-  if (container.state.systemd_unit) TRY(runtime::update_systemd_unit(*container.state.systemd_unit, wanted));
+  if (container.state.systemd_unit) {
+    for (const auto& warning : TRY(runtime::update_systemd_unit(*container.state.systemd_unit, wanted)))
+      log_warning(warning);
+  }
   TRY(runtime::update_cgroup(container.state.cgroups_path, wanted));
   return 0;
 }
