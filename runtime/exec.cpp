@@ -84,6 +84,9 @@ Result<Launched> Exec::start() {
   Child helper =
       TRY(channel_.clone(builder_.plan(), 0, entrance.unified, [](const ChildPlan& plan) { run_exec_child(plan); }));
   auto prepare = [&]() -> Result<void> {
+    const PlanAffinity& initial = builder_.initial_affinity();
+    if (initial.size > 0 && ::syscall(SYS_sched_setaffinity, helper.pid, initial.size, initial.mask) < 0)
+      return fail_errno("setting the initial CPU affinity");
     if (request_.process.oom_score_adj) TRY(helper.set_oom_score(*request_.process.oom_score_adj));
     if ((builder_.plan().join_flags & CLONE_NEWUSER) != 0)
       TRY(helper.raise_hard_limits(builder_.plan().process));  // its child inherits them

@@ -38,7 +38,8 @@ class PlanBuilder {
   const std::string& join_name(std::size_t index) const { return join_names_[index]; }
   /// Does another process have to prepare the namespaces that the container's is forked into?
   bool needs_helper() const { return needs_helper_; }
-  bool in_user_namespace() const { return in_user_namespace_; }
+  /// For the time until the process is where it belongs; size 0 = as ours.
+  const PlanAffinity& initial_affinity() const { return initial_affinity_; }
   /// The hierarchies of the host that appear in the container, in the order of plan().cgroups.names.
   const std::vector<CgroupMountPoint>& cgroup_mount_points() const { return cgroup_points_; }
 
@@ -59,6 +60,7 @@ class PlanBuilder {
   Result<void> set_covered_paths(const Spec& spec);
 
   ChildPlan plan_{};
+  PlanAffinity initial_affinity_{};
   bool needs_helper_ = false, in_user_namespace_ = false;
   std::vector<std::string> join_names_;
   std::vector<PlanJoin> joins_;

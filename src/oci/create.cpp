@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
@@ -96,6 +97,17 @@ class Creation {
   ContainerState state_;
 };
 
+// The kernel raises to ambient only what is permitted and inheritable.
+void warn_of_capabilities(const runtime::Capabilities& sets) {
+  auto has = [](const std::vector<std::string>& set, const std::string& name) {
+    return std::find(set.begin(), set.end(), name) != set.end();
+  };
+  for (const auto& name : sets.ambient) {
+    if (!has(sets.inheritable, name) || !has(sets.permitted, name))
+      log_warning("can't raise ambient capability " + name + ": operation not permitted");
+  }
+}
+
 Result<void> Creation::read_bundle() {
   handover_ = {TRY(from_here(options_.console_socket)), TRY(from_here(options_.pidfd_socket)),
                TRY(from_here(options_.pid_file))};
@@ -108,6 +120,7 @@ Result<void> Creation::read_bundle() {
   spec_ = TRY(runtime::parse_spec(config_));
   for (const auto& warning : spec_.warnings) log_warning(warning);
   for (const auto& warning : spec_.process.warnings) log_warning(warning);
+  warn_of_capabilities(spec_.process.capabilities);
   TRY(check_terminal(spec_.process, options_));
   TRY(runtime::validate_spec(spec_));
   state_.rootfs = TRY(absolute_path(spec_.rootfs_path));

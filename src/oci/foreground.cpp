@@ -23,6 +23,7 @@ class RawTerminal {
     if (::tcgetattr(0, &settings) != 0) return;
     saved_ = settings;
     ::cfmakeraw(&settings);
+    settings.c_oflag |= OPOST;  // it adds the carriage returns, which the container's terminal leaves out
     (void)::tcsetattr(0, TCSANOW, &settings);
   }
   ~RawTerminal() {
@@ -34,6 +35,13 @@ class RawTerminal {
  private:
   std::optional<struct termios> saved_;
 };
+
+void leave_out_carriage_returns(FdRef console) {
+  struct termios settings;
+  if (::tcgetattr(console.get(), &settings) != 0) return;
+  settings.c_oflag &= ~static_cast<tcflag_t>(ONLCR);
+  (void)::tcsetattr(console.get(), TCSANOW, &settings);
+}
 
 void copy_window_size(FdRef console) {
   struct winsize size;
@@ -69,6 +77,7 @@ Result<int> Foreground::follow(const runtime::Launched& launched) {
   bool input_open = terminal, output_open = terminal;
   if (terminal) {
     raw.emplace();
+    leave_out_carriage_returns(launched.console);
     copy_window_size(launched.console);
   }
   bool ended = false;
