@@ -3,22 +3,31 @@
 
 - Processes: this process is a child subreaper, so whatever a test leaves (a detached container's init, too) becomes a
   descendant of ours and is killed when the test is over. Zombies are reaped all the time, because tests wait for pids.
-- Mounts: the test has a private mount namespace, which dies with its last process.
-- Cgroups, dummy links, names in /run/netns: what is there afterwards and was not before. The machine lock (see run) keeps
-  other engines' work out of that comparison; a cgroup in use can't be removed in any case.
+- Mounts: the test has a private mount namespace, which dies with its last process. /run, where runtimes keep their
+  containers and `ip netns` its names, is a fresh tmpfs in there.
+- Cgroups and dummy links: what is there afterwards and was not before. The machine lock (see run) keeps other engines' work
+  out of that comparison; a cgroup in use can't be removed in any case.
 """
 import ctypes
 import os
 import pathlib
+import pty
+import select
 import signal
 import subprocess
 import time
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
-NETNS = pathlib.Path("/run/netns")
 LINKS = pathlib.Path("/sys/class/net")
 PR_SET_CHILD_SUBREAPER = 36
 POLL = 0.01
+# Debian's crun refuses a machine of cgroup v1 that has a v2 mount with a controller beside it.
+SET_UP = """set -e
+if [ -n "$1" ] && [ -n "$(cat /sys/fs/cgroup/unified/cgroup.controllers 2>/dev/null)" ]; then umount /sys/fs/cgroup/unified; fi
+shift
+mount -t tmpfs -o mode=755 conformance /run
+exec "$@"
+"""
 
 
 class Outcome:
@@ -33,15 +42,23 @@ def become_subreaper():
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def run(argv, *, cwd, env, timeout, log):
-    """Runs argv with its output in the file `log`; kills and sweeps what is left of it."""
+def run(argv, *, cwd, env, timeout, log, tty=False, one_cgroup_version=False):
+    """Runs argv with its output in the file `log`; kills and sweeps what is left of it. With `tty`, a terminal is its
+    standard input and controlling terminal."""
     before = _things()
-    with open(log, "wb") as out:
-        child = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "--", *map(str, argv)],
-                                 cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                                 start_new_session=True)
-    code = _wait(child, time.monotonic() + timeout)
-    left = _kill_descendants(patient=code is not None) + _sweep(before)
+    master, slave = pty.openpty() if tty else (None, os.open(os.devnull, os.O_RDONLY))
+    try:
+        with open(log, "wb") as out:
+            child = subprocess.Popen(
+                ["setsid", *(["--ctty"] if tty else []), "unshare", "--mount", "--propagation", "private", "--",
+                 "sh", "-c", SET_UP, "sh", "one" if one_cgroup_version else "", *map(str, argv)],
+                cwd=cwd, env=env, stdin=slave, stdout=out, stderr=subprocess.STDOUT)
+        code = _wait(child, time.monotonic() + timeout, master)
+        left = _kill_descendants(patient=code is not None) + _sweep(before)
+    finally:
+        for end in (master, slave):
+            if end is not None:
+                os.close(end)
     return Outcome(code, pathlib.Path(log).read_text(errors="replace"), left)
 
 
@@ -58,8 +75,11 @@ def _reap():
         dead[pid] = os.waitstatus_to_exitcode(status)
 
 
-def _wait(child, deadline):
+def _wait(child, deadline, terminal):
     while time.monotonic() < deadline:
+        # What is written to the terminal is dropped, but nobody may have to wait for that.
+        while terminal is not None and select.select([terminal], [], [], 0)[0]:
+            os.read(terminal, 65536)
         dead = _reap()
         if child.pid in dead:
             child.returncode = dead[child.pid]
@@ -128,12 +148,11 @@ def _kill_descendants(patient):
 
 def _things():
     links = {entry.name for entry in os.scandir(LINKS)}
-    netns = {entry.name for entry in os.scandir(NETNS)} if NETNS.exists() else set()
-    return {path for path, _, _ in os.walk(CGROUPS)}, links, netns
+    return {path for path, _, _ in os.walk(CGROUPS)}, links
 
 
 def _sweep(before):
-    cgroups, links, netns = (now - then for now, then in zip(_things(), before))
+    cgroups, links = (now - then for now, then in zip(_things(), before))
     left = []
     gone = 0
     for path in sorted(cgroups, key=len, reverse=True):
@@ -147,11 +166,4 @@ def _sweep(before):
     for name in sorted(links):
         if name.startswith("dummy") and subprocess.run(["ip", "link", "del", name], capture_output=True).returncode == 0:
             left.append(f"link {name}")
-    for name in sorted(netns):
-        # A namespace in use is a mount, and unlink fails with EBUSY.
-        try:
-            os.unlink(NETNS / name)
-            left.append(f"netns {name}")
-        except OSError:
-            pass
     return left

@@ -6,8 +6,13 @@ import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 
 CACHE = pathlib.Path(os.environ.get("DRAY_CONFORMANCE_DIR", "/var/tmp/dray-conformance"))
+
+
+# Texts that differ from run to run: container ids, scratch folders.
+RANDOM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|ocitest\d+|tmp\.\w+|\btmp\w{8}\b|\brun[cn]?-\d+\b|0x[0-9a-f]+|\bpid \d+")
 
 
 class NotHere(Exception):
@@ -19,14 +24,21 @@ class Test:
     name: str
     group: str          # tests of a group run under one hold of the lock, about
     argv: list
-    cwd: pathlib.Path
+    cwd: pathlib.Path | None = None     # None: an empty folder of its own
     timeout: int = 60
+    env: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
 class Verdict:
     word: str           # ok, not ok, skip
     reason: str = ""
+    points: dict | None = None      # of a program with many checks: how many passed, failed, skipped
+    failed: list = dataclasses.field(default_factory=list)      # and the failed ones' texts
+
+
+def timed_out(outcome):
+    return Verdict("not ok", f"did not end in time; last words: {one_line(outcome.output[-120:])}")
 
 
 def need(*programs):
@@ -43,6 +55,33 @@ def go_module(module):
     if not found:
         raise NotHere(f"{module}: {(out.stdout + out.stderr).strip()}")
     return pathlib.Path(found[1])
+
+
+def debian_source(name, target):
+    """Unpacks what upstream released for Debian's source package `name` into the folder `target`."""
+    if target.exists():
+        return
+    need("apt-get", "tar")
+    with tempfile.TemporaryDirectory(dir=CACHE / "tmp") as work:
+        work = pathlib.Path(work)
+        (work / "out").mkdir()
+        step(["apt-get", *_source_lists(work), "update"], cwd=work)
+        step(["apt-get", *_source_lists(work), "source", "--download-only", name], cwd=work)
+        step(["tar", "-x", "--strip-components=1", "-C", "out", "-f", *work.glob("*.orig.tar.*[!c]")], cwd=work)
+        shutil.move(work / "out", target)
+
+
+def _source_lists(work):
+    """apt options for a private configuration: this machine's Debian mirrors, but their sources."""
+    parts = work / "parts"
+    (work / "lists/partial").mkdir(parents=True, exist_ok=True)
+    parts.mkdir(exist_ok=True)
+    for file in [pathlib.Path("/etc/apt/sources.list"), *pathlib.Path("/etc/apt/sources.list.d").glob("*")]:
+        if file.suffix in (".list", ".sources") and file.exists():
+            text = re.sub(r"^Types:.*", "Types: deb-src", file.read_text(), flags=re.M)
+            (parts / file.name).write_text(re.sub(r"^deb ", "deb-src ", text, flags=re.M))
+    return ["-o", "Dir::Etc::sourcelist=/dev/null", "-o", f"Dir::Etc::sourceparts={parts}",
+            "-o", f"Dir::State::lists={work}/lists", "-o", "Dir::Cache::srcpkgcache=", "-o", "Dir::Cache::pkgcache="]
 
 
 def writable_copy(source, target):

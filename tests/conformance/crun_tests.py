@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""crun's own tests, of the version that Debian has: Python files that drive the program named by $OCI_RUNTIME."""
+import pathlib
+import re
+import stat
+import subprocess
+import sys
+
+from suite import CACHE, NotHere, Test, Verdict, debian_source, need, one_line, step, timed_out
+
+TREE = CACHE / "crun-tests"
+# test_mounts.py skips itself silently without a Python module libmount, which not every Debian has.
+MODULES = pathlib.Path(__file__).resolve().parent / "modules"
+TTY = False
+ONE_CGROUP_VERSION = True
+# Without these of crun's options no test runs at all; for a runtime that hasn't got them they are taken away.
+WRAPPER = """#!/usr/bin/env python3
+import os, sys
+arguments, dropped = sys.argv[1:], {dropped!r}
+for option in dropped:
+    while option in arguments:
+        at = arguments.index(option)
+        del arguments[at:at + 2]
+os.execv({program!r}, [{program!r}, *arguments])
+"""
+
+
+def prepare():
+    need("cc")
+    debian_source("crun", TREE)
+    if not (TREE / "init").exists():
+        step(["cc", "-O1", "-w", "-static", "-o", "init", "tests/init.c"], cwd=TREE)
+
+
+def environment(runtime):
+    def offers(option, *command):
+        said = subprocess.run([runtime.program, *command, "--help"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        return option in said.stdout + said.stderr
+
+    dropped = [option for option, command in (("--cgroup-manager", []), ("--config", ["run"])) if not offers(option, *command)]
+    program = runtime.program
+    if dropped:
+        program = CACHE / "bin" / runtime.label / "without-crun-options"
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(WRAPPER.format(dropped=dropped, program=str(runtime.program)))
+        program.chmod(stat.S_IRWXU)
+    return {"OCI_RUNTIME": str(program), "INIT": str(TREE / "init"), "LC_ALL": "C.UTF-8",
+            "PYTHONPATH": f"{TREE}/tests:{MODULES}"}
+
+
+def tests():
+    found = []
+    for file in sorted((TREE / "tests").glob("test_*.py")):
+        table = file.read_text().rpartition("all_tests")[0].rpartition("all_tests = {")[2]
+        for name in re.findall(r'^\s+["\']([\w-]+)["\']\s*:', table, re.M):
+            found.append(Test(f"{file.name}: {name}", file.stem, [sys.executable, file], env={"RUN_TESTS": name}))
+    if not found:
+        raise NotHere("no tests found in crun's source")
+    return found
+
+
+def verdict(outcome):
+    if outcome.code is None:
+        return timed_out(outcome)
+    said = re.search(r"^(not ok|ok) 1 - (.*)", outcome.output, re.M)
+    words = [line for line in outcome.output.splitlines() if line.strip() and not re.match(r"1\.\.|ok |not ok ", line)]
+    reason = one_line(words[-1] if words else "")
+    if said is None:
+        return Verdict("not ok", one_line(f"exit code {outcome.code}; {reason}"))
+    if "#SKIP" in said[2]:
+        return Verdict("skip", reason)
+    return Verdict(said[1], "" if said[1] == "ok" else reason)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""opencontainers/runtime-tools' validation programs: they drive $RUNTIME with create, start, state, kill, delete."""
+import platform
+import re
+
+from suite import (CACHE, NotHere, RANDOM, Test, Verdict, go_module, need, one_line, step, tap_points, timed_out,
+                   writable_copy)
+
+VERSION = "v0.9.0"
+MODULE = f"github.com/opencontainers/runtime-tools@{VERSION}"
+TREE = CACHE / f"runtime-tools-{VERSION}"
+TTY = False
+ONE_CGROUP_VERSION = True
+# The release is older than Go's modules: the versions it was made with, or the next ones that can still be had and built.
+DEPENDENCIES = """module github.com/opencontainers/runtime-tools
+
+go 1.16
+
+require (
+	github.com/blang/semver v3.5.1+incompatible
+	github.com/hashicorp/go-multierror v1.1.1
+	github.com/mndrix/tap-go v0.0.0-20171203230836-629fa407e90b
+	github.com/mrunalp/fileutils v0.5.0
+	github.com/opencontainers/runtime-spec v1.0.2
+	github.com/opencontainers/selinux v1.9.1
+	github.com/satori/go.uuid v1.2.0
+	github.com/sirupsen/logrus v1.8.1
+	github.com/syndtr/gocapability v0.0.0-20200815063812-42c35b437635
+	github.com/urfave/cli v1.19.1
+	github.com/xeipuuv/gojsonschema v1.2.0
+)
+"""
+
+
+def prepare():
+    need("go", "tar")
+    if platform.machine() != "x86_64":
+        raise NotHere("its root file systems are for x86 only")
+    if writable_copy(go_module(MODULE), TREE) or not (TREE / "go.mod").exists():
+        (TREE / "go.mod").write_text(DEPENDENCIES)
+    build = ["go", "build", "-mod=mod", "-o"]
+    if not (TREE / "runtimetest").exists():
+        step([*build, "runtimetest", "./cmd/runtimetest"], cwd=TREE, env={"CGO_ENABLED": "0"})
+    for name in _programs():
+        if not (TREE / "validation" / name / "test").exists():
+            step([*build, f"validation/{name}/test", f"./validation/{name}"], cwd=TREE)
+
+
+def _programs():
+    return sorted(folder.name for folder in (TREE / "validation").iterdir()
+                  if folder.is_dir() and folder.name != "util")
+
+
+def environment(runtime):
+    return {"RUNTIME": str(runtime.program)}
+
+
+def tests():
+    # They unpack ./rootfs-*.tar.gz and copy ./runtimetest, so they run in the top folder.
+    return [Test(name, name, [TREE / "validation" / name / "test"], TREE, timeout=120) for name in _programs()]
+
+
+def verdict(outcome):
+    points, failed, skipped, all_skipped = tap_points(outcome.output)
+    failed = [one_line(RANDOM.sub("*", text)) or "(no text)" for text in failed]
+    counts = {"passed": points - len(failed) - len(skipped), "failed": len(failed), "skipped": len(skipped)}
+    if outcome.code is None:
+        return Verdict("not ok", timed_out(outcome).reason, counts, failed)
+    if failed:
+        return Verdict("not ok", one_line("; ".join(failed)), counts, failed)
+    if outcome.code != 0 or (points == 0 and all_skipped is None):
+        lines = [line for line in outcome.output.splitlines() if line.strip() and not re.match(r"TAP|ok|#|\s|1\.\.", line)]
+        return Verdict("not ok", one_line(f"exit code {outcome.code}; {lines[-1] if lines else 'no check was made'}"), counts)
+    if counts["passed"] == 0:
+        return Verdict("skip", one_line("; ".join(dict.fromkeys(skipped)) or all_skipped or ""), counts)
+    return Verdict("ok", points=counts)
