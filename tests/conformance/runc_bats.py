@@ -21,7 +21,8 @@ HELPERS = ["recvtty", "sd-helper", "seccompagent", "fs-idmap", "pidfd-kill", "re
 TAGS = "seccomp urfave_cli_no_docs"
 TREE = CACHE / f"runc-{VERSION}"
 INTEGRATION = TREE / "tests/integration"
-REFERENCE = TREE / "runc"
+# The reference: the runc that these tests belong to.
+RUNC = TREE / "runc"
 
 
 def prepare():
@@ -34,8 +35,7 @@ def prepare():
     for name in HELPERS:
         if not (helpers / name).exists():
             step(["go", "build", "-tags", TAGS, "-o", helpers, f"./tests/cmd/{name}"], cwd=TREE)
-    # The reference: the runc that these tests belong to.
-    if not (TREE / "runc").exists():
+    if not RUNC.exists():
         step(["go", "build", "-tags", TAGS, "-ldflags", f"-X main.gitCommit={VERSION}", "-o", "runc", "."], cwd=TREE,
              env={"CGO_ENABLED": "1"})
     arch = subprocess.run(["go", "env", "GOARCH"], capture_output=True, text=True, check=True).stdout.strip()

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 
+import runc_bats
 from suite import NotHere
 
 REFERENCES = ("runc-", "crun-")
@@ -35,8 +36,7 @@ def is_reference(label):
     return label.startswith(REFERENCES)
 
 
-def find(paths, suite):
+def find(paths):
     if paths:
         return [Runtime.of(path) for path in paths]
-    own = getattr(suite, "REFERENCE", None)     # the runtime that the suite's source brings along
-    return [Runtime.of(str(path)) for path in (own, "runc", "crun") if path is not None and shutil.which(str(path))]
+    return [Runtime.of(str(path)) for path in (runc_bats.RUNC, "runc", "crun") if shutil.which(str(path))]
