@@ -41,7 +41,7 @@ def prepare():
     arch = subprocess.run(["go", "env", "GOARCH"], capture_output=True, text=True, check=True).stdout.strip()
     data = INTEGRATION / "testdata"
     # tar finds out by itself that these are not compressed.
-    _make(data / f"busybox-{arch}.tar.xz", _busybox_image)
+    _make(data / f"busybox-{arch}.tar.xz", busybox_image)
     _make(data / f"debian-{arch}.tar.xz", _debian_image)
 
 
@@ -52,7 +52,7 @@ def _make(target, make):
         partial.rename(target)
 
 
-def _busybox_image(path):
+def busybox_image(path):
     """A root like that of Docker's busybox image (no /proc, no /sys: tests rely on that) with Debian's busybox."""
     program = pathlib.Path(shutil.which("busybox"))
     if b"ld-linux" in program.read_bytes()[:4096]:
