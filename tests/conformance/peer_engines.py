@@ -18,7 +18,8 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 IMAGE = "docker.io/library/smoke:latest"
 # What differs from run to run.
 VARYING = [(re.compile(pattern), with_) for pattern, with_ in (
-    (r"\b[0-9a-f]{64}\b", "<id>"), (r"\b[0-9a-f]{12}\b", "<id>"), (r"\r", "<cr>"), (r"/(var/)?tmp/dray-bench-\w+", "<scratch>"),
+    (r"\b[0-9a-f]{64}\b", "<id>"), (r"\b[0-9a-f]{12}\b", "<id>"), (r"\r", "<cr>"),
+    (r"OCI runtime exec failed: .*", "OCI runtime exec failed"), (r"/(var/)?tmp/dray-bench-\w+", "<scratch>"),
     (r"/run/dray-peers/[\w.-]+", "<scratch>"))]
 
 
@@ -69,7 +70,8 @@ class Engine:
 
     def note(self, what, text):
         for pattern, instead in VARYING:
-            text = pattern.sub(instead, text)
+            what, text = pattern.sub(instead, what), pattern.sub(instead, text)
+        what = what.replace(self.runtime.label, "<runtime>").replace(str(self.runtime.program), "<runtime>")
         self.transcript.append(f"{what}: {text.strip()}")
 
     def show(self, *arguments, stdin=None, only=None, sort=False):
@@ -230,7 +232,8 @@ def left_behind(before):
     now = (cgroups, sorted(monitors), mounts)
     if before is None:
         return now
-    found = [f"cgroup {path}" for path in sorted(cgroups - before[0]) if re.search(r"[0-9a-f]{64}|/peers/", path)]
+    found = [f"cgroup {path}" for path in sorted(cgroups - before[0]) 
+             if re.search(r"[0-9a-f]{64}|/peers/", path) and "/unified/" not in path]
     if now[1] != before[1]:
         found.append(f"processes {now[1]} (before: {before[1]})")
     if mounts > before[2]:

@@ -21,9 +21,13 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 LINKS = pathlib.Path("/sys/class/net")
 PR_SET_CHILD_SUBREAPER = 36
 POLL = 0.01
-# Debian's crun refuses a machine of cgroup v1 that has a v2 mount with a controller beside it.
+# Debian's crun refuses a machine of cgroup v1 that has a v2 mount with a controller beside it. Without that mount it makes its
+# cgroups in the folder below, as plain folders that nobody removes: these go to a tmpfs of the test's own.
 SET_UP = """set -e
-if [ -n "$1" ] && [ -n "$(cat /sys/fs/cgroup/unified/cgroup.controllers 2>/dev/null)" ]; then umount /sys/fs/cgroup/unified; fi
+if [ -n "$1" ] && [ -n "$(cat /sys/fs/cgroup/unified/cgroup.controllers 2>/dev/null)" ]; then
+  umount /sys/fs/cgroup/unified
+  mount -t tmpfs conformance /sys/fs/cgroup/unified
+fi
 shift
 mount -t tmpfs -o mode=755 conformance /run
 exec "$@"
