@@ -11,6 +11,7 @@ MODULE = f"github.com/opencontainers/runtime-tools@{VERSION}"
 TREE = CACHE / f"runtime-tools-{VERSION}"
 TTY = False
 ONE_CGROUP_VERSION = True
+NEWER_SYSCALLS = ("clone3", "close_range", "faccessat2", "openat2", "pidfd_open", "pidfd_send_signal", "rseq", "statx")
 # The release is older than Go's modules: the versions it was made with, or the next ones that can still be had and built.
 DEPENDENCIES = """module github.com/opencontainers/runtime-tools
 
@@ -38,12 +39,21 @@ def prepare():
         raise NotHere("its root file systems are for x86 only")
     if writable_copy(go_module(MODULE), TREE) or not (TREE / "go.mod").exists():
         (TREE / "go.mod").write_text(DEPENDENCIES)
+    _modernise(TREE / "generate/seccomp/seccomp_default.go")
     build = ["go", "build", "-mod=mod", "-o"]
     if not (TREE / "runtimetest").exists():
         step([*build, "runtimetest", "./cmd/runtimetest"], cwd=TREE, env={"CGO_ENABLED": "0"})
     for name in _programs():
         if not (TREE / "validation" / name / "test").exists():
             step([*build, f"validation/{name}/test", f"./validation/{name}"], cwd=TREE)
+
+
+def _modernise(profile):
+    """The seccomp profile that nearly all tests use is of 2019. It denies what a runtime of today may call after loading it:
+    runc 1.5 dies of a missing statx, and so nearly no test would say anything about it."""
+    text = profile.read_text()
+    if '"statx"' not in text:
+        profile.write_text(text.replace('"statfs64",\n', '"statfs64",\n' + "".join(f'"{name}",\n' for name in NEWER_SYSCALLS), 1))
 
 
 def _programs():
@@ -68,6 +78,10 @@ def verdict(outcome):
         return Verdict("not ok", timed_out(outcome).reason, counts, failed)
     if failed:
         return Verdict("not ok", one_line("; ".join(failed)), counts, failed)
+    if points == 0 and re.search(r"^1\.\.0\s*$", outcome.output, re.M):
+        # Those of the hooks report no checks; they print an error or nothing.
+        error = re.search(r'^ +"error": "(.*)"', outcome.output, re.M)
+        return Verdict("not ok", one_line(RANDOM.sub("*", error[1]))) if error else Verdict("ok")
     if outcome.code != 0 or (points == 0 and all_skipped is None):
         lines = [line for line in outcome.output.splitlines() if line.strip() and not re.match(r"TAP|ok|#|\s|1\.\.", line)]
         return Verdict("not ok", one_line(f"exit code {outcome.code}; {lines[-1] if lines else 'no check was made'}"), counts)
