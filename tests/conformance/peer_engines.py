@@ -124,7 +124,8 @@ class Podman(Engine):
                 "--events-backend", "file", "--runtime", self.runtime.program]
 
     def run_flags(self):
-        return []
+        # podman's own init program is a package of its own.
+        return ["--init-path", shutil.which("tini") or shutil.which("docker-init") or "/usr/libexec/podman/catatonit"]
 
     def clean(self):
         self.call("rm", "-f", "-t", "0", "-a")
@@ -228,12 +229,13 @@ def left_behind(before):
                     monitors.append((entry / "comm").read_text().strip())
             except OSError:
                 pass
-    mounts = len(pathlib.Path("/proc/self/mountinfo").read_text().splitlines())
+    # Engines mount their stores' folders at the first use; a container's mounts have its id in their paths.
+    mounts = len([line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if re.search(r"[0-9a-f]{64}|/peers/", line)])
     now = (cgroups, sorted(monitors), mounts)
     if before is None:
         return now
     found = [f"cgroup {path}" for path in sorted(cgroups - before[0]) 
-             if re.search(r"[0-9a-f]{64}|/peers/", path) and "/unified/" not in path]
+             if re.search(r"[0-9a-f]{64}|/peers/", path) and "/unified/" not in path and not path.endswith("/conmon")]
     if now[1] != before[1]:
         found.append(f"processes {now[1]} (before: {before[1]})")
     if mounts > before[2]:

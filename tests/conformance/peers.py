@@ -75,7 +75,8 @@ def compare(case, engines, verbose):
     expected, failure = transcript(reference, case)
     if failure:
         return "skip", f"not with {reference.runtime.label} here: {failure}"
-    if any("exit code 125" in line for line in expected) and not case.name.startswith("command-not"):
+    # 125: the engine itself could not; what docker says of a missing program is a case of its own.
+    if "exit code 125" in "".join(expected[:1]) and not case.name.startswith("command-not"):
         return "skip", f"not with {reference.runtime.label} here: {reference.last_error.strip()[-200:]}"
     found, failure = transcript(tested, case)
     if verbose:
