@@ -135,8 +135,11 @@ def main_inside(scratch, options):
             code = 1
     print("\n" + "\n".join([f"{tested.label} ({tested.version}) beside {reference.label}", *table]))
     if not options.filter:
-        (CACHE / "results").mkdir(parents=True, exist_ok=True)
-        (CACHE / "results" / f"peers-{tested.label}.json").write_text(json.dumps(whole, indent=1) + "\n")
+        kept = CACHE / "results" / f"peers-{tested.label}.json"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        # Engines are often run one at a time.
+        before = json.loads(kept.read_text()) if kept.exists() else {}
+        kept.write_text(json.dumps(before | whole, indent=1) + "\n")
     return code
 
 
