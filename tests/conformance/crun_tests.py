@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 
-from suite import CACHE, NotHere, Test, Verdict, debian_source, need, one_line, step, timed_out
+from suite import CACHE, NotHere, RANDOM, Test, Verdict, debian_source, need, one_line, step, timed_out
 
 TREE = CACHE / "crun-tests"
 # test_mounts.py skips itself silently without a Python module libmount, which not every Debian has.
@@ -67,7 +67,9 @@ def verdict(outcome):
         return timed_out(outcome)
     said = re.search(r"(not ok|ok) 1 - (.*)", outcome.output)
     words = [line for line in outcome.output.splitlines() if line.strip() and not re.search(r"^1\.\.\d|ok 1 - ", line)]
-    reason = one_line(words[-1] if words else "")
+    # What the runtime said comes before Python's own line about it.
+    words = [line for line in words if not line.startswith("Command '")] or words
+    reason = one_line(RANDOM.sub("*", words[-1]) if words else "the test says no more")
     if said is None:
         return Verdict("not ok", one_line(f"exit code {outcome.code}; {reason}"))
     if "#SKIP" in said[2]:

@@ -57,7 +57,12 @@ def run(argv, *, cwd, env, timeout, log, tty=False, one_cgroup_version=False):
                 ["setsid", *(["--ctty"] if tty else []), "unshare", "--mount", "--propagation", "private", "--",
                  "sh", "-c", SET_UP, "sh", "one" if one_cgroup_version else "", *map(str, argv)],
                 cwd=cwd, env=env, stdin=slave, stdout=out, stderr=subprocess.STDOUT)
-        code = _wait(child, time.monotonic() + timeout, master)
+        try:
+            code = _wait(child, time.monotonic() + timeout, master)
+        except BaseException:
+            _kill_descendants(patient=False)
+            _sweep(before)
+            raise
         left = _kill_descendants(patient=code is not None) + _sweep(before)
     finally:
         for end in (master, slave):
