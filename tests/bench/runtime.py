@@ -194,7 +194,8 @@ def report_memory(contestants, scratch, options):
     print("\nmemory of what stays beside a container, KiB (private: what its end would give back)")
     for what, values in monitors(scratch, contestants[0].runtime, options.dray).items():
         found[what] = values
-        print(f"  {what:16} " + (values if isinstance(values, str) else ", ".join(f"{key} {value}" for key, value in values.items())))
+        shown = values if isinstance(values, str) else ", ".join(f"{key} {value}" for key, value in values.items())
+        print(f"  {what:16} {shown}")
     return found
 
 
@@ -234,8 +235,8 @@ def monitors(scratch, runtime, dray):
         command = [dray, "--root", scratch / "dray", "--state", "/run/bench-dray"]
         try:
             subprocess.run([*command, "load", "-i", scratch / "image.tar"], check=True, capture_output=True)
-            subprocess.run([*command, "run", "-d", "--name", "b-monitor", "--network", "none", peer_engines.IMAGE, "sleep", "1000"], check=True,
-                           capture_output=True)
+            subprocess.run([*command, "run", "-d", "--name", "b-monitor", "--network", "none", peer_engines.IMAGE, "sleep", "1000"],
+                           check=True, capture_output=True)
             time.sleep(0.5)
             found["dray-monitor"] = memory_of("dray-monitor")
         except subprocess.CalledProcessError as failure:

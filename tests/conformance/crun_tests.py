@@ -56,7 +56,8 @@ def tests():
     for file in sorted((TREE / "tests").glob("test_*.py")):
         table = file.read_text().rpartition("all_tests")[0].rpartition("all_tests = {")[2]
         for name in re.findall(r'^\s+["\']([\w-]+)["\']\s*:', table, re.M):
-            found.append(Test(f"{file.name}: {name}", file.stem, ["sh", "-c", IN_TREE, "sh", TREE, sys.executable, file], env={"RUN_TESTS": name}))
+            found.append(Test(f"{file.name}: {name}", file.stem, ["sh", "-c", IN_TREE, "sh", TREE, sys.executable, file],
+                              env={"RUN_TESTS": name}))
     if not found:
         raise NotHere("no tests found in crun's source")
     return found

@@ -65,7 +65,8 @@ one_run("mounts", "", "cut -d' ' -f2,3,4 /proc/mounts | sed -E '/cgroup/s/ [^ ]*
 one_run("devices", "", "cd /dev; for f in *; do stat -c '%n %F %a %t %T' $f; done", sort=True)
 one_run("open-files", "", "ls /proc/self/fd; ls -l /proc/self/fd/0 | sed 's/.* //'")
 one_run("read-only", "--read-only", "touch /x; echo $?; touch /dev/shm/x; echo $?")
-one_run("tmpfs", "--tmpfs /scratch:size=1m,mode=1770,noexec", "stat -c %a /scratch; grep /scratch /proc/mounts; df -k /scratch | tail -1")
+one_run("tmpfs", "--tmpfs /scratch:size=1m,mode=1770,noexec",
+        "stat -c %a /scratch; grep /scratch /proc/mounts; df -k /scratch | tail -1")
 one_run("volume", "-v SCRATCH/shared:/v", "touch /v/a; ls /v; grep ' /v ' /proc/mounts | cut -d' ' -f4 | cut -c1-2")
 one_run("volume-read-only", "-v SCRATCH/shared:/v:ro", "touch /v/b; echo $?; ls /v")
 one_run("volume-named", "-v things:/v", "echo x > /v/a; cat /v/a")
@@ -76,12 +77,15 @@ one_run("pids-limit-enforced", "--pids-limit 5", "for i in 1 2 3 4 5 6 7 8; do s
 one_run("memory", "-m 64m --memory-reservation 32m", CGROUP.format("memory/memory.limit_in_bytes", "memory.max") + ";" +
         CGROUP.format("memory/memory.soft_limit_in_bytes", "memory.low"))
 one_run("memory-exceeded", "-m 16m", "x=$(dd if=/dev/zero bs=1M count=64 2>/dev/null | tr '\\0' x); echo ${#x}")
-one_run("cpus", "--cpus 0.5 --cpu-shares 512 --cpuset-cpus 0", "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.shares "
+one_run("cpus", "--cpus 0.5 --cpu-shares 512 --cpuset-cpus 0",
+        "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.shares "
         "/sys/fs/cgroup/cpuset/cpuset.cpus; grep Cpus_allowed_list /proc/self/status")
 one_run("ulimit", "--ulimit nofile=512:1024 --ulimit core=0", "ulimit -n; ulimit -Hn; ulimit -c")
-one_run("sysctl", "--sysctl kernel.msgmax=4096 --sysctl net.ipv4.ip_forward=1", "cat /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_forward")
+one_run("sysctl", "--sysctl kernel.msgmax=4096 --sysctl net.ipv4.ip_forward=1",
+        "cat /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_forward")
 one_run("device", "--device /dev/full:/dev/filled:rw", "stat -c '%F %a %t %T' /dev/filled; echo x > /dev/filled; echo $?")
-one_run("device-rule", "--device /dev/kmsg:/dev/kk:r", "(echo x > /dev/kk) 2>/dev/null; echo $?; mknod /tmp/sda b 8 0 && head -c1 /tmp/sda; echo $?")
+one_run("device-rule", "--device /dev/kmsg:/dev/kk:r",
+        "(echo x > /dev/kk) 2>/dev/null; echo $?; mknod /tmp/sda b 8 0 && head -c1 /tmp/sda; echo $?")
 one_run("network-none", "--network none", "ls /sys/class/net; ip -o addr | grep -c 127.0.0.1")
 one_run("network-host", "--network host", "ls /sys/class/net | wc -l; readlink /proc/self/ns/net")
 one_run("pid-host", "--pid host", "readlink /proc/self/ns/pid; test $$ -ne 1 && echo other")
@@ -91,16 +95,20 @@ one_run("cgroupns-private", "--cgroupns private", "head -1 /proc/self/cgroup")
 one_run("cgroup-parent", "--cgroup-parent /peers", "grep -c /peers/ /proc/self/cgroup", engines=BOTH)
 one_run("shm-size", "--shm-size 3m", "df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2")
 one_run("oom-score-adj", "--oom-score-adj 300", "cat /proc/self/oom_score_adj")
-one_run("id-mapping", "--uidmap 0:100000:2000 --gidmap 0:200000:2000", "cat /proc/self/uid_map /proc/self/gid_map; id; ls -ldn /root | tr -s ' ' | cut -d' ' -f3,4;"
+one_run("id-mapping", "--uidmap 0:100000:2000 --gidmap 0:200000:2000",
+        "cat /proc/self/uid_map /proc/self/gid_map; id;"
+        "ls -ldn /root | tr -s ' ' | cut -d' ' -f3,4;"
         "touch /x && echo written", engines=("podman",))
 one_run("no-cgroups", "--cgroups disabled", "grep -c libpod /proc/self/cgroup", engines=("podman",))
-one_run("unmask", "--security-opt unmask=ALL", "wc -c < /proc/timer_list | head -c1; grep -c /proc/ /proc/mounts", engines=("podman",))
+one_run("unmask", "--security-opt unmask=ALL",
+        "wc -c < /proc/timer_list | head -c1; grep -c /proc/ /proc/mounts", engines=("podman",))
 one_run("annotation", "--annotation run.oci.keep_original_groups=0 --annotation a=b", "echo ran", engines=("podman",))
 one_run("umask", "--umask 077", "umask", engines=("podman",))
 
 
 def create(engine, *flags, command=("sleep", "1000"), name=NAME):
-    engine.must("run", "-d", "--name", name, *engine.run_flags(), *([] if "--network" in flags else ["--network", "none"]), *flags, IMAGE, *command)
+    network = [] if "--network" in flags else ["--network", "none"]
+    engine.must("run", "-d", "--name", name, *engine.run_flags(), *network, *flags, IMAGE, *command)
 
 
 def inspect(engine, template, name=NAME):
@@ -134,7 +142,8 @@ def standard_input(engine):
 
 @case()
 def much_output(engine):
-    engine.show("run", "--rm", *engine.run_flags(), "--network", "none", IMAGE, "sh", "-c", "seq 1 50000 | tee /proc/self/fd/2 | tail -1")
+    engine.show("run", "--rm", *engine.run_flags(), "--network", "none", IMAGE,
+                "sh", "-c", "seq 1 50000 | tee /proc/self/fd/2 | tail -1")
 
 
 @case()
@@ -178,8 +187,10 @@ def execute(engine):
     engine.show("exec", "--user", "1000", NAME, "grep", "Cap", "/proc/self/status")
     engine.show("exec", "--privileged", NAME, "grep", "Cap", "/proc/self/status")
     engine.show("exec", NAME, "ls", "/proc/self/fd")
-    engine.show("exec", NAME, "sh", "-c", "for n in cgroup ipc mnt net pid uts; do [ $(readlink /proc/self/ns/$n) = $(readlink /proc/1/ns/$n) ] || echo $n; done")
-    engine.show("exec", NAME, "sh", "-c", "cat /proc/1/cgroup > /tmp/1; cat /proc/self/cgroup > /tmp/2; cmp /tmp/1 /tmp/2 && echo same")
+    engine.show("exec", NAME, "sh", "-c",
+                "for n in cgroup ipc mnt net pid uts; do [ $(readlink /proc/self/ns/$n) = $(readlink /proc/1/ns/$n) ] || echo $n; done")
+    engine.show("exec", NAME, "sh", "-c",
+                "cat /proc/1/cgroup > /tmp/1; cat /proc/self/cgroup > /tmp/2; cmp /tmp/1 /tmp/2 && echo same")
 
 
 @case()
@@ -253,7 +264,7 @@ def top(engine):
     create(engine, "--init", command=("sh", "-c", "sleep 1000 & wait"))
     engine.must("exec", NAME, "true")
     found = engine.must("top", NAME).split("\n")[1:]
-    engine.note("top", "\n".join(sorted(re.search(r"\d\d:\d\d:\d\d|\ds? +(\S.*)$", line)[0] and line.split()[-2] for line in found)))
+    engine.note("top", "\n".join(sorted(line.split(None, 7)[7] for line in found)))
 
 
 @case()
@@ -301,12 +312,14 @@ def update(engine):
     create(engine, "-m", "64m", "--pids-limit", "50")
     # podman 4 wants the new limit of memory with swap, too; machines differ in whether they count swap.
     engine.must("update", "-m", "96m", "--cpu-shares", "300", *(["--memory-swap", "-1"] if engine.name == "podman" else []), NAME)
-    engine.show("exec", NAME, "cat", "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/cpu/cpu.shares", "/sys/fs/cgroup/pids/pids.max")
+    engine.show("exec", NAME, "cat", "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                "/sys/fs/cgroup/cpu/cpu.shares", "/sys/fs/cgroup/pids/pids.max")
 
 
 @case()
 def health_check(engine):
-    create(engine, "--health-cmd", "test -e /tmp/well", "--health-interval", "1s" if engine.name == "docker" else "disable", "--health-retries", "1")
+    interval = "1s" if engine.name == "docker" else "disable"
+    create(engine, "--health-cmd", "test -e /tmp/well", "--health-interval", interval, "--health-retries", "1")
     if engine.name == "podman":
         engine.show("healthcheck", "run", NAME)
         engine.must("exec", NAME, "touch", "/tmp/well")

@@ -35,7 +35,8 @@ def image_archive(path, root_tar):
     """A docker-save archive of the root file system in `root_tar`, which all engines can load."""
     layer = pathlib.Path(root_tar).read_bytes()
     config = json.dumps({
-        "architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
+        "architecture": "amd64", "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
         "config": {"Env": ["PATH=/bin:/usr/bin:/sbin"], "Cmd": ["sh"]}, "history": [{"created_by": "smoke"}]}).encode()
     name = hashlib.sha256(config).hexdigest() + ".json"
     manifest = json.dumps([{"Config": name, "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]).encode()
@@ -230,7 +231,8 @@ def left_behind(before):
             except OSError:
                 pass
     # Engines mount their stores' folders at the first use; a container's mounts have its id in their paths.
-    mounts = len([line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if re.search(r"[0-9a-f]{64}|/peers/", line)])
+    mounts = len([line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+                  if re.search(r"[0-9a-f]{64}|/peers/", line)])
     now = (cgroups, sorted(monitors), mounts)
     if before is None:
         return now

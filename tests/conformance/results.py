@@ -72,7 +72,9 @@ def print_table(suite, found):
     for result in found:
         line = f"{result.label:<24}" + "".join(f"{result.count(word):>8}" for word in WORDS)
         points = result.points()
-        print(line + (f"   checks: {points['passed']} passed, {points['failed']} failed, {points['skipped']} skipped" if points else ""))
+        if points:
+            line += f"   checks: {points['passed']} passed, {points['failed']} failed, {points['skipped']} skipped"
+        print(line)
 
 
 def worse(result, reference):
@@ -114,7 +116,7 @@ def gate(suite, found):
         for name, (reason, labels) in against.items():
             excused = name in known
             code = code if excused else 1
-            print(f"{'known: ' if excused else ''}{result.label} fails, {' and '.join(labels)} pass{'' if len(labels) > 1 else 'es'}: "
+            print(f"{'known: ' if excused else ''}{result.label} fails, passes with {' and '.join(labels)}: "
                   f"{name} [{known.get(name) or reason}]")
         shy = [name for name, test in result.tests.items() if test["word"] == "skip"
                and any(peer.tests.get(name, {}).get("word") == "ok" for peer in peers)]

@@ -43,5 +43,6 @@ def verdict(outcome):
     if not lines or (outcome.code != 0 and not failed):
         return Verdict("not ok", one_line(f"exit code {outcome.code}; {outcome.output.strip()[-150:]}"), counts)
     if failed:
-        return Verdict("not ok", one_line("; ".join(f"{name}: {RANDOM.sub('*', rest)}" for name, rest in by_word["not ok"])), counts, failed)
+        reason = "; ".join(f"{name}: {RANDOM.sub('*', rest)}" for name, rest in by_word["not ok"])
+        return Verdict("not ok", one_line(reason), counts, failed)
     return Verdict("skip" if not by_word["ok"] else "ok", points=counts)
