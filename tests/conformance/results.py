@@ -25,10 +25,11 @@ class Result:
         self.tests = {}
         self.date = datetime.datetime.now().isoformat(timespec="seconds")
 
-    def add(self, name, word, reason, points=None, failed=(), seconds=0.0):
+    def add(self, name, word, reason, points=None, failed=(), passed=(), seconds=0.0):
         entry = {"word": word, "reason": reason, "seconds": round(seconds, 2)}
         if points is not None:
-            entry |= {"points": points, "failed": list(failed)}
+            # With many programs a text stands for several points: one that failed somewhere did not pass.
+            entry |= {"points": points, "failed": list(failed), "passed": sorted({*passed} - {*failed}) if failed else []}
         self.tests[name] = entry
 
     def count(self, word):
@@ -88,9 +89,8 @@ def worse(result, reference):
         elif ours["word"] == "not ok" and theirs["word"] == "ok":
             found[name] = ours["reason"]
         elif ours["word"] == theirs["word"] == "not ok":
-            # Both fail, but a check of theirs that passed must not fail with us; a program that died early made no checks.
             for text in ours.get("failed", []):
-                if theirs["failed"] and text not in theirs["failed"]:
+                if text in theirs.get("passed", []):
                     found[f"{name}: {text}"] = "only this check"
     return found
 

@@ -71,13 +71,13 @@ def tests():
 
 
 def verdict(outcome):
-    points, failed, skipped, all_skipped = tap_points(outcome.output)
-    failed = [one_line(RANDOM.sub("*", text)) or "(no text)" for text in failed]
-    counts = {"passed": points - len(failed) - len(skipped), "failed": len(failed), "skipped": len(skipped)}
+    passed, failed, skipped, all_skipped = tap_points(outcome.output)
+    points = len(passed) + len(failed) + len(skipped)
+    counts = {"passed": len(passed), "failed": len(failed), "skipped": len(skipped)}
     if outcome.code is None:
-        return Verdict("not ok", timed_out(outcome).reason, counts, failed)
+        return Verdict("not ok", timed_out(outcome).reason, counts, failed, passed)
     if failed:
-        return Verdict("not ok", one_line("; ".join(failed)), counts, failed)
+        return Verdict("not ok", one_line("; ".join(failed)), counts, failed, passed)
     if points == 0 and re.search(r"^1\.\.0\s*$", outcome.output, re.M):
         # Those of the hooks report no checks; they print an error or nothing.
         error = re.search(r'^ +"error": "(.*)"', outcome.output, re.M)

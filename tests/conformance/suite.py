@@ -34,7 +34,8 @@ class Verdict:
     word: str           # ok, not ok, skip
     reason: str = ""
     points: dict | None = None      # of a program with many checks: how many passed, failed, skipped
-    failed: list = dataclasses.field(default_factory=list)      # and the failed ones' texts
+    failed: list = dataclasses.field(default_factory=list)      # and their texts
+    passed: list = dataclasses.field(default_factory=list)
 
 
 def timed_out(outcome):
@@ -110,18 +111,17 @@ def one_line(text, limit=160):
 
 
 def tap_points(output):
-    """(points, the failed ones' texts, the skipped ones' texts, the plan's skip reason or None) of TAP output."""
-    points, failed, skipped, all_skipped = 0, [], [], None
+    """The texts of the (passed, failed, skipped) points of TAP output, and the plan's skip reason or None."""
+    passed, failed, skipped, all_skipped = [], [], [], None
     for line in output.splitlines():
         if plan := re.match(r"1\.\.0\s*#\s*skip\S*\s*(.*)", line, re.I):
             all_skipped = plan[1]
         match = re.match(r"(not )?ok\b\s*(\d*)\s*-?\s*(.*)", line)
         if not match:
             continue
-        points += 1
         skip = re.search(r"#\s*skip\S*\s*(.*)", match[3], re.I)
         if skip:
             skipped.append(skip[1] or "no reason given")
-        elif match[1]:
-            failed.append(match[3])
-    return points, failed, skipped, all_skipped
+        else:
+            (failed if match[1] else passed).append(one_line(RANDOM.sub("*", match[3])) or "(no text)")
+    return passed, failed, skipped, all_skipped

@@ -44,5 +44,5 @@ def verdict(outcome):
         return Verdict("not ok", one_line(f"exit code {outcome.code}; {outcome.output.strip()[-150:]}"), counts)
     if failed:
         reason = "; ".join(f"{name}: {RANDOM.sub('*', rest)}" for name, rest in by_word["not ok"])
-        return Verdict("not ok", one_line(reason), counts, failed)
+        return Verdict("not ok", one_line(reason), counts, failed, [name for name, _ in by_word["ok"]])
     return Verdict("skip" if not by_word["ok"] else "ok", points=counts)
