@@ -23,6 +23,7 @@ PR_SET_CHILD_SUBREAPER = 36
 POLL = 0.01
 # Debian's crun refuses a machine of cgroup v1 that has a v2 mount with a controller beside it. Without that mount it makes its
 # cgroups in the folder below, as plain folders that nobody removes: these go to a tmpfs of the test's own.
+# /dev/null is a node of the test's own, too: one of runc's tests sees whether a runtime changes its owner, and crun 1.8 does.
 SET_UP = """set -e
 if [ -n "$1" ] && [ -n "$(cat /sys/fs/cgroup/unified/cgroup.controllers 2>/dev/null)" ]; then
   umount /sys/fs/cgroup/unified
@@ -30,6 +31,9 @@ if [ -n "$1" ] && [ -n "$(cat /sys/fs/cgroup/unified/cgroup.controllers 2>/dev/n
 fi
 shift
 mount -t tmpfs -o mode=755 conformance /run
+mknod -m 666 /run/.null c 1 3
+mount --bind /run/.null /dev/null
+[ -t 0 ] || exec </dev/null
 exec "$@"
 """
 
