@@ -165,11 +165,20 @@ void enter_rootfs(const ChildPlan& plan) {
   const char* place = plan.rootfs_path != nullptr ? plan.rootfs_path : "/";
   if (::move_mount(plan.rootfs, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH) != 0)
     fail(plan, Step::attach_rootfs, errno);
-  // A shared root cannot be pivoted to: it becomes what it shall be afterwards.
-  if (set_propagation(plan.rootfs, MS_SLAVE, true) != 0) fail(plan, Step::attach_rootfs, errno);
+  // A shared or unbindable root cannot be pivoted to: it becomes so afterwards.
+  const bool later = plan.final_propagation != 0;
+  if (set_propagation(plan.rootfs, later ? std::uint64_t{MS_SLAVE} : plan.rootfs_propagation,
+                      later || plan.rootfs_propagation_recursive) != 0)
+    fail(plan, Step::attach_rootfs, errno);
 }
 
 namespace {
+
+void set_final_propagation(const ChildPlan& plan) {
+  if (plan.final_propagation != 0 &&
+      set_propagation(plan.rootfs, plan.final_propagation, plan.rootfs_propagation_recursive) != 0)
+    fail(plan, Step::pivot_root, errno);
+}
 
 // What the host has of procfs and sysfs would stay in reach, unmasked: the kernel lets a user namespace mount new ones
 // only where such are in full view.
@@ -191,8 +200,7 @@ void leave_host(const ChildPlan& plan) {
     if (plan.own_mounts && plan.rootfs_path != nullptr && ::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0)
       fail(plan, Step::pivot_root, errno);
     if (::syscall(SYS_chroot, ".") != 0 || ::chdir("/") != 0) fail(plan, Step::pivot_root, errno);
-    if (set_propagation(plan.rootfs, plan.rootfs_propagation, plan.rootfs_propagation_recursive) != 0)
-      fail(plan, Step::pivot_root, errno);
+    set_final_propagation(plan);
     return;
   }
   // pivot_root(".", "."): the old root ends on top of the new one and is unmounted from there (pivot_root(2), NOTES).
@@ -200,8 +208,7 @@ void leave_host(const ChildPlan& plan) {
   if (::syscall(SYS_pivot_root, ".", ".") != 0) fail(plan, Step::pivot_root, errno);
   if (::umount2(".", MNT_DETACH) != 0) fail(plan, Step::pivot_root, errno);
   if (::chdir("/") != 0) fail(plan, Step::pivot_root, errno);
-  if (set_propagation(plan.rootfs, plan.rootfs_propagation, plan.rootfs_propagation_recursive) != 0)
-    fail(plan, Step::pivot_root, errno);
+  set_final_propagation(plan);
 }
 
 void make_mounts(const ChildPlan& plan) {

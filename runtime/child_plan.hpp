@@ -214,6 +214,7 @@ struct PlanProcess {
   int stdio[3];
   bool terminal;
   unsigned short rows, columns;
+  bool plain_newlines;  ///< the terminal writes no carriage returns
   uid_t uid;
   gid_t gid;
   const gid_t* groups;
@@ -266,6 +267,7 @@ struct ChildPlan {
   bool use_chroot;          ///< instead of pivot_root
   int rootfs;
   std::uint64_t rootfs_propagation;
+  std::uint64_t final_propagation;  ///< once the host's files are left; 0 = no other
   bool rootfs_propagation_recursive;
   const char* const* host_proc_paths;  ///< for use_chroot: procfs and sysfs of the host, which stay mounted otherwise
   std::uint32_t host_proc_count;

@@ -6,6 +6,7 @@
 // is a script "#!/proc/self/exe" would otherwise run the very program that launches containers, with the container's
 // libraries, and could then write to it: CVE-2019-5736. dray-init is 10 KB without a library, does the search in PATH
 // and is gone.
+#include <asm/termbits.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
@@ -62,6 +63,12 @@ int open_console(const ChildPlan& plan) {
     size.ws_row = process.rows;
     size.ws_col = process.columns;
     if (::ioctl(master, TIOCSWINSZ, &size) != 0) fail(plan, Step::console_open, errno);
+  }
+  if (process.plain_newlines) {
+    struct termios settings;  // the kernel's, which glibc's is not
+    if (::ioctl(slave, TCGETS, &settings) != 0) fail(plan, Step::console_open, errno);
+    settings.c_oflag &= ~static_cast<tcflag_t>(ONLCR);
+    if (::ioctl(slave, TCSETS, &settings) != 0) fail(plan, Step::console_open, errno);
   }
   if (::fchown(slave, process.uid, static_cast<gid_t>(-1)) != 0) fail(plan, Step::console_open, errno);
   if (::ioctl(slave, TIOCSCTTY, 0) != 0) fail(plan, Step::console_control, errno);

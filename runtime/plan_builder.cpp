@@ -137,10 +137,13 @@ Result<void> PlanBuilder::set_process(const Process& process, const std::optiona
   FileDescriptor proc = TRY(open_proc());
   plan_.proc = descriptors_.emplace_back(std::move(proc)).get();
   plan.command = keep(process.args.front());
-  // dray-init's place for the status pipe.
-  std::string name = plan.preserved == 0 ? "dray-exec" : "dray-exec:" + std::to_string(3 + plan.preserved);
+  // What dray-init needs to know: where the status pipe is, and whether the program has another name.
+  std::string name = "dray-exec";
+  if (plan.preserved != 0 || !program_.empty()) name += ":" + std::to_string(3 + plan.preserved);
+  if (!program_.empty()) name += ":program";
   argv_.push_back(use_init ? "/sbin/docker-init" : keep(std::move(name)));
   if (use_init) argv_.push_back("--");
+  if (!program_.empty()) argv_.push_back(keep(program_));
   for (const auto& argument : process.args) {
     if (has_nul(argument)) return fail(ErrorCode::invalid_argument, "an argument contains a NUL byte");
     argv_.push_back(keep(argument));

@@ -57,6 +57,8 @@ Result<void> PlanBuilder::set_container(const Spec& spec, FdRef rootfs) {
       spec.rootfs_propagation.empty() ? std::uint64_t{MS_SLAVE} : propagation_of(spec.rootfs_propagation);
   if (plan_.rootfs_propagation == 0)
     return fail(ErrorCode::invalid_argument, "unknown propagation \"" + spec.rootfs_propagation + "\"");
+  if (plan_.rootfs_propagation == MS_SHARED || plan_.rootfs_propagation == MS_UNBINDABLE)
+    plan_.final_propagation = plan_.rootfs_propagation;
   // For "private" as well: the engine's word from before there was a difference. runc's "r" is that of the others.
   plan_.rootfs_propagation_recursive = spec.rootfs_propagation.empty() || spec.rootfs_propagation.front() == 'r' ||
                                        plan_.rootfs_propagation == MS_PRIVATE;

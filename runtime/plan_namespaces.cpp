@@ -95,6 +95,7 @@ void PlanBuilder::set_launch(const LaunchRequest& request) {
   plan_.use_chroot = !request.use_pivot_root || !plan_.own_mounts;
   if (plan_.use_chroot && plan_.own_mounts) set_host_proc_paths(request.rootfs_path);
   plan_.process.preserved = request.preserved_descriptors;
+  plan_.process.plain_newlines = request.plain_newlines;
   if (request.gate) plan_.process.gate = {request.gate->start.get(), request.gate->status.get()};
 }
 
@@ -106,6 +107,8 @@ void PlanBuilder::set_exec(const ExecRequest& request, FdRef target, int namespa
   plan_.new_keyring = request.new_keyring;
   plan_.keyring = request.keyring_name.empty() ? nullptr : keep(request.keyring_name);
   plan_.process.preserved = request.preserved_descriptors;
+  plan_.process.plain_newlines = request.plain_newlines;
+  program_ = request.program;
 }
 
 }  // namespace dray::runtime

@@ -158,6 +158,7 @@ Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
   request.gate = runtime::Gate{gate.start, gate.status};
   request.use_pivot_root = options_.pivot_root;
+  request.plain_newlines = !options_.detach;
   request.new_keyring = options_.new_keyring;
   request.keyring_name = "_ses." + state_.id;
   request.existing_cgroup = runtime::ExistingCgroup::reuse;

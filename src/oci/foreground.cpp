@@ -36,13 +36,6 @@ class RawTerminal {
   std::optional<struct termios> saved_;
 };
 
-void leave_out_carriage_returns(FdRef console) {
-  struct termios settings;
-  if (::tcgetattr(console.get(), &settings) != 0) return;
-  settings.c_oflag &= ~static_cast<tcflag_t>(ONLCR);
-  (void)::tcsetattr(console.get(), TCSANOW, &settings);
-}
-
 void copy_window_size(FdRef console) {
   struct winsize size;
   if (::ioctl(0, TIOCGWINSZ, &size) == 0) (void)::ioctl(console.get(), TIOCSWINSZ, &size);
@@ -77,7 +70,6 @@ Result<int> Foreground::follow(const runtime::Launched& launched) {
   bool input_open = terminal, output_open = terminal;
   if (terminal) {
     raw.emplace();
-    leave_out_carriage_returns(launched.console);
     copy_window_size(launched.console);
   }
   bool ended = false;

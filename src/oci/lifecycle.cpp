@@ -28,9 +28,8 @@ Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& s
     request.pid = state.pid;
     request.process = spec.process;
     request.process.terminal = false;
-    request.process.args = hook.args;
-    if (request.process.args.empty()) request.process.args.resize(1);
-    request.process.args.front() = hook.path;
+    request.program = hook.path;
+    request.process.args = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
     if (!hook.env.empty()) request.process.env = hook.env;
     request.cgroups_path = state.cgroups_path;
     Pipe input = TRY(make_pipe()), output = TRY(make_pipe());

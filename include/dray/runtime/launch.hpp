@@ -49,6 +49,7 @@ struct LaunchRequest {
   std::string unit_description;
   ExistingCgroup existing_cgroup = ExistingCgroup::replace;
   std::function<void(const std::string&)> warn;  ///< what is done without; may be empty
+  bool plain_newlines = false;                   ///< of a terminal: for who relays it to another terminal
   bool use_init = false;                         ///< --init: dray-init becomes PID 1 and reaps
   bool use_pivot_root = true;                    ///< else chroot, for hosts whose root is an initramfs
   bool new_keyring = true;
@@ -81,6 +82,8 @@ struct ExecRequest {
   SubCgroups sub_cgroups;  ///< below it, to run in
   Stdio stdio;
   std::function<Result<void>(pid_t pid, FdRef listener)> take_seccomp_listener;  ///< as in LaunchRequest
+  std::string program;  ///< executed instead of process.args[0], which stays its name; "" = none
+  bool plain_newlines = false;
   unsigned preserved_descriptors = 0;
   bool new_keyring = false;
   std::string keyring_name;

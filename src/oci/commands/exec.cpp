@@ -173,6 +173,7 @@ Result<int> command_exec(Invocation& invocation) {
     return fail(ErrorCode::invalid_argument, "cannot allocate tty if runc will detach without setting console socket");
   if (has_socket && (!request.process.terminal || !options.detach))
     return fail(ErrorCode::invalid_argument, "cannot use console socket if runc will not detach or allocate tty");
+  request.plain_newlines = !options.detach;
   request.seccomp = spec.seccomp;
   request.memory_policy = spec.memory_policy;
   request.cgroups_path = container.state.cgroups_path;
