@@ -62,7 +62,7 @@ class PlanBuilder {
   ChildPlan plan_{};
   PlanAffinity initial_affinity_{};
   bool needs_helper_ = false, in_user_namespace_ = false;
-  std::string program_;
+  std::string program_, rootfs_path_;
   std::vector<std::string> join_names_;
   std::vector<PlanJoin> joins_;
   std::optional<PlanScheduler> scheduler_;

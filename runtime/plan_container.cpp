@@ -81,7 +81,7 @@ Result<void> PlanBuilder::set_mounts(const Spec& spec) {
       TRY(set_cgroup_mount(mount));
       continue;
     }
-    PreparedMount prepared = TRY(prepare_mount(mount, {plan_.rootfs, &spec, in_user_namespace_}));
+    PreparedMount prepared = TRY(prepare_mount(mount, {plan_.rootfs, rootfs_path_, &spec, in_user_namespace_}));
     // The user's own /dev (-v /dev:/dev) has all it should have.
     if (prepared.destination == "/dev" && prepared.filesystem.empty()) plan_.set_up_dev = false;
     mounts_.push_back(std::move(prepared));
@@ -96,6 +96,13 @@ Result<void> PlanBuilder::set_mounts(const Spec& spec) {
     plan.source = mount.source.c_str();
     plan.propagation = mount.propagation;
     plan.keep_mode = mount.keep_mode;
+    plan.inner_source = mount.inner_source.empty() ? nullptr : mount.inner_source.c_str();
+    plan.recursive = mount.recursive;
+    plan.map_ids = mount.id_map.valid();
+    plan.set = mount.set;
+    plan.clear = mount.clear;
+    plan.tree_set = mount.tree_set;
+    plan.tree_clear = mount.tree_clear;
     plan.option_count = static_cast<std::uint32_t>(options.size());
     plan.attributes = mount.attributes;
     plan.tree = mount.tree.get();

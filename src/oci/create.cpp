@@ -124,6 +124,10 @@ Result<void> Creation::read_bundle() {
   TRY(check_terminal(spec_.process, options_));
   TRY(runtime::validate_spec(spec_));
   state_.rootfs = TRY(absolute_path(spec_.rootfs_path));
+  // A destination that names the root of the host is meant in the container (runc's tests have it).
+  for (auto& mount : spec_.mounts) {
+    if (mount.destination.starts_with(state_.rootfs + "/")) mount.destination.erase(0, state_.rootfs.size());
+  }
   state_.oci_version = spec_.oci_version;
   state_.annotations = spec_.annotations;
   state_.owner = ::geteuid();
@@ -192,6 +196,7 @@ Result<Created> Creation::run() {
   log_debug("nsexec container setup");
   runtime::Launched launched = TRY(launch(directory));
   log_debug("child process in init()");
+  log_seccomp_flags(spec_.seccomp);
   log_debug("init: closing the pipe to signal completion");
   state_.pid = launched.pid;
   state_.start_ticks = read_process_stat(launched.pid).value_or(ProcessStat{}).start_ticks;

@@ -32,6 +32,8 @@ Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& s
     request.process.args = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
     if (!hook.env.empty()) request.process.env = hook.env;
     request.cgroups_path = state.cgroups_path;
+    request.seccomp = spec.seccomp;
+    request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, state, "created");
     Pipe input = TRY(make_pipe()), output = TRY(make_pipe());
     request.stdio = {input.read_end, output.write_end, output.write_end};
     auto launched = runtime::exec(request);

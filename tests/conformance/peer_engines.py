@@ -72,7 +72,7 @@ class Engine:
     def note(self, what, text):
         for pattern, instead in VARYING:
             what, text = pattern.sub(instead, what), pattern.sub(instead, text)
-        what = what.replace(self.runtime.label, "<runtime>").replace(str(self.runtime.program), "<runtime>")
+        what = what.replace(str(self.runtime.program), "<runtime>").replace(self.runtime.label, "<runtime>")
         self.transcript.append(f"{what}: {text.strip()}")
 
     def show(self, *arguments, stdin=None, only=None, sort=False):
