@@ -47,8 +47,8 @@ std::optional<Message> receive(FdRef socket, int flags) {
 }
 
 bool is_failure(const ChildFailure& report) {
-  return report.error_number != 0 ||
-         (report.step != Step::mounted && report.step != Step::map_ids && report.step != Step::seccomp_listener && report.step != Step::ready);
+  return report.error_number != 0 || (report.step != Step::mounted && report.step != Step::map_ids &&
+                                      report.step != Step::seccomp_listener && report.step != Step::ready);
 }
 
 }  // namespace

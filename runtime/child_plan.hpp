@@ -118,7 +118,7 @@ struct PlanMount {
   int tree;                   ///< of a bind: detached mount
   const char* inner_source;   ///< of a bind from inside the root: instead of `tree`, opened in its turn
   bool recursive;
-  bool map_ids;  ///< of an inner source: by the parent, who has the right to
+  bool map_ids;                                    ///< of an inner source: by the parent, who has the right to
   std::uint64_t set, clear, tree_set, tree_clear;  ///< of an inner source
   bool is_directory;
   bool ordinary_directory;  ///< no symlink anywhere in `destination`

@@ -221,15 +221,16 @@ void set_scheduling(const ChildPlan& plan) {
       ::syscall(SYS_sched_setaffinity, 0, process.affinity.size, process.affinity.mask) != 0)
     fail(plan, Step::cpu_affinity, errno);
   const PlanMemoryPolicy& memory = process.memory_policy;
-  if (memory.mode >= 0 && ::syscall(SYS_set_mempolicy, memory.mode, memory.max_node > 0 ? memory.nodes : nullptr, memory.max_node) != 0)
+  if (memory.mode >= 0 &&
+      ::syscall(SYS_set_mempolicy, memory.mode, memory.max_node > 0 ? memory.nodes : nullptr, memory.max_node) != 0)
     fail(plan, Step::memory_policy, errno);
   if (process.personality >= 0 && ::syscall(SYS_personality, process.personality) < 0)
     fail(plan, Step::personality, errno);
 }
 
 // What dray-init reports to becomes descriptor 3, or the first after those that the command shall inherit, where it
-// expects it: the gate's FIFO, else the status pipe. Behind it what is needed until execve, and nothing else: a container
-// that is created and not yet started shall not hold a door to the host.
+// expects it: the gate's FIFO, else the status pipe. Behind it what is needed until execve, and nothing else: a
+// container that is created and not yet started shall not hold a door to the host.
 void keep_only_status(ChildPlan& plan) {
   PlanProcess& process = plan.process;
   const int first = 3 + static_cast<int>(process.preserved);
@@ -246,8 +247,7 @@ void keep_only_status(ChildPlan& plan) {
     if (::dup3(*fd, next, O_CLOEXEC) < 0) fail(plan, Step::close_descriptors, errno);
     *fd = next++;
   }
-  if (::syscall(SYS_close_range, static_cast<unsigned>(next), ~0u, 0) != 0)
-    fail(plan, Step::close_descriptors, errno);
+  if (::syscall(SYS_close_range, static_cast<unsigned>(next), ~0u, 0) != 0) fail(plan, Step::close_descriptors, errno);
   for (int fd = 3; fd <= first; ++fd) {
     if (::fcntl(fd, F_SETFD, 0) != 0 && errno != EBADF) fail(plan, Step::close_descriptors, errno);
   }
@@ -299,8 +299,8 @@ void look_for_command(const ChildPlan& plan) {
   fail(plan, Step::command_not_in_path, ENOENT);
 }
 
-// From now on whoever holds the other ends of the FIFOs is the parent. Only read() and write() are called: the filter is
-// loaded.
+// From now on whoever holds the other ends of the FIFOs is the parent. Only read() and write() are called: the filter
+// is loaded.
 void wait_at_gate(ChildPlan& plan) {
   report(plan, Step::ready);
   plan.status = plan.process.gate.status;

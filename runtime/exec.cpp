@@ -81,7 +81,8 @@ Result<Launched> Exec::start() {
   channel_ = TRY(Channel::create(builder_.plan()));
   CgroupEntrance entrance;
   if (!request_.cgroups_path.empty())
-    entrance = TRY_CTX(open_cgroup_entrance(request_.cgroups_path, request_.sub_cgroups), "error adding pid to cgroups");
+    entrance =
+        TRY_CTX(open_cgroup_entrance(request_.cgroups_path, request_.sub_cgroups), "error adding pid to cgroups");
   Child helper =
       TRY(channel_.clone(builder_.plan(), 0, entrance.unified, [](const ChildPlan& plan) { run_exec_child(plan); }));
   auto prepare = [&]() -> Result<void> {

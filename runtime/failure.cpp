@@ -174,7 +174,7 @@ Error explain_failure(const ChildFailure& failure, const PlanBuilder& builder, c
     case Step::sysctl:
       return with("setting sysctl " + quote(std::next(spec->sysctl.begin(), failure.index)->first));
     case Step::masked_path:
-      return with("masking " + quote(spec->masked_paths[index]));
+      return with("masking " + quote(builder.plan().masked_paths[index]));
     case Step::readonly_path:
       return with("making " + quote(spec->readonly_paths[index]) + " read-only");
     case Step::resource_limit:

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <set>
 
 #include <dray/core/rooted_path.hpp>
 
@@ -84,6 +85,10 @@ Result<void> PlanBuilder::set_mounts(const Spec& spec) {
     PreparedMount prepared = TRY(prepare_mount(mount, {plan_.rootfs, rootfs_path_, &spec, in_user_namespace_}));
     // The user's own /dev (-v /dev:/dev) has all it should have.
     if (prepared.destination == "/dev" && prepared.filesystem.empty()) plan_.set_up_dev = false;
+    // As runc: of those that carry files of the container's own.
+    if (!spec.mount_label.empty() && has_selinux() &&
+        (prepared.filesystem == "tmpfs" || prepared.filesystem == "devpts"))
+      prepared.options.emplace_back("context", spec.mount_label);
     mounts_.push_back(std::move(prepared));
   }
   for (const auto& mount : mounts_) {
@@ -191,7 +196,10 @@ Result<void> PlanBuilder::set_covered_paths(const Spec& spec) {
     FileDescriptor null = TRY(open_device({"/dev/null", 'c', 1, 3, 0666, 0, 0}));
     plan_.null_device = descriptors_.emplace_back(std::move(null)).get();
   }
-  for (const auto& path : spec.masked_paths) masked_.push_back(keep(path));
+  std::set<std::string> once;
+  for (const auto& path : spec.masked_paths) {
+    if (once.insert(path).second) masked_.push_back(keep(path));
+  }
   for (const auto& path : spec.readonly_paths) readonly_.push_back(keep(path));
   plan_.masked_paths = masked_.data();
   plan_.masked_count = static_cast<std::uint32_t>(masked_.size());
