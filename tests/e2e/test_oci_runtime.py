@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""dray-runtime does what a config.json and runc's command line say."""
+import ctypes
+import fcntl
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+from harness import Terminal
+from oci_harness import OciTestCase, eventually, is_cgroup2, main
+
+
+class LifeCycle(OciTestCase):
+    def test_from_create_to_delete(self):
+        marker = pathlib.Path(self.rootfs, "tmp", "started")
+        config = self.config("touch /tmp/started; trap 'exit 7' TERM; while :; do sleep 0.05; done", annotations={"a.b/c": "d"})
+        bundle, name = self.bundle(config), self.new_id()
+        pid_file = self.scratch / "pid"
+        self.ok("create", "--bundle", bundle, "--pid-file", pid_file, name)
+        state = self.state(name)
+        self.assertEqual("created", state["status"])
+        self.assertEqual(int(pid_file.read_text()), state["pid"])
+        self.assertEqual((name, str(bundle), {"a.b/c": "d"}), (state["id"], state["bundle"], state["annotations"]))
+        self.assertFalse(marker.exists())
+        self.assertEqual(f"{name}\n", self.ok("list", "-q"))
+        self.assertEqual([(name, "created")], [(entry["id"], entry["status"]) for entry in json.loads(self.ok("list", "-f", "json"))])
+        self.assertRegex(self.ok("list"), rf"(?m)^{name} +{state['pid']} +created +{bundle} ")
+        self.ok("start", name)
+        eventually(marker.exists)
+        self.assertEqual("running", self.state(name)["status"])
+        self.assertEqual("7\n", self.ok("exec", name, "sh", "-c", "echo 7"))
+        self.assertIn(state["pid"], json.loads(self.ok("ps", "-f", "json", name)))
+        self.assertIn(str(state["pid"]), self.ok("ps", name, "-e"))
+        self.ok("kill", name, "TERM")
+        self.wait_for(name, "stopped")
+        self.assertIn(self.state(name)["pid"], (0, None))
+        self.ok("delete", name)
+        self.fails("does not exist", "state", name)
+        marker.unlink()
+
+    def test_config_is_read_once(self):
+        """runtime-spec: changes of config.json after create have no effect."""
+        bundle, name = self.bundle(self.config("echo old > /tmp/which")), self.new_id()
+        self.ok("create", "--bundle", bundle, name)
+        (bundle / "config.json").write_text(json.dumps(self.config("echo new > /tmp/which")))
+        self.ok("start", name)
+        self.wait_for(name, "stopped")
+        self.assertEqual("old\n", (self.rootfs / "tmp" / "which").read_text())
+        (self.rootfs / "tmp" / "which").unlink()
+
+    def test_run_passes_exit_codes_and_streams(self):
+        bundle = self.bundle(self.config("cat; echo error >&2; exit 42"))
+        result = self.runtime("run", "--bundle", bundle, self.new_id(), input="through")
+        self.assertEqual((42, "through", "error\n"), (result.code, result.out, result.err))
+        self.assertEqual(128 + 9, self.runtime("run", "--bundle", self.bundle(self.config("kill -9 $$")), self.new_id()).code)
+        self.nothing_left()
+
+    def test_run_keep(self):
+        name = self.new_id()
+        self.ok("run", "--keep", "--bundle", self.bundle(self.config()), name)
+        self.assertEqual("stopped", self.state(name)["status"])
+        self.ok("delete", name)
+
+    def test_exec(self):
+        name = self.start_detached(self.config("sleep 100"))
+        self.assertEqual(3, self.runtime("exec", name, "sh", "-c", "exit 3").code)
+        self.assertEqual(255, self.runtime("exec", name, "nosuch").code)
+        self.assertEqual("12:34 5 /tmp x\n", self.ok("exec", "-u", "12:34", "-g", "5", "--cwd", "/tmp", "-e", "V=x", name, "sh", "-c",
+                                                       "echo $(id -u):$(id -g) $(id -G | tr ' ' '\\n' | grep 5) $PWD $V"))
+        self.assertIn(f"{1 << 19 | 0x20000420:016x}"[-4:], self.ok("exec", "--cap", "CAP_SYS_PTRACE", name, "grep", "CapEff", "/proc/self/status"))
+        process = self.scratch / "process.json"
+        process.write_text(json.dumps({"args": ["sh", "-c", "echo $A; id -u"], "cwd": "/", "env": ["A=b", "PATH=/bin"], "user": {"uid": 9, "gid": 9}}))
+        self.assertEqual("b\n9\n", self.ok("exec", "-p", process, name))
+        pid_file = self.scratch / "exec.pid"
+        self.ok("exec", "-d", "--pid-file", pid_file, name, "sleep", "77")
+        self.assertEqual(b"sleep\x0077\0", pathlib.Path(f"/proc/{pid_file.read_text()}/cmdline").read_bytes())
+        self.assertEqual(3, len(json.loads(self.ok("ps", "-f", "json", name))) + 1)
+
+    def test_exec_descriptors(self):
+        name = self.start_detached(self.config("sleep 100"))
+        reader, writer = os.pipe()
+        os.dup2(writer, 40)
+        self.assertEqual("0\n1\n2\n3\n", self.ok("exec", name, "ls", "/proc/self/fd", pass_fds=(40,)))
+        for fd in (reader, writer, 40):
+            os.close(fd)
+
+    def test_exec_tty(self):
+        name = self.start_detached(self.config("sleep 100"))
+        terminal = Terminal(self.command("exec", "-t", name, "sh", "-c", "tty; stty size; read line; echo got $line; exit 5"), rows=33, columns=99)
+        terminal.expect(r"/dev/pts/0\r\n33 99\r\n")
+        terminal.send("word\n")
+        terminal.expect("got word")
+        self.assertEqual(5, terminal.wait())
+
+    def test_run_tty(self):
+        config = self.config("stty size; read line; echo got $line", process={"terminal": True})
+        config["process"]["args"] = ["sh", "-c", "tty; read line; echo got $line"]
+        terminal = Terminal(self.command("run", "--bundle", self.bundle(config), self.new_id()))
+        terminal.expect(r"/dev/(pts/0|console)\r\n")
+        terminal.send("word\n")
+        terminal.expect("got word")
+        self.assertEqual(0, terminal.wait())
+
+    def test_console_socket(self):
+        config = self.config("tty; read line; echo got $line; sleep 100", process={"terminal": True})
+        path = self.scratch / "console.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            name = self.new_id()
+            self.ok("create", "--bundle", self.bundle(config), "--console-socket", path, name)
+            with listener.accept()[0] as connection:
+                _, descriptors, _, _ = socket.recv_fds(connection, 4096, 4)
+        self.assertEqual(1, len(descriptors))
+        self.ok("start", name)
+        os.write(descriptors[0], b"word\n")
+        text = b""
+        deadline = time.monotonic() + 5
+        while b"got word" not in text and time.monotonic() < deadline:
+            text += os.read(descriptors[0], 1024)
+        self.assertIn(b"got word", text)
+        os.close(descriptors[0])
+
+    def test_pidfd_socket(self):
+        path = self.scratch / "pidfd.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            name = self.start_detached(self.config("sleep 100"), "--pidfd-socket", path)
+            with listener.accept()[0] as connection:
+                _, descriptors, _, _ = socket.recv_fds(connection, 4096, 4)
+        signal.pidfd_send_signal(descriptors[0], signal.SIGKILL)
+        os.close(descriptors[0])
+        self.wait_for(name, "stopped")
+
+    def test_preserve_fds(self):
+        file = self.scratch / "preserved"
+        file.write_text("through a descriptor")
+        script = "import os,sys; os.dup2(os.open(sys.argv[1], 0), 3); os.set_inheritable(3, True); os.execv(sys.argv[2], sys.argv[2:])"
+        def run(*flags, script_inside="cat <&3; ls /proc/self/fd"):
+            command = self.command("run", *flags, "--bundle", self.bundle(self.config(script_inside)), self.new_id())
+            return subprocess.run(["python3", "-c", script, file, *command], capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+        self.assertEqual("through a descriptor0\n1\n2\n3\n4\n", run("--preserve-fds", "1"))
+        self.assertEqual("0\n1\n2\n3\n", run(script_inside="ls /proc/self/fd"))
+
+    def test_pause_and_resume(self):
+        name = self.start_detached(self.config("while :; do echo x >> /tmp/beat; sleep 0.01; done"))
+        beat = self.rootfs / "tmp" / "beat"
+        eventually(beat.exists)
+        self.ok("pause", name)
+        self.assertEqual("paused", self.state(name)["status"])
+        size = beat.stat().st_size
+        time.sleep(0.1)
+        self.assertEqual(size, beat.stat().st_size)
+        self.fails("paused", "exec", name, "true", code=255)
+        self.ok("resume", name)
+        self.assertEqual("running", self.state(name)["status"])
+        eventually(lambda: beat.stat().st_size > size)
+        self.fails("not paused", "resume", name)
+        self.ok("pause", name)
+        self.ok("delete", "-f", name)
+        beat.unlink()
+        self.nothing_left()
+
+    def test_update_and_events(self):
+        name = self.start_detached(self.config("sleep 100", linux={"resources": {"memory": {"limit": 64 << 20}, "pids": {"limit": 20}}}))
+        def limits():
+            stats = json.loads(self.ok("events", "--stats", name))
+            self.assertEqual(("stats", name), (stats["type"], stats["id"]))
+            return stats["data"]["memory"]["usage"]["limit"], stats["data"]["pids"]["limit"]
+        self.assertEqual((64 << 20, 20), limits())
+        self.ok("update", "--memory", "48M", "--memory-swap", "-1" if not is_cgroup2() else "64M", "--pids-limit", "30", name)
+        self.assertEqual((48 << 20, 30), limits())
+        self.ok("update", "-r", "-", name, input=json.dumps({"pids": {"limit": 40}}))
+        self.assertEqual((48 << 20, 40), limits())
+        self.fails("(?i)invalid|parse", "update", "-r", "-", name, input="{not json")
+        self.assertEqual((48 << 20, 40), limits())
+        with subprocess.Popen(self.command("events", "--interval", "20ms", name), stdout=subprocess.PIPE, text=True) as follower:
+            self.assertEqual(2, len([json.loads(follower.stdout.readline())["data"]["cpu"] for _ in range(2)]))
+            self.ok("kill", name, "KILL")
+            self.assertEqual(0, follower.wait(5))
+
+    def test_kill_all_of_a_shared_pid_namespace(self):
+        config = self.config("sleep 1234 & sleep 1235 & exec sleep 1236", linux={"namespaces": self.namespaces("pid")})
+        config["mounts"] = [mount for mount in config["mounts"] if mount["destination"] != "/proc"] + [{"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]}]
+        name = self.start_detached(config)
+        eventually(lambda: len(json.loads(self.ok("ps", "-f", "json", name))) == 3)
+        self.ok("kill", name, "KILL")
+        self.wait_for(name, "stopped")
+        eventually(lambda: json.loads(self.ok("ps", "-f", "json", name)) == [])
+        self.ok("delete", name)
+
+    def test_spec_and_features(self):
+        features = json.loads(self.ok("features"))
+        self.assertIn("seccomp", features["linux"])
+        self.assertLessEqual({"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}, set(features["hooks"]))
+        self.fails("exists", "spec", cwd=self.scratch)
+        self.assertEqual("ok\n", self.run_script("echo ok"))
+
+
+if __name__ == "__main__":
+    main()
