@@ -120,6 +120,7 @@ Result<Launched> Exec::run() {
   builder_.set_exec(request_, target, flags);
   TRY(builder_.set_process(request_.process, request_.seccomp, request_.stdio, false));
   if (builder_.plan().process.seccomp_listener && !request_.take_seccomp_listener) return fail_without_listener();
+  if (request_.personality) builder_.plan().process.personality = *request_.personality;
   if (request_.memory_policy) TRY(builder_.set_memory_policy(*request_.memory_policy));
   // What was read under this number was of this process only if it still lives.
   if (::syscall(SYS_pidfd_send_signal, target.get(), 0, nullptr, 0) != 0)

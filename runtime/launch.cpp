@@ -180,6 +180,7 @@ Result<Launched> Launch::run() {
   builder_.set_launch(request_);
   TRY(builder_.set_process(spec_.process, spec_.seccomp, request_.stdio, request_.use_init));
   if (builder_.plan().process.seccomp_listener && !request_.take_seccomp_listener) return fail_without_listener();
+  if (spec_.personality) builder_.plan().process.personality = *spec_.personality;
   if (spec_.memory_policy) TRY(builder_.set_memory_policy(*spec_.memory_policy));
   TRY(builder_.set_container(spec_, request_.rootfs));
   auto launched = start();

@@ -158,6 +158,7 @@ Result<int> command_exec(Invocation& invocation) {
     return fail(ErrorCode::invalid_argument, "cannot use console socket if runc will not detach or allocate tty");
   request.seccomp = spec.seccomp;
   request.memory_policy = spec.memory_policy;
+  request.personality = spec.personality;
   request.cgroups_path = container.state.cgroups_path;
   request.sub_cgroups = TRY(read_sub_cgroups(options.cgroups));
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
