@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -18,7 +19,7 @@ from harness import BUILD, Result, eventually, main, require, skip_all  # noqa: 
 
 RUNTIME = pathlib.Path(os.environ.get("DRAY_OCI_RUNTIME", BUILD / "dray-runtime"))
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
-CGROUP_PARENT = "dray-oci-test"
+CGROUP_PARENT = f"dray-oci-{os.getpid()}"
 NUMBERS = itertools.count()
 
 
@@ -84,16 +85,35 @@ class OciTestCase(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls):
+        cls.sweep()
         for top in hierarchies():
-            for path in sorted((top / CGROUP_PARENT).rglob("*"), reverse=True):
-                if path.is_dir():
-                    path.rmdir()
             if (top / CGROUP_PARENT).exists():
                 (top / CGROUP_PARENT).rmdir()
         shutil.rmtree(cls.scratch, ignore_errors=True)
 
+    @classmethod
+    def sweep(cls):
+        """After a test that failed: what it left must not make the next one fail."""
+        for pid in processes_of(cls.scratch):
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 5
+        for path in sorted(cgroups_below(), reverse=True):
+            while True:
+                try:
+                    os.rmdir(path)
+                except OSError:
+                    if os.path.exists(path) and time.monotonic() < deadline:
+                        time.sleep(0.02)
+                        continue
+                break
+        if cls.root.exists():
+            for path in cls.root.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+
     def setUp(self):
         self.mounts = host_mounts()
+        self.addCleanup(self.sweep)
         self.addCleanup(self.check_leaks)
 
     def check_leaks(self):

@@ -5,13 +5,13 @@ import json
 import os
 import pathlib
 import random
-import re
+import resource
 import signal
 import socket
 import subprocess
 import time
 
-from oci_harness import CGROUP_PARENT, OciTestCase, eventually, hierarchies, main
+from oci_harness import CGROUP_PARENT, OciTestCase, cgroups_below, eventually, hierarchies, main, processes_of
 
 ROUNDS = int(os.environ.get("DRAY_CRASH_ROUNDS", "50"))
 
@@ -78,7 +78,7 @@ class BadConfig(OciTestCase):
         self.assertEqual("beside", self.ok("run", self.new_id(), cwd=folder))
 
     def test_a_command_that_cannot_run(self):
-        for args, pattern in ((["nosuch"], r'exec: "nosuch": executable file not found in \$PATH'), (["/etc/passwd"], "permission denied"), (["/nosuch/x"], "no such file"), ([""], "")):
+        for args, pattern in ((["nosuch"], r'exec: \\"nosuch\\": executable file not found in \$PATH'), (["/etc/passwd"], "permission denied"), (["/nosuch/x"], "no such file"), ([""], "")):
             for verb in ("run", "create"):
                 name = self.new_id()
                 result = self.runtime(verb, "--bundle", self.bundle(self.config(args)), name)
@@ -291,29 +291,33 @@ class Surroundings(OciTestCase):
         """--root on a full tmpfs: create fails, what is there can still be listed and deleted."""
         folder = self.scratch / "small"
         folder.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "dray-test", folder], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "dray-test", folder], check=True)
+        elsewhere, type(self).root = self.root, folder
         try:
-            def small(*words):
-                process = subprocess.run([self.command()[0], "--root", str(folder), *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if "-d" in words else subprocess.PIPE, text=True, timeout=20)
-                return process.returncode, (process.stderr or "") + process.stdout
-            with open(os.devnull, "r+") as null:
-                self.assertEqual(0, subprocess.run([self.command()[0], "--root", folder, "run", "-d", "--bundle", self.bundle(self.config("sleep 100")), "first"], stdin=null, stdout=null, stderr=null).returncode)
-            with open(folder / "filler", "wb") as filler:
-                with self.assertRaises(OSError):
-                    while True:
-                        filler.write(b"x" * 512)
-                        filler.flush()
-            before = processes_and_cgroups = sorted(os.listdir(folder))
-            code, text = small("create", "--bundle", self.bundle(self.config("sleep 100")), "second")
-            self.assertEqual(1, code)
-            self.assertRegex(text, "(?i)no space left")
+            first = self.start_detached(self.config("sleep 100"))
+            try:
+                with open(folder / "filler", "wb") as filler:
+                    for size in (4096, 1):
+                        while True:
+                            filler.write(b"x" * size)
+                            filler.flush()
+            except OSError:
+                pass
+            before = sorted(os.listdir(folder))
+            self.fails("(?i)no space left", "create", "--bundle", self.bundle(self.config("sleep 100")), self.new_id())
             self.assertEqual(before, sorted(os.listdir(folder)))
-            self.assertEqual((0, "first\n"), small("list", "-q"))
-            self.assertEqual(0, small("exec", "first", "true")[0])
-            self.assertEqual((0, ""), small("delete", "-f", "first"))
+            self.assertEqual(f"{first}\n", self.ok("list", "-q"))
+            self.ok("exec", first, "true")
+            self.ok("delete", "-f", first)
+            self.nothing_left_but("filler")
         finally:
-            subprocess.run(["umount", folder], check=True)
+            type(self).root = elsewhere
+            subprocess.run(["umount", "-l", folder], check=True)
         self.nothing_left()
+
+    def nothing_left_but(self, name):
+        self.assertEqual([name], [entry for entry in os.listdir(self.root) if not entry.startswith("seccomp-")])
+        self.assertEqual({}, processes_of(self.scratch))
 
     def test_interrupt(self):
         """Signals of a foreground run reach the container; it decides, and nothing is left."""
@@ -325,6 +329,98 @@ class Surroundings(OciTestCase):
             self.assertEqual(code, process.wait(10))
             process.stdout.close()
             self.nothing_left()
+
+
+class Faults(OciTestCase):
+    def test_few_descriptors(self):
+        """EMFILE at each point."""
+        bundle = self.bundle(self.config("true"))
+        codes = set()
+        for limit in range(4, 60, 3):
+            result = self.runtime("run", "--bundle", bundle, self.new_id(), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
+            codes.add(result.code)
+            self.assertIn(result.code, (0, 1), f"{limit}: {result}")
+            self.nothing_left()
+        self.assertIn(0, codes)
+
+    def test_no_more_processes(self):
+        """EAGAIN of fork and clone: the runtime itself is in a full pids cgroup."""
+        for top in hierarchies():
+            cgroup = top / f"{CGROUP_PARENT}-pids"
+            cgroup.mkdir()
+            if (cgroup / "pids.max").exists():
+                break
+            cgroup.rmdir()
+        else:
+            self.skipTest("no pids controller here")
+        try:
+            for limit in (1, 2, 3, 4):
+                (cgroup / "pids.max").write_text(str(limit))
+                result = self.runtime("run", "--bundle", self.bundle(self.config()), self.new_id(), preexec_fn=lambda: (cgroup / "cgroup.procs").write_text("0"))
+                self.assertIn(result.code, (0, 1), f"{limit}: {result}")
+                self.nothing_left()
+        finally:
+            eventually(lambda: (cgroup / "cgroup.procs").read_text() == "")
+            cgroup.rmdir()
+
+    def test_a_process_of_the_host_stays_inside(self):
+        """A working directory in the container keeps its mounts busy; delete does not mind."""
+        name = self.start_detached(self.config("mkdir -p /dev/shm/x; sleep 100"))
+        folder = f"/proc/{self.state(name)['pid']}/root/dev/shm"
+        eventually(lambda: os.path.isdir(f"{folder}/x"))
+        with subprocess.Popen(["sleep", "100"], cwd=folder) as visitor:
+            self.ok("delete", "-f", name)
+            self.nothing_left()
+            self.assertIsNone(visitor.poll())
+            visitor.kill()
+
+    def test_cgroups_made_inside(self):
+        """Processes that hide in cgroups below the container's."""
+        config = self.config("for d in /sys/fs/cgroup /sys/fs/cgroup/*; do [ -e $d/cgroup.procs ] && mkdir -p $d/a/b && (sleep 1000 & echo $! > $d/a/b/cgroup.procs); done 2>/dev/null; echo up > /tmp/up; sleep 100",
+                             process={"capabilities": {kind: ["CAP_SYS_ADMIN"] for kind in ("bounding", "effective", "permitted")}})
+        for mount in config["mounts"]:
+            if mount["type"] == "cgroup":
+                mount["options"].remove("ro")
+        name = self.start_detached(config)
+        eventually((self.rootfs / "tmp" / "up").exists)
+        self.assertTrue(any(path.endswith("/a/b") for path in cgroups_below()))
+        self.ok("pause", name)
+        self.ok("delete", "-f", name)
+        self.nothing_left()
+        (self.rootfs / "tmp" / "up").unlink()
+
+    def test_a_stale_and_a_frozen_cgroup(self):
+        """An empty one that a crash has left is used and removed; a frozen one is refused and stays."""
+        config = self.config("echo ok")
+        for top in hierarchies():
+            pathlib.Path(f"{top}{config['linux']['cgroupsPath']}").mkdir(parents=True)
+        self.assertEqual("ok\n", self.run_config(config))
+        self.nothing_left()
+        for top in hierarchies():
+            cgroup = pathlib.Path(f"{top}{config['linux']['cgroupsPath']}")
+            cgroup.mkdir()
+            for switch, word in ((cgroup / "freezer.state", "FROZEN"), (cgroup / "cgroup.freeze", "1")):
+                if switch.exists() and (word != "1" or len(hierarchies()) == 1):
+                    switch.write_text(word)
+        self.fails("frozen", "create", "--bundle", self.bundle(config), self.new_id())
+        self.assertEqual([], self.ids())
+        for top in hierarchies():
+            os.rmdir(f"{top}{config['linux']['cgroupsPath']}")
+
+    def test_short_lived_containers_lose_nothing(self):
+        for i in range(40):
+            result = self.runtime("run", "--bundle", self.bundle(self.config(f"echo {i}; echo {i} >&2; exit {i}")), self.new_id())
+            self.assertEqual((i, f"{i}\n", f"{i}\n"), (result.code, result.out, result.err))
+        self.nothing_left()
+
+    def test_exec_storm_and_delete(self):
+        name = self.start_detached(self.config("sleep 100"))
+        clients = [subprocess.Popen(self.command("exec", name, "sleep", "1"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(40)]
+        time.sleep(0.1)
+        self.ok("delete", "-f", name)
+        for client in clients:
+            self.assertIsNotNone(client.wait(10))
+        self.nothing_left()
 
 
 class Killed(OciTestCase):
