@@ -224,10 +224,11 @@ Result<FileDescriptor> make_filled_tmpfs(const PreparedMount& mount, int rootfs)
   FileDescriptor tree(::fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
   if (!tree.valid()) return fail_errno("mounting a tmpfs");
   if (!copies) return tree;
-  if (mount.keep_mode &&
-      (::fchmod(tree.get(), status.st_mode & 07777) != 0 || ::fchown(tree.get(), status.st_uid, status.st_gid) != 0))
-    return fail_errno("setting the mode of a tmpfs");
+  // fsmount() gives an O_PATH descriptor, which fchmod() does not take.
   FileDescriptor target = TRY(open_file_at(tree, ".", O_RDONLY | O_DIRECTORY));
+  if (mount.keep_mode && (::fchown(target.get(), status.st_uid, status.st_gid) != 0 ||
+                          ::fchmod(target.get(), status.st_mode & 07777) != 0))
+    return fail_errno("setting the mode of a tmpfs");
   TRY_CTX(copy_directory(*source, target), "copying what the image has there");
   return tree;
 }

@@ -188,8 +188,9 @@ Result<Created> Creation::run() {
   TRY(check_id(state_.id));
   TRY(read_bundle());
   TRY(set_cgroup(settings_, spec_, state_));
-  TRY(check_cgroup(state_));
+  // First the id: of a container that is there, the cgroup is not empty either.
   StateDirectory directory = TRY(StateDirectory::create(settings_.root, state_.id));
+  TRY(check_cgroup(state_));
   TRY(directory.write_spec(config_));
   // With the cgroup's path, by which `delete --force` finds what a killed `create` has left.
   TRY(directory.write(state_));

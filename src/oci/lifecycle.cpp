@@ -113,7 +113,9 @@ Result<void> kill_container(const ContainerState& state, int signal, bool all) {
 
 Result<void> destroy_container(StateDirectory& directory, const ContainerState& state) {
   if (FileDescriptor process = open_process(state); process.valid()) {
-    TRY(kill_container(state, SIGKILL, false));
+    // It may end by itself meanwhile.
+    auto killed = kill_container(state, SIGKILL, false);
+    if (!killed && killed.error().code() != ErrorCode::not_found) return killed;
     TRY(wait_for_end(state, 10'000));
   }
   if (!state.cgroups_path.empty()) TRY(runtime::destroy_cgroup(state.cgroups_path));
