@@ -192,7 +192,7 @@ class Programs(Attack):
     def test_cve_2019_5736_the_engine_cannot_be_overwritten(self):
         programs = [BUILD / name for name in ("dray", "dray-monitor", "dray-init")]
         before = [digest(program) for program in programs]
-        hunter = ("own=$(stat -L -c %d:%i /proc/self/exe); cp /bin/true /tmp/up; while :; do for p in /proc/[0-9]*; do if exec 9<$p/exe; then echo evil >> /proc/$$/fd/9 && echo $p >> /tmp/written; exec 9<&-; fi; done 2>/dev/null; done")
+        hunter = "cp /bin/true /tmp/up; while :; do for p in /proc/[0-9]*; do { echo evil >> /proc/$$/fd/9; } 9<$p/exe; done 2>/dev/null; done"
         self.build(f"FROM {BASE_IMAGE}\nRUN printf '#!/proc/self/exe\\n' > /bin/trap; chmod 755 /bin/trap\n", tag="trap")
         self.ok("run", "-d", "--name", "box", "--network", "none", "--cap-add", "SYS_PTRACE", "trap", "bash", "-c", hunter)
         eventually(lambda: self.dray("exec", "box", "test", "-e", "/tmp/up").code == 0)

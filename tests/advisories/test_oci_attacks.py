@@ -238,7 +238,7 @@ class Descriptors(Attack):
         (rootfs / "bin" / "trap").write_text("#!/proc/self/exe\n")
         (rootfs / "bin" / "trap").chmod(0o755)
         hunter = ("own=$(stat -L -c %d:%i /bin/busybox); echo up > /tmp/up; while :; do for p in /proc/[0-9]*; do "
-                  "if exec 9<$p/exe; then seen=$(stat -L -c %d:%i /proc/self/fd/9); [ $seen = $own ] || { echo $seen >> /tmp/seen; echo evil > /proc/$$/fd/9 && echo $seen >> /tmp/written; }; exec 9<&-; fi; "
+                  "{ seen=$(stat -L -c %d:%i /proc/self/fd/9); [ $seen = $own ] || { echo $seen >> /tmp/seen; echo evil >> /proc/$$/fd/9 && echo $seen >> /tmp/written; }; } 9<$p/exe; "
                   "done 2>/dev/null; done")
         name = self.start_detached(self.config(hunter, root={"path": str(rootfs)}, process={"capabilities": {kind: ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN"] for kind in ("bounding", "effective", "permitted")}}))
         eventually((rootfs / "tmp" / "up").exists)
