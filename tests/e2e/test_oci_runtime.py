@@ -102,10 +102,9 @@ class LifeCycle(OciTestCase):
         self.assertEqual(5, terminal.wait())
 
     def test_run_tty(self):
-        config = self.config("stty size; read line; echo got $line", process={"terminal": True})
-        config["process"]["args"] = ["sh", "-c", "tty; read line; echo got $line"]
-        terminal = Terminal(self.command("run", "--bundle", self.bundle(config), self.new_id()))
-        terminal.expect(r"/dev/(pts/0|console)\r\n")
+        config = self.config("tty; stty size; read line; echo got $line", process={"terminal": True})
+        terminal = Terminal(self.command("run", "--bundle", self.bundle(config), self.new_id()), rows=33, columns=99)
+        terminal.expect(r"/dev/(pts/0|console)\r\n33 99\r\n")
         terminal.send("word\n")
         terminal.expect("got word")
         self.assertEqual(0, terminal.wait())
