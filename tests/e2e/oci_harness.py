@@ -3,6 +3,7 @@
 
 DRAY_OCI_RUNTIME=/path/of/runc runs the same tests with another runtime: a test that all others fail needs a reason.
 """
+
 import copy
 import itertools
 import json
@@ -28,7 +29,9 @@ def is_cgroup2():
 
 
 def hierarchies():
-    return [CGROUPS] if is_cgroup2() else [path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink()]
+    return (
+        [CGROUPS] if is_cgroup2() else [path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink()]
+    )
 
 
 def cgroups_below(name=CGROUP_PARENT):
@@ -36,7 +39,9 @@ def cgroups_below(name=CGROUP_PARENT):
 
 
 def host_mounts():
-    return sorted(line.split(" - ")[0].split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines())
+    return sorted(
+        line.split(" - ")[0].split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+    )
 
 
 def processes_of(folder):
@@ -47,7 +52,10 @@ def processes_of(folder):
             continue
         try:
             command = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes()
-            if needle in command or (os.readlink(f"/proc/{entry}/ns/mnt") != ours and needle in pathlib.Path(f"/proc/{entry}/mountinfo").read_bytes()):
+            if needle in command or (
+                os.readlink(f"/proc/{entry}/ns/mnt") != ours
+                and needle in pathlib.Path(f"/proc/{entry}/mountinfo").read_bytes()
+            ):
                 found[int(entry)] = command.replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
@@ -137,7 +145,7 @@ class OciTestCase(unittest.TestCase):
 
     # -- bundles
     def config(self, script="true", **changes):
-        """The template of `spec` that runs a shell script. Changes: process={…}, linux={…}, … are merged in one level deep."""
+        """The template of `spec`, running a shell script. Changes (process={…}, …) are merged in one level deep."""
         config = copy.deepcopy(self.template)
         config["process"].update(terminal=False, args=script if isinstance(script, list) else ["sh", "-c", script])
         config["root"] = {"path": str(self.rootfs), "readonly": False}
