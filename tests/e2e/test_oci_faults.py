@@ -199,7 +199,7 @@ class Faults(OciTestCase):
             codes.add(result.code)
             self.assertIn(result.code, (0, 1), f"{limit}: {result}")
             self.nothing_left()
-        self.assertIn(0, codes)
+        self.assertIn(0, codes, repr(result))
 
     def test_no_more_processes(self):
         """EAGAIN of fork and clone: the runtime itself is in a full pids cgroup."""
