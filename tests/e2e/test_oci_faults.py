@@ -186,7 +186,7 @@ class Surroundings(OciTestCase):
 class Faults(OciTestCase):
     def test_few_descriptors(self):
         """EMFILE at each point."""
-        bundle = self.bundle(self.config("true"))
+        bundle = self.bundle(self.config("true", process={"rlimits": []}))
         codes = set()
         for limit in range(4, 200, 7):
             result = self.runtime(
