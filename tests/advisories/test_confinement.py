@@ -66,7 +66,9 @@ class Attack(DrayTestCase):
         ]
 
 
-class SystemCalls(Attack):
+class Confinement(Attack):
+    """One class: the base image is loaded once."""
+
     def probe(self):
         compiler = shutil.which("c++") or self.skipTest("no compiler")
         program = self.scratch / "probe"
@@ -107,8 +109,7 @@ class SystemCalls(Attack):
             for name in ("TIOCSTI", "TIOCLINUX"):
                 self.assertRegex(text, rf"{name} (1|5|25)\b")
 
-
-class Rights(Attack):
+    # -- users and their rights
     def status(self, *words):
         return dict(
             line.split(":\t", 1) for line in self.ok(*words, "cat", "/proc/self/status").splitlines() if ":\t" in line
@@ -190,8 +191,7 @@ class Rights(Attack):
             (True, 137), (self.inspect("hungry", "State.OOMKilled"), self.inspect("hungry", "State.ExitCode"))
         )
 
-
-class Mounts(Attack):
+    # -- mounts
     def test_cve_2021_30465_and_2024_45310_the_target_is_swapped(self):
         """A directory of a shared volume is swapped for a link to the host while a mount below it is made."""
         volume = self.scratch / "volume"
@@ -293,8 +293,7 @@ class Mounts(Attack):
         self.assertEqual("seenseenseen", out)
         self.ok("rmi", "linked")
 
-
-class Programs(Attack):
+    # -- programs of the host
     def test_cve_2019_5736_the_engine_cannot_be_overwritten(self):
         """A container that waits for commands to be executed in it and for their end; with a copy of the engine."""
         programs = [shutil.copy(BUILD / name, self.scratch) for name in ("dray", "dray-monitor", "dray-init")]
