@@ -7,6 +7,8 @@
 #include <dray/core/result.hpp>
 #include <dray/runtime/launch.hpp>
 
+#include "notify_socket.hpp"
+
 namespace dray::oci {
 
 /// `run` and `exec` without --detach: this process stays as the container's face. Signals go on to the container's
@@ -16,8 +18,9 @@ class Foreground {
   /// From here on signals are kept for follow(); the launched process begins with none blocked.
   static Result<Foreground> start();
 
-  /// Until the process has ended: its exit code, 128 + number of the signal that ended it. It is reaped.
-  Result<int> follow(const runtime::Launched& launched);
+  /// Until the process has ended: its exit code, 128 + number of the signal that ended it. It is reaped. Meanwhile its
+  /// READY=1 is passed on.
+  Result<int> follow(const runtime::Launched& launched, const NotifySocket* notify = nullptr);
 
  private:
   FileDescriptor signals_;

@@ -33,6 +33,7 @@ Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& s
     request.process.args.front() = hook.path;
     if (!hook.env.empty()) request.process.env = hook.env;
     request.cgroups_path = state.cgroups_path;
+    request.enter_groups = make_group_entrance(state);
     Pipe input = TRY(make_pipe()), output = TRY(make_pipe());
     request.stdio = {input.read_end, output.write_end, output.write_end};
     auto launched = runtime::exec(request);
@@ -117,6 +118,7 @@ Result<void> destroy_container(StateDirectory& directory, const ContainerState& 
   }
   if (!state.cgroups_path.empty()) TRY(runtime::destroy_cgroup(state.cgroups_path));
   if (state.systemd_unit) TRY(runtime::stop_systemd_unit(*state.systemd_unit));
+  if (state.rdt_group) TRY(runtime::destroy_rdt_group(*state.rdt_group));
   auto spec = directory.read_spec();
   TRY(directory.remove());
   if (!spec) return {};

@@ -12,6 +12,7 @@
 #include <dray/core/fd.hpp>
 #include <dray/core/result.hpp>
 #include <dray/runtime/cgroup.hpp>
+#include <dray/runtime/intel_rdt.hpp>
 #include <dray/runtime/spec.hpp>
 
 // What is kept of a container between the commands: a directory <root>/<id> with
@@ -31,6 +32,7 @@ struct ContainerState {
   std::uint64_t start_ticks = 0;
   std::string cgroups_path;                          ///< "" = none
   std::optional<runtime::SystemdUnit> systemd_unit;  ///< of the cgroup
+  std::optional<runtime::RdtGroup> rdt_group;
   bool own_pid_namespace = true;
   std::map<std::string, std::string> annotations;
 };
