@@ -17,6 +17,8 @@
 namespace dray::network {
 namespace {
 
+constexpr const char* kMoving = "fail to move network device to network namespace as ";
+
 // What is needed to set an address again, as the kernel told it.
 struct DeviceAddress {
   ifaddrmsg header{};
@@ -86,13 +88,13 @@ Result<void> set_down(NetlinkSocket& socket, unsigned index) {
   return socket.send(batch);
 }
 
-// Name and namespace in one message: in neither namespace is there a moment with a wrong name.
+// Name and namespace in one message, so that a device whose present name is taken in there can go as well.
 Result<void> change_namespace(NetlinkSocket& socket, unsigned index, const std::string& name, FdRef netns) {
   MessageBuilder batch;
   ifinfomsg header{};
   header.ifi_index = static_cast<int>(index);
   batch.begin(RTM_NEWLINK, NLM_F_ACK, &header, sizeof header);
-  batch.expect("fail to move network device to network namespace as \"" + name + "\"");
+  batch.expect(kMoving + name);
   batch.text(IFLA_IFNAME, name);
   batch.u32(IFLA_NET_NS_FD, static_cast<std::uint32_t>(netns.get()));
   batch.finish();
@@ -107,6 +109,11 @@ Result<void> move_device(const std::string& name, const std::string& new_name, F
   if (index == 0)
     return fail(ErrorCode::not_found, "link not found for interface " + name + " on runtime namespace: Link not found");
   NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_ROUTE));
+  // The kernel would move it first and then fail to rename it.
+  TRY(in_namespace(netns, [&]() -> Result<void> {
+    if (link_index(final_name) == 0) return {};
+    return Failure(Error::from_errno(EEXIST, kMoving + final_name));
+  }));
   // Before it goes down, which takes addresses of IPv6 away.
   const auto addresses = TRY(read_addresses(socket, index));
   const bool was_up = is_up(name);
@@ -116,7 +123,8 @@ Result<void> move_device(const std::string& name, const std::string& new_name, F
       MessageBuilder undo;
       for (const auto& address : addresses) add_address(undo, index, address);
       add_link_up(undo, index);
-      (void)socket.send(undo);
+      if (auto undone = socket.send(undo); !undone)
+        return Failure(std::move(moved).error().with_cleanup_failure(undone.error()));
     }
     return moved;
   }

@@ -177,9 +177,22 @@ TEST_CASE("a device that cannot be moved stays as it was", "[network]") {
   SECTION("the name is taken in the container") {
     auto moved = move_device("moved0", "lo", namespaces.container);
     REQUIRE_FALSE(moved);
+    INFO(moved.error().message());
     CHECK(moved.error().code() == ErrorCode::already_exists);
     CHECK(is_up("moved0"));
     CHECK(addresses("moved0").count("10.9.8.7/24") == 1);
+  }
+  SECTION("only its present name is taken in the container") {
+    REQUIRE_OK(in_namespace(namespaces.container, []() -> Result<void> {
+      make_veth("moved0", 1400, std::string("\x02\x11\x22\x33\x44\x66", 6));
+      return {};
+    }));
+    auto moved = move_device("moved0", "", namespaces.container);
+    REQUIRE_FALSE(moved);
+    CHECK(moved.error().code() == ErrorCode::already_exists);
+    CHECK(is_up("moved0"));
+    REQUIRE_OK(move_device("moved0", "other0", namespaces.container));
+    CHECK(link_index("moved0") == 0);
   }
 }
 
