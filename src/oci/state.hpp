@@ -20,6 +20,7 @@
 //   config.json        a copy of the bundle's, as it was at `create`
 //   exec.fifo          as long as the container waits for its start
 //   outcome/exec.fifo  over which `start` hears of a failing execve
+//   notify/            with $NOTIFY_SOCKET: what the container has at /run/notify
 // mkdir of the directory is what makes an id taken.
 
 namespace dray::oci {

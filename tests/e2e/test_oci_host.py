@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -128,7 +127,7 @@ class Notify(OnTheHost):
 
     def test_start_waits_until_the_container_is_ready(self):
         host = self.listen()
-        self.configure("mount | grep ' /run/notify '; " + self.WAITING)
+        self.configure("mount | grep ' /run/notify ' >/tmp/seen; " + self.WAITING)
         self.ok("create", "box", NOTIFY_SOCKET=str(self.scratch / "host.sock"))
         start = self.start_process("start", "box")
         pid = self.speak(b"STATUS=soon\n")
@@ -138,6 +137,7 @@ class Notify(OnTheHost):
         self.assertEqual(0, start.wait(10))
         self.assertEqual(["READY=1", f"MAINPID={pid}", "BARRIER=1"], host.messages)
         self.assertEqual("running", json.loads(self.ok("state", "box"))["status"])
+        self.assertRegex((self.scratch / "rootfs/tmp/seen").read_text(), r"\(ro,nosuid,nodev,noexec[,)]")
         self.end()
 
     def test_detached_run(self):
@@ -168,9 +168,11 @@ class Notify(OnTheHost):
         self.assertEqual(3, self.runtime("run", "other", NOTIFY_SOCKET=str(self.scratch / "host.sock")).returncode)
 
     def test_started_without_the_variable(self):
-        self.configure("[ -d /run/notify ] && exit 1; echo ${NOTIFY_SOCKET:-none}")
+        self.configure("ls -d /run/notify >/tmp/seen; echo ${NOTIFY_SOCKET:-none} >>/tmp/seen; touch /tmp/up")
         self.ok("create", "box", NOTIFY_SOCKET="")
         self.ok("start", "box", NOTIFY_SOCKET=str(self.scratch / "host.sock"))
+        eventually((self.scratch / "rootfs/tmp/up").exists)
+        self.assertEqual("none\n", (self.scratch / "rootfs/tmp/seen").read_text())
 
 
 class Devices(OnTheHost):
@@ -186,10 +188,18 @@ class Devices(OnTheHost):
         self.assertRegex(output, "<LOOPBACK,UP,LOWER_UP>")
         self.assertIn("127.0.0.1/8", output)
 
-    def test_loopback_in_a_user_namespace_and_not_in_a_joined_one(self):
+    def test_loopback_of_a_joined_namespace_is_not_touched(self):
+        other = subprocess.Popen(["unshare", "--net", "sleep", "60"])
+        self.addCleanup(other.wait)
+        self.addCleanup(other.kill)
+        eventually(lambda: os.readlink(f"/proc/{other.pid}/ns/net") != os.readlink("/proc/self/ns/net"))
+        namespaces = [entry for entry in json.loads((self.scratch / "config.json").read_text())["linux"]["namespaces"] if entry["type"] != "network"]
+        self.configure("ip address show dev lo", namespaces=[*namespaces, {"type": "network", "path": f"/proc/{other.pid}/ns/net"}])
+        self.assertRegex(self.ok("run", "box"), "<LOOPBACK>")
+
+    def test_loopback_in_a_user_namespace(self):
         mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-        config = json.loads((self.scratch / "config.json").read_text())
-        namespaces = config["linux"]["namespaces"]
+        namespaces = json.loads((self.scratch / "config.json").read_text())["linux"]["namespaces"]
         for path in (self.scratch, self.scratch / "rootfs"):
             path.chmod(0o755)
         self.configure("ip address show dev lo", namespaces=[*namespaces, {"type": "user"}], uidMappings=mapping, gidMappings=mapping)

@@ -12,9 +12,10 @@
 #include <dray/core/result.hpp>
 #include <dray/runtime/spec.hpp>
 
-// linux.intelRdt: shares of the processor's last-level cache and memory bandwidth (Intel RDT, AMD QoS, Arm MPAM), through
-// the kernel's resctrl file system (Documentation/filesystems/resctrl.rst). A container is in one group; that of its
-// closID, which others may use as well, or one of its own. Every function takes the place of the mount or of the group.
+// linux.intelRdt: shares of the processor's last-level cache and memory bandwidth (Intel RDT, AMD QoS, Arm MPAM),
+// through the kernel's resctrl file system (Documentation/filesystems/resctrl.rst). A container is in one group; that
+// of its closID, which others may use as well, or one of its own. Every function takes the place of the mount or of
+// the group.
 
 namespace dray::runtime {
 
@@ -25,8 +26,8 @@ std::string resctrl_mount_point(std::string_view mountinfo);
 
 /// What the kernel and the processor offer.
 struct RdtFeatures {
-  bool cache = false, bandwidth = false;                                      ///< to be shared out
-  bool total_bytes = false, local_bytes = false, occupancy = false;           ///< to be counted
+  bool cache = false, bandwidth = false;                             ///< to be shared out
+  bool total_bytes = false, local_bytes = false, occupancy = false;  ///< to be counted
   bool counts_bandwidth() const { return total_bytes || local_bytes; }
 };
 RdtFeatures read_rdt_features(const std::string& resctrl);
