@@ -89,12 +89,14 @@ void PlanBuilder::set_host_proc_paths(const std::string& rootfs) {
 void PlanBuilder::set_launch(const LaunchRequest& request) {
   plan_.new_keyring = request.new_keyring;
   plan_.keyring = request.keyring_name.empty() ? nullptr : keep(request.keyring_name);
+  rootfs_path_ = request.rootfs_path;
   plan_.rootfs_path = request.rootfs_path.empty() ? nullptr : keep(request.rootfs_path);
   plan_.hooks = static_cast<bool>(request.run_hooks);
   plan_.own_mounts = request.spec->namespaces.mount.is_own();
   plan_.use_chroot = !request.use_pivot_root || !plan_.own_mounts;
   if (plan_.use_chroot && plan_.own_mounts) set_host_proc_paths(request.rootfs_path);
   plan_.process.preserved = request.preserved_descriptors;
+  plan_.process.plain_newlines = request.plain_newlines;
   if (request.gate) plan_.process.gate = {request.gate->start.get(), request.gate->status.get()};
 }
 
@@ -106,6 +108,8 @@ void PlanBuilder::set_exec(const ExecRequest& request, FdRef target, int namespa
   plan_.new_keyring = request.new_keyring;
   plan_.keyring = request.keyring_name.empty() ? nullptr : keep(request.keyring_name);
   plan_.process.preserved = request.preserved_descriptors;
+  plan_.process.plain_newlines = request.plain_newlines;
+  program_ = request.program;
 }
 
 }  // namespace dray::runtime

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
@@ -106,6 +107,17 @@ class Creation {
   bool done_ = false;
 };
 
+// The kernel raises to ambient only what is permitted and inheritable.
+void warn_of_capabilities(const runtime::Capabilities& sets) {
+  auto has = [](const std::vector<std::string>& set, const std::string& name) {
+    return std::find(set.begin(), set.end(), name) != set.end();
+  };
+  for (const auto& name : sets.ambient) {
+    if (!has(sets.inheritable, name) || !has(sets.permitted, name))
+      log_warning("can't raise ambient capability " + name + ": operation not permitted");
+  }
+}
+
 Result<void> Creation::read_bundle() {
   handover_ = {TRY(from_here(options_.console_socket)), TRY(from_here(options_.pidfd_socket)),
                TRY(from_here(options_.pid_file))};
@@ -118,9 +130,14 @@ Result<void> Creation::read_bundle() {
   spec_ = TRY(runtime::parse_spec(config_));
   for (const auto& warning : spec_.warnings) log_warning(warning);
   for (const auto& warning : spec_.process.warnings) log_warning(warning);
+  warn_of_capabilities(spec_.process.capabilities);
   TRY(check_terminal(spec_.process, options_));
   TRY(runtime::validate_spec(spec_));
   state_.rootfs = TRY(absolute_path(spec_.rootfs_path));
+  // A destination that names the root of the host is meant in the container (runc's tests have it).
+  for (auto& mount : spec_.mounts) {
+    if (mount.destination.starts_with(state_.rootfs + "/")) mount.destination.erase(0, state_.rootfs.size());
+  }
   state_.oci_version = spec_.oci_version;
   state_.annotations = spec_.annotations;
   state_.owner = ::geteuid();
@@ -174,6 +191,7 @@ Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
   request.gate = runtime::Gate{gate.start, gate.status};
   request.use_pivot_root = options_.pivot_root;
+  request.plain_newlines = !options_.detach;
   request.new_keyring = options_.new_keyring;
   request.keyring_name = "_ses." + state_.id;
   request.existing_cgroup = runtime::ExistingCgroup::reuse;
@@ -204,8 +222,9 @@ Result<Created> Creation::run() {
   TRY(check_id(state_.id));
   TRY(read_bundle());
   TRY(set_cgroup(settings_, spec_, state_));
-  TRY(check_cgroup(state_));
+  // First the id: of a container that is there, the cgroup is not empty either.
   StateDirectory directory = TRY(StateDirectory::create(settings_.root, state_.id));
+  TRY(check_cgroup(state_));
   TRY(directory.write_spec(config_));
   TRY(NotifySocket::prepare(directory, spec_));
   TRY(make_rdt_group());
@@ -214,6 +233,7 @@ Result<Created> Creation::run() {
   log_debug("nsexec container setup");
   runtime::Launched launched = TRY(launch(directory));
   log_debug("child process in init()");
+  log_seccomp_flags(spec_.seccomp);
   log_debug("init: closing the pipe to signal completion");
   state_.pid = launched.pid;
   state_.start_ticks = read_process_stat(launched.pid).value_or(ProcessStat{}).start_ticks;

@@ -25,6 +25,7 @@ class RawTerminal {
     if (::tcgetattr(0, &settings) != 0) return;
     saved_ = settings;
     ::cfmakeraw(&settings);
+    settings.c_oflag |= OPOST;  // it adds the carriage returns, which the container's terminal leaves out
     (void)::tcsetattr(0, TCSANOW, &settings);
   }
   ~RawTerminal() {

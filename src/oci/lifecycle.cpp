@@ -28,12 +28,13 @@ Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& s
     request.pid = state.pid;
     request.process = spec.process;
     request.process.terminal = false;
-    request.process.args = hook.args;
-    if (request.process.args.empty()) request.process.args.resize(1);
-    request.process.args.front() = hook.path;
+    request.program = hook.path;
+    request.process.args = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
     if (!hook.env.empty()) request.process.env = hook.env;
     request.cgroups_path = state.cgroups_path;
     request.enter_groups = make_group_entrance(state);
+    request.seccomp = spec.seccomp;
+    request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, state, "created");
     Pipe input = TRY(make_pipe()), output = TRY(make_pipe());
     request.stdio = {input.read_end, output.write_end, output.write_end};
     auto launched = runtime::exec(request);
@@ -113,7 +114,9 @@ Result<void> kill_container(const ContainerState& state, int signal, bool all) {
 
 Result<void> destroy_container(StateDirectory& directory, const ContainerState& state) {
   if (FileDescriptor process = open_process(state); process.valid()) {
-    TRY(kill_container(state, SIGKILL, false));
+    // It may end by itself meanwhile.
+    auto killed = kill_container(state, SIGKILL, false);
+    if (!killed && killed.error().code() != ErrorCode::not_found) return killed;
     TRY(wait_for_end(state, 10'000));
   }
   if (!state.cgroups_path.empty()) TRY(runtime::destroy_cgroup(state.cgroups_path));

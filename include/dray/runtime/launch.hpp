@@ -51,6 +51,7 @@ struct LaunchRequest {
   std::string unit_description;
   ExistingCgroup existing_cgroup = ExistingCgroup::replace;
   std::function<void(const std::string&)> warn;  ///< what is done without; may be empty
+  bool plain_newlines = false;                   ///< of a terminal: for who relays it to another terminal
   bool use_init = false;                         ///< --init: dray-init becomes PID 1 and reaps
   bool use_pivot_root = true;                    ///< else chroot, for hosts whose root is an initramfs
   bool new_keyring = true;
@@ -79,12 +80,15 @@ struct ExecRequest {
   Process process;
   std::optional<Seccomp> seccomp;
   std::optional<MemoryPolicy> memory_policy;
+  std::optional<std::uint32_t> personality;
   std::string cgroups_path;
   SubCgroups sub_cgroups;  ///< below it, to run in
   Stdio stdio;
   std::function<Result<void>(pid_t pid, FdRef listener)> take_seccomp_listener;  ///< as in LaunchRequest
   /// Runs before the process exists; `pid` will fork it.
   std::function<Result<void>(pid_t pid)> enter_groups;
+  std::string program;  ///< executed instead of process.args[0], which stays its name; "" = none
+  bool plain_newlines = false;
   unsigned preserved_descriptors = 0;
   bool new_keyring = false;
   std::string keyring_name;
