@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""dray-runtime and the host around it: network devices that go into the container, and sd_notify out of it."""
+"""dray-runtime and the host around it: network devices and shares of the cache for a container, sd_notify out of it."""
 import array
 import json
 import os
@@ -85,8 +85,8 @@ class OnTheHost(unittest.TestCase):
 
     def runtime(self, *arguments, **environment):
         with tempfile.TemporaryFile("w+") as out:
-            done = subprocess.run(self.arguments(*arguments), cwd=self.scratch, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=40,
-                                  env={**os.environ, **environment})
+            done = subprocess.run(self.arguments(*arguments), cwd=self.scratch, stdin=subprocess.DEVNULL, stdout=out,
+                                  stderr=out, timeout=40, env={**os.environ, **environment})
             out.seek(0)
             done.output = out.read()
         return done
@@ -119,8 +119,9 @@ class Notify(OnTheHost):
         return host
 
     def start_process(self, *arguments):
-        process = subprocess.Popen(self.arguments(*arguments), cwd=self.scratch, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   env={**os.environ, "NOTIFY_SOCKET": str(self.scratch / "host.sock")})
+        environment = {**os.environ, "NOTIFY_SOCKET": str(self.scratch / "host.sock")}
+        process = subprocess.Popen(self.arguments(*arguments), cwd=self.scratch, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, env=environment)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         return process
@@ -182,6 +183,15 @@ class Devices(OnTheHost):
         subprocess.run(["ip", "link", "add", "drayt0", "type", "veth", "peer", "name", "drayt1"], check=True)
         subprocess.run(["ip", "address", "add", "198.51.100.7/24", "dev", "drayt0"], check=True)
 
+    def namespaces(self):
+        return json.loads((self.scratch / "config.json").read_text())["linux"]["namespaces"]
+
+    def user_namespace(self):
+        for path in (self.scratch, self.scratch / "rootfs"):
+            path.chmod(0o755)
+        mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        return {"namespaces": [*self.namespaces(), {"type": "user"}], "uidMappings": mapping, "gidMappings": mapping}
+
     def test_loopback_is_up(self):
         self.configure("ip address show dev lo")
         output = self.ok("run", "box")
@@ -193,16 +203,13 @@ class Devices(OnTheHost):
         self.addCleanup(other.wait)
         self.addCleanup(other.kill)
         eventually(lambda: os.readlink(f"/proc/{other.pid}/ns/net") != os.readlink("/proc/self/ns/net"))
-        namespaces = [entry for entry in json.loads((self.scratch / "config.json").read_text())["linux"]["namespaces"] if entry["type"] != "network"]
-        self.configure("ip address show dev lo", namespaces=[*namespaces, {"type": "network", "path": f"/proc/{other.pid}/ns/net"}])
+        namespaces = [entry for entry in self.namespaces() if entry["type"] != "network"]
+        joined = {"type": "network", "path": f"/proc/{other.pid}/ns/net"}
+        self.configure("ip address show dev lo", namespaces=[*namespaces, joined])
         self.assertRegex(self.ok("run", "box"), "<LOOPBACK>")
 
     def test_loopback_in_a_user_namespace(self):
-        mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-        namespaces = json.loads((self.scratch / "config.json").read_text())["linux"]["namespaces"]
-        for path in (self.scratch, self.scratch / "rootfs"):
-            path.chmod(0o755)
-        self.configure("ip address show dev lo", namespaces=[*namespaces, {"type": "user"}], uidMappings=mapping, gidMappings=mapping)
+        self.configure("ip address show dev lo", **self.user_namespace())
         self.assertRegex(self.ok("run", "box"), "<LOOPBACK,UP,LOWER_UP>")
 
     def test_a_device_with_a_new_name(self):
@@ -215,20 +222,16 @@ class Devices(OnTheHost):
 
     def test_a_device_in_a_user_namespace(self):
         self.make_device()
-        mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-        namespaces = json.loads((self.scratch / "config.json").read_text())["linux"]["namespaces"]
-        for path in (self.scratch, self.scratch / "rootfs"):
-            path.chmod(0o755)
-        self.configure("ip address show", namespaces=[*namespaces, {"type": "user"}], uidMappings=mapping, gidMappings=mapping,
-                       netDevices={"drayt0": {}})
+        self.configure("ip address show", netDevices={"drayt0": {}}, **self.user_namespace())
         self.assertIn("198.51.100.7/24", self.ok("run", "box"))
 
     def test_what_is_refused(self):
         self.make_device()
-        namespaces = json.loads((self.scratch / "config.json").read_text())["linux"]["namespaces"]
+        namespaces = self.namespaces()
         shared = [entry for entry in namespaces if entry["type"] != "network"]
         for devices, kept, text in (
-                ({"drayt9": {}}, namespaces, "error creating network interfaces: move netDevice drayt9.*link not found for interface drayt9"),
+                ({"drayt9": {}}, namespaces,
+                 "error creating network interfaces: move netDevice drayt9.*link not found for interface drayt9"),
                 ({"drayt0": {"name": "lo"}}, namespaces, "move netDevice drayt0.*file exists"),
                 ({"drayt0": {"name": "a/b"}}, namespaces, "invalid network device name"),
                 ({"..": {}}, namespaces, "invalid network device name"),
@@ -239,7 +242,71 @@ class Devices(OnTheHost):
             self.assertRegex(done.output, text)
             self.assertFalse((self.scratch / "state" / "box").exists())
             # Still there, with all that it has.
-            self.assertIn("198.51.100.7/24", subprocess.run(["ip", "address", "show", "dev", "drayt0"], capture_output=True, text=True).stdout)
+            shown = subprocess.run(["ip", "address", "show", "dev", "drayt0"], capture_output=True, text=True)
+            self.assertIn("198.51.100.7/24", shown.stdout)
+
+
+class Resctrl(OnTheHost):
+    """Without such a processor: a folder that /proc/self/mountinfo, of the runtime alone, shows as a resctrl mount."""
+
+    def setUp(self):
+        super().setUp()
+        self.resctrl = self.scratch / "resctrl"
+        for name, text in (("info/L3/cbm_mask", "fff"), ("info/L3/min_cbm_bits", "1"), ("info/L3/num_closids", "16"),
+                           ("schemata", "L3:0=fff"), ("info/L3_MON/mon_features", "llc_occupancy")):
+            (self.resctrl / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.resctrl / name).write_text(text + "\n")
+        self.mountinfo = self.scratch / "mountinfo"
+        script = f"echo x > {self.mountinfo} && mount --bind {self.mountinfo} /proc/$$/mountinfo"
+        probe = subprocess.run(["unshare", "--mount", "sh", "-c", script])
+        if probe.returncode != 0:
+            self.skipTest("the kernel allows no mount on /proc/PID/mountinfo")
+
+    def arguments(self, *arguments):
+        script = (f"cat /proc/self/mountinfo > {self.mountinfo}; "
+                  f"echo '999 1 0:99 / {self.resctrl} rw - resctrl resctrl rw' >> {self.mountinfo}; "
+                  f"mount --bind {self.mountinfo} /proc/$$/mountinfo && exec \"$@\"")
+        return ["unshare", "--mount", "sh", "-c", script, "sh", *super().arguments(*arguments)]
+
+    def forget_files(self, group):
+        """The kernel's go with their folder."""
+        for path in sorted(group.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+
+    def test_a_group_of_its_own(self):
+        self.configure("sleep 60", intelRdt={"l3CacheSchema": "L3:0=f"})
+        self.ok("create", "box")
+        self.ok("start", "box")
+        pid = json.loads(self.ok("state", "box"))["pid"]
+        group = self.resctrl / "box"
+        self.assertEqual("L3:0=f\n", (group / "schemata").read_text())
+        self.assertEqual(str(pid), (group / "tasks").read_text())
+        self.ok("exec", "box", "sh", "-c", "exit 0")
+        self.assertNotEqual(str(pid), (group / "tasks").read_text())
+        domain = group / "mon_data" / "mon_L3_00"
+        domain.mkdir(parents=True)
+        (domain / "llc_occupancy").write_text("4096\n")
+        shown = json.loads(self.ok("events", "--stats", "box"))["data"]["intel_rdt"]
+        self.assertEqual({"cbm_mask": "fff", "min_cbm_bits": 1, "num_closids": 16}, shown["l3_cache_info"])
+        self.assertEqual(("L3:0=fff", "L3:0=f"), (shown["l3_cache_schema_root"], shown["l3_cache_schema"]))
+        self.assertEqual([{"llc_occupancy": 4096}], shown["cmt_stats"])
+        self.ok("update", "--l3-cache-schema", "L3:0=3", "box")
+        self.assertEqual("L3:0=3\n", (group / "schemata").read_text())
+        refused = self.runtime("update", "--mem-bw-schema", "MB:0=20", "box")
+        self.assertRegex(refused.output, "memory bandwidth schema is not enabled")
+        self.forget_files(group)
+        self.ok("delete", "-f", "box")
+        self.assertFalse(group.exists())
+
+    def test_what_fails_leaves_no_group(self):
+        self.configure("true", intelRdt={"enableMonitoring": True})  # the kernel would have made mon_groups
+        done = self.runtime("create", "box")
+        self.assertEqual(1, done.returncode)
+        self.assertRegex(done.output, "unable to apply Intel RDT configuration")
+        self.assertFalse((self.resctrl / "box").exists())
+        self.configure("true", intelRdt={"closID": "missing"})
+        self.assertRegex(self.runtime("create", "box").output, "clos dir not accessible")
+        self.assertFalse((self.scratch / "state" / "box").exists())
 
 
 if __name__ == "__main__":
