@@ -61,6 +61,7 @@ Result<Launched> Exec::start() {
     if (request_.process.oom_score_adj) TRY(helper.set_oom_score(*request_.process.oom_score_adj));
     if ((builder_.plan().join_flags & CLONE_NEWUSER) != 0)
       TRY(helper.raise_hard_limits(builder_.plan().process));  // its child inherits them
+    if (request_.enter_groups) TRY(request_.enter_groups(helper.pid));
     return channel_.send_go(entrance.tasks, {});
   };
   if (auto prepared = prepare(); !prepared) {

@@ -75,8 +75,12 @@ Result<void> Launch::prepare_surroundings(const Child& child,
                                           const std::shared_future<Result<PreparedCgroup>>& cgroup) {
   if (spec_.process.oom_score_adj) TRY(child.set_oom_score(*spec_.process.oom_score_adj));
   if (spec_.namespaces.user.is_own()) TRY(child.raise_hard_limits(builder_.plan().process));
+  if (request_.enter_groups) TRY(request_.enter_groups(child.pid));
   if (request_.configure_network) {
-    FileDescriptor netns = TRY(open_file("/proc/" + std::to_string(child.pid) + "/ns/net", O_RDONLY));
+    // One that is joined by its path: the child may not have got there yet.
+    const std::string& joined = spec_.namespaces.network.path;
+    FileDescriptor netns = TRY(
+        open_file(joined.empty() ? "/proc/" + std::to_string(child.pid) + "/ns/net" : joined, O_RDONLY));
     TRY(request_.configure_network(netns));
   }
   const auto& prepared = cgroup.get();

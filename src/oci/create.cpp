@@ -11,12 +11,14 @@
 #include <cstdlib>
 
 #include <dray/core/process.hpp>
+#include <dray/network/network.hpp>
 #include <dray/runtime/spec_json.hpp>
 
 #include "container.hpp"
 #include "foreground.hpp"
 #include "hooks.hpp"
 #include "log.hpp"
+#include "notify_socket.hpp"
 
 namespace dray::oci {
 namespace {
@@ -83,12 +85,19 @@ Result<FileDescriptor> open_rootfs(const ContainerState& state) {
 class Creation {
  public:
   Creation(const Settings& settings, const CreateOptions& options) : settings_(settings), options_(options) {}
+  ~Creation() {
+    if (!done_ && state_.rdt_group) (void)runtime::destroy_rdt_group(*state_.rdt_group);
+  }
+  Creation(const Creation&) = delete;
+  Creation& operator=(const Creation&) = delete;
   Result<Created> run();
 
  private:
   Result<void> read_bundle();
   Result<runtime::Launched> launch(StateDirectory& directory);
   Result<void> run_hooks(pid_t pid);
+  Result<void> configure_network(FdRef netns);
+  Result<void> make_rdt_group();
 
   const Settings& settings_;
   const CreateOptions& options_;
@@ -96,6 +105,7 @@ class Creation {
   std::string config_;
   runtime::Spec spec_;
   ContainerState state_;
+  bool done_ = false;
 };
 
 // The kernel raises to ambient only what is permitted and inheritable.
@@ -151,6 +161,25 @@ Result<void> Creation::run_hooks(pid_t pid) {
   return oci::run_hooks(hooks.create_container, place);
 }
 
+// What is moved and then lies in a namespace that ends with the failed container, the kernel gives back or removes.
+Result<void> Creation::configure_network(FdRef netns) {
+  const std::string context = "error creating network interfaces";
+  if (spec_.namespaces.network.is_new) TRY_CTX(network::bring_up_loopback(netns), context);
+  for (const auto& [name, new_name] : spec_.net_devices)
+    TRY_CTX(network::move_device(name, new_name, netns), context + ": move netDevice " + name);
+  return {};
+}
+
+Result<void> Creation::make_rdt_group() {
+  if (!spec_.intel_rdt) return {};
+  const std::string resctrl = TRY(runtime::find_resctrl());
+  state_.rdt_group = TRY_CTX(runtime::create_rdt_group(resctrl, *spec_.intel_rdt, state_.id),
+                             "unable to apply Intel RDT configuration");
+  TRY_CTX(runtime::set_rdt_schemata(*state_.rdt_group, runtime::rdt_schemata(*spec_.intel_rdt)),
+          "error setting Intel RDT config for ready process");
+  return {};
+}
+
 Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   auto gate = TRY(directory.make_gate());
   FileDescriptor rootfs = TRY(open_rootfs(state_));
@@ -172,6 +201,9 @@ Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   request.unit_description = "container " + state_.id;
   request.warn = [](const std::string& warning) { log_warning(warning); };
   request.take_seccomp_listener = make_seccomp_sender(spec_.seccomp, state_, "creating");
+  request.enter_groups = make_group_entrance(state_);
+  if (spec_.namespaces.network.is_new || !spec_.net_devices.empty())
+    request.configure_network = [this](FdRef netns) { return configure_network(netns); };
   const runtime::Hooks& hooks = spec_.hooks;
   if (!hooks.prestart.empty() || !hooks.create_runtime.empty() || !hooks.create_container.empty())
     request.run_hooks = [this](pid_t pid) { return run_hooks(pid); };
@@ -181,7 +213,9 @@ Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   // runc's words: what happened on the way to the command and not with the command itself.
   const bool of_command = error.code() == ErrorCode::command_not_found || error.code() == ErrorCode::not_executable;
   const bool of_hook = error.message().starts_with("error running ");
-  if (!of_command && !of_hook) error = std::move(error).with_context("error during container init");
+  const bool before_init = error.message().starts_with("error creating network interfaces") ||
+                           error.message().starts_with("unable to apply Intel RDT configuration");
+  if (!of_command && !of_hook && !before_init) error = std::move(error).with_context("error during container init");
   return Failure(std::move(error).with_context("unable to start container process"));
 }
 
@@ -194,6 +228,8 @@ Result<Created> Creation::run() {
   StateDirectory directory = TRY(StateDirectory::create(settings_.root, state_.id));
   TRY(check_cgroup(state_));
   TRY(directory.write_spec(config_));
+  TRY(NotifySocket::prepare(directory, spec_));
+  TRY(make_rdt_group());
   // With the cgroup's path, by which `delete --force` finds what a killed `create` has left.
   TRY(directory.write(state_));
   log_debug("nsexec container setup");
@@ -212,6 +248,7 @@ Result<Created> Creation::run() {
     return Failure(std::move(finished).error());
   }
   directory.keep();
+  done_ = true;
   return Created{std::move(directory), std::move(state_), std::move(spec_), std::move(launched)};
 }
 

@@ -66,6 +66,11 @@ std::string serialize(const ContainerState& state) {
     document["systemdSlice"] = state.systemd_unit->slice;
     document["systemdUnit"] = state.systemd_unit->name;
   }
+  if (state.rdt_group) {
+    document["rdtGroup"] = state.rdt_group->path;
+    document["rdtMonitoring"] = state.rdt_group->monitoring;
+    document["rdtOwn"] = state.rdt_group->own;
+  }
   document["ownPidNamespace"] = state.own_pid_namespace;
   document["annotations"] = state.annotations;
   return print(document, -1);
@@ -87,6 +92,10 @@ Result<ContainerState> parse_state(const std::string& json) {
     if (document.contains("systemdUnit"))
       state.systemd_unit = runtime::SystemdUnit{document.at("systemdSlice").get<std::string>(),
                                                 document.at("systemdUnit").get<std::string>()};
+    if (document.contains("rdtGroup"))
+      state.rdt_group = runtime::RdtGroup{document.at("rdtGroup").get<std::string>(),
+                                          document.at("rdtMonitoring").get<std::string>(),
+                                          document.at("rdtOwn").get<bool>()};
     document.at("ownPidNamespace").get_to(state.own_pid_namespace);
     if (document.at("annotations").is_object()) document.at("annotations").get_to(state.annotations);
   } catch (const Json::exception& error) {

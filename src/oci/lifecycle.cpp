@@ -32,6 +32,7 @@ Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& s
     request.process.args = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
     if (!hook.env.empty()) request.process.env = hook.env;
     request.cgroups_path = state.cgroups_path;
+    request.enter_groups = make_group_entrance(state);
     request.seccomp = spec.seccomp;
     request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, state, "created");
     Pipe input = TRY(make_pipe()), output = TRY(make_pipe());
@@ -118,6 +119,7 @@ Result<void> destroy_container(StateDirectory& directory, const ContainerState& 
   }
   if (!state.cgroups_path.empty()) TRY(runtime::destroy_cgroup(state.cgroups_path));
   if (state.systemd_unit) TRY(runtime::stop_systemd_unit(*state.systemd_unit));
+  if (state.rdt_group) TRY(runtime::destroy_rdt_group(*state.rdt_group));
   auto spec = directory.read_spec();
   TRY(directory.remove());
   if (!spec) return {};

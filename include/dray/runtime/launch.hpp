@@ -36,6 +36,8 @@ struct LaunchRequest {
   /// Runs in the parent once the network namespace exists, while the child makes its mounts; the process is exec'ed
   /// only after it succeeded. May be empty.
   std::function<Result<void>(FdRef netns)> configure_network;
+  /// Runs in the parent before the process is let go on: puts it into groups that are no cgroups. May be empty.
+  std::function<Result<void>(pid_t pid)> enter_groups;
   /// Runs in the parent when everything is mounted and set, before the host's files are left: the time of the hooks
   /// prestart, createRuntime and createContainer. May be empty.
   std::function<Result<void>(pid_t pid)> run_hooks;
@@ -83,6 +85,8 @@ struct ExecRequest {
   SubCgroups sub_cgroups;  ///< below it, to run in
   Stdio stdio;
   std::function<Result<void>(pid_t pid, FdRef listener)> take_seccomp_listener;  ///< as in LaunchRequest
+  /// Runs before the process exists; `pid` will fork it.
+  std::function<Result<void>(pid_t pid)> enter_groups;
   std::string program;  ///< executed instead of process.args[0], which stays its name; "" = none
   bool plain_newlines = false;
   unsigned preserved_descriptors = 0;

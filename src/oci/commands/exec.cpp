@@ -181,6 +181,7 @@ Result<int> command_exec(Invocation& invocation) {
   request.sub_cgroups = TRY(read_sub_cgroups(options.cgroups));
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
   request.preserved_descriptors = count_preserved(static_cast<unsigned>(options.preserved), request.process);
+  request.enter_groups = make_group_entrance(container.state);
   request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, container.state, name_of(container.status));
   FileDescriptor rootfs =
       TRY(open_file("/proc/" + std::to_string(container.state.pid) + "/root", O_PATH | O_DIRECTORY));
