@@ -245,6 +245,8 @@ struct ChildPlan {
   int proc;  ///< the host's /proc: what it shows depends on who asks; a container cannot have replaced it
   PlanProcess process;
 
+  PlanText oom_score;  ///< of a process whose launcher may not set it once it is undumpable
+
   // exec: the namespaces to enter
   int target;  ///< pidfd
   int join_flags;

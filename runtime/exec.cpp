@@ -84,7 +84,8 @@ Result<Launched> Exec::start() {
   Child helper =
       TRY(channel_.clone(builder_.plan(), 0, entrance.unified, [](const ChildPlan& plan) { run_exec_child(plan); }));
   auto prepare = [&]() -> Result<void> {
-    if (request_.process.oom_score_adj) TRY(helper.set_oom_score(*request_.process.oom_score_adj));
+    if (request_.process.oom_score_adj && builder_.plan().oom_score.text == nullptr)
+      TRY(helper.set_oom_score(*request_.process.oom_score_adj));
     if ((builder_.plan().join_flags & CLONE_NEWUSER) != 0)
       TRY(helper.raise_hard_limits(builder_.plan().process));  // its child inherits them
     return channel_.send_go(entrance.tasks, {});

@@ -204,7 +204,7 @@ Result<void> PlanBuilder::set_capabilities(const Capabilities& capabilities) {
   // The kernel raises no others; as in runc, that is no reason not to start.
   plan.ambient &= plan.inheritable & plan.permitted;
   // In a user namespace of its own the container's root has them all.
-  if (in_user_namespace_) return {};
+  if (enters_user_namespace_) return {};
   std::uint64_t available = TRY(own_capabilities());
   for (std::uint64_t* set : {&plan.effective, &plan.permitted, &plan.inheritable, &plan.ambient}) *set &= available;
   return {};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 
 #include <dray/core/process.hpp>
 #include <dray/runtime/spec_json.hpp>
+#include <dray/runtime/user_namespace.hpp>
 
 #include "container.hpp"
 #include "hooks.hpp"
@@ -59,10 +61,34 @@ Result<void> set_cgroup(const Settings& settings, runtime::Spec& spec, Container
     state.systemd_unit = TRY(runtime::parse_systemd_path(text));
     state.cgroups_path = TRY(runtime::systemd_cgroups_path(*state.systemd_unit));
   } else {
-    state.cgroups_path = spec.cgroups_path.empty() ? state.id : spec.cgroups_path;
-    state.cgroups_path.erase(0, state.cgroups_path.find_first_not_of('/'));
+    state.cgroups_path =
+        TRY(runtime::resolve_cgroups_path(spec.cgroups_path.empty() ? state.id : spec.cgroups_path));
   }
   spec.cgroups_path = state.cgroups_path;
+  return {};
+}
+
+bool is_refusal(const Error& error) {
+  const int number = error.error_number();
+  return number == EACCES || number == EPERM || number == EROFS;
+}
+
+// Nobody gave an ordinary user a cgroup to make others in: who wants no limits goes without one. runc's rules, and its
+// words.
+Result<void> try_cgroup(runtime::Spec& spec, ContainerState& state) {
+  auto made = runtime::create_cgroup(state.cgroups_path, {}, runtime::ExistingCgroup::reuse);
+  if (made) return {};
+  if (!is_refusal(made.error())) return made;
+  if (TRY(runtime::needs_controllers(spec.resources)))
+    return Failure(std::move(made).error().with_context(
+        "unable to apply cgroup configuration: rootless needs no limits + no cgrouppath when no permission is granted "
+        "for cgroups"));
+  spec.cgroups_path.clear();
+  state.cgroups_path.clear();
+  if (!spec.namespaces.pid.is_own())
+    log_warning(
+        "Creating a rootless container with no cgroup and no private pid namespace. Such configuration is strongly "
+        "discouraged: its processes cannot all be found when it is killed");
   return {};
 }
 
@@ -86,12 +112,14 @@ class Creation {
  private:
   Result<void> read_bundle();
   Result<runtime::Launched> launch(StateDirectory& directory);
+  Result<void> prepare_rootless();
   Result<void> run_hooks(pid_t pid);
 
   const Settings& settings_;
   const CreateOptions& options_;
   Handover handover_;
   std::string config_;
+  bool names_cgroup_ = false;  // in the spec, not by us
   runtime::Spec spec_;
   ContainerState state_;
 };
@@ -133,6 +161,17 @@ Result<void> Creation::run_hooks(pid_t pid) {
   return oci::run_hooks(hooks.create_container, place);
 }
 
+Result<void> Creation::prepare_rootless() {
+  // Programs for devices are loaded by the host's root only. What a user can't open as a user stays closed without.
+  if (runtime::is_rootless()) spec_.resources.devices.clear();
+  if (!names_cgroup_ && !state_.systemd_unit) TRY(try_cgroup(spec_, state_));
+  if (runtime::may_mount()) return {};
+  auto entered = runtime::enter_user_namespace(spec_);
+  if (!entered && !names_cgroup_ && !state_.cgroups_path.empty() && !state_.systemd_unit)
+    (void)runtime::destroy_cgroup(state_.cgroups_path);
+  return entered;
+}
+
 Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   auto gate = TRY(directory.make_gate());
   FileDescriptor rootfs = TRY(open_rootfs(state_));
@@ -169,6 +208,7 @@ Result<Created> Creation::run() {
   state_.id = options_.id;
   TRY(check_id(state_.id));
   TRY(read_bundle());
+  names_cgroup_ = !spec_.cgroups_path.empty();
   TRY(set_cgroup(settings_, spec_, state_));
   TRY(check_cgroup(state_));
   StateDirectory directory = TRY(StateDirectory::create(settings_.root, state_.id));
@@ -176,7 +216,10 @@ Result<Created> Creation::run() {
   // With the cgroup's path, by which `delete --force` finds what a killed `create` has left.
   TRY(directory.write(state_));
   log_debug("nsexec container setup");
+  if (settings_.rootless) TRY(prepare_rootless());
   runtime::Launched launched = TRY(launch(directory));
+  // In the container's user namespace its processes could look into this one.
+  if (settings_.rootless && runtime::is_rootless()) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   log_debug("child process in init()");
   log_debug("init: closing the pipe to signal completion");
   state_.pid = launched.pid;

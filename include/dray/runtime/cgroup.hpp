@@ -23,6 +23,11 @@
 
 namespace dray::runtime {
 
+/// `wanted` as runc takes a spec's cgroupsPath: with a leading "/" it is below the mount point of each hierarchy, else
+/// below the caller's own cgroup of each (on v2: beside the caller's own, whose processes keep controllers from it).
+/// The result is for the functions below: a path, or, where the hierarchies' differ, more lines "hierarchy:directory".
+Result<std::string> resolve_cgroups_path(const std::string& wanted);
+
 // -- making and changing ----------------------------------------------------------------------------------------------
 
 /// What happens to a cgroup that exists already.
@@ -31,6 +36,9 @@ enum class ExistingCgroup {
   reuse,    ///< prepared by somebody else: its other values stay. With processes in it: in_use
   join,     ///< the same, processes or not
 };
+
+/// Is there a limit that takes a controller (any but a device rule)?
+Result<bool> needs_controllers(const Resources& resources);
 
 /// Makes the cgroup in every hierarchy, v1's named ones and the hybrid v2 one included, and sets the limits. On failure
 /// nothing that was made is left. A limit whose controller the host lacks: unsupported, naming the limit;
