@@ -264,6 +264,7 @@ struct ChildPlan {
   const char* keyring;      ///< name
   const char* rootfs_path;  ///< of the host, where hooks look for it; nullptr = over "/"
   bool own_mounts;          ///< not the host's mount namespace
+  bool visible_to_hooks;    ///< which have no rights of the host's by which to look at an undumpable process
   bool hooks;               ///< tell the parent when everything is mounted, and wait
   bool use_chroot;          ///< instead of pivot_root
   int rootfs;

@@ -104,6 +104,7 @@ void PlanBuilder::set_launch(const LaunchRequest& request) {
   plan_.keyring = request.keyring_name.empty() ? nullptr : keep(request.keyring_name);
   plan_.rootfs_path = request.rootfs_path.empty() ? nullptr : keep(request.rootfs_path);
   plan_.hooks = static_cast<bool>(request.run_hooks);
+  plan_.visible_to_hooks = plan_.hooks && request.spec->namespaces.pid.is_new && in_own_user_namespace();
   plan_.own_mounts = request.spec->namespaces.mount.is_own();
   plan_.use_chroot = !request.use_pivot_root || !plan_.own_mounts;
   if (plan_.use_chroot && plan_.own_mounts) set_host_proc_paths(request.rootfs_path);

@@ -55,10 +55,14 @@ Result<void> check_cgroup(const ContainerState& state) {
 
 Result<void> set_cgroup(const Settings& settings, runtime::Spec& spec, ContainerState& state) {
   if (settings.systemd_cgroup) {
-    const std::string text = spec.cgroups_path.empty()
-                                 ? (::geteuid() == 0 ? "system.slice" : "user.slice") + (":dray:" + state.id)
-                                 : spec.cgroups_path;
+    std::string text = spec.cgroups_path.empty() ? ":dray:" + state.id : spec.cgroups_path;
+    if (settings.rootless && text.starts_with(':')) text = "user.slice" + text;
     state.systemd_unit = TRY(runtime::parse_systemd_path(text));
+    state.systemd_unit->of_user = settings.rootless;
+    if (settings.rootless) state.systemd_unit->manager_cgroup = TRY(runtime::user_manager_cgroup());
+    constexpr std::string_view prefix = "org.systemd.property.";
+    for (const auto& [key, value] : spec.annotations)
+      if (key.starts_with(prefix)) state.systemd_unit->properties.emplace(key.substr(prefix.size()), value);
     state.cgroups_path = TRY(runtime::systemd_cgroups_path(*state.systemd_unit));
   } else {
     state.cgroups_path =

@@ -65,6 +65,8 @@ std::string serialize(const ContainerState& state) {
   if (state.systemd_unit) {
     document["systemdSlice"] = state.systemd_unit->slice;
     document["systemdUnit"] = state.systemd_unit->name;
+    document["systemdOfUser"] = state.systemd_unit->of_user;
+    document["systemdManager"] = state.systemd_unit->manager_cgroup;
   }
   document["ownPidNamespace"] = state.own_pid_namespace;
   document["annotations"] = state.annotations;
@@ -84,9 +86,13 @@ Result<ContainerState> parse_state(const std::string& json) {
     document.at("pid").get_to(state.pid);
     document.at("startTicks").get_to(state.start_ticks);
     document.at("cgroupsPath").get_to(state.cgroups_path);
-    if (document.contains("systemdUnit"))
-      state.systemd_unit = runtime::SystemdUnit{document.at("systemdSlice").get<std::string>(),
-                                                document.at("systemdUnit").get<std::string>()};
+    if (document.contains("systemdUnit")) {
+      runtime::SystemdUnit& unit = state.systemd_unit.emplace();
+      document.at("systemdSlice").get_to(unit.slice);
+      document.at("systemdUnit").get_to(unit.name);
+      document.at("systemdOfUser").get_to(unit.of_user);
+      document.at("systemdManager").get_to(unit.manager_cgroup);
+    }
     document.at("ownPidNamespace").get_to(state.own_pid_namespace);
     if (document.at("annotations").is_object()) document.at("annotations").get_to(state.annotations);
   } catch (const Json::exception& error) {

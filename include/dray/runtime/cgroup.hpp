@@ -124,6 +124,11 @@ using SubCgroups = std::map<std::string, std::string>;
 struct SystemdUnit {
   std::string slice;  ///< "system.slice" if the text left it out
   std::string name;   ///< "prefix-name.scope"; or the name itself, if it ends in ".slice"
+  bool of_user = false;        ///< of the caller's own systemd, not of the host's
+  std::string manager_cgroup;  ///< where that one's units are; see user_manager_cgroup()
+  /// More properties at the start: name -> value in GVariant's text form, as annotations "org.systemd.property.<name>"
+  /// have them; "…Sec" takes seconds.
+  std::map<std::string, std::string> properties;
 
   bool is_slice() const { return name.ends_with(".slice"); }
 };
@@ -139,6 +144,8 @@ Result<std::vector<std::string>> start_systemd_unit(const SystemdUnit& unit, con
                                                     const Resources& resources);
 /// As properties of the running unit; the caller also calls update_cgroup. The value: warnings for the log.
 Result<std::vector<std::string>> update_systemd_unit(const SystemdUnit& unit, const Resources& resources);
+/// The cgroup of the caller's own systemd ("user.slice/user-1000.slice/user@1000.service").
+Result<std::string> user_manager_cgroup();
 /// Stops the unit and clears a failed one. Absent = success.
 Result<void> stop_systemd_unit(const SystemdUnit& unit);
 
