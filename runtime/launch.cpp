@@ -34,6 +34,7 @@ class Launch {
   Result<PreparedCgroup> prepare_cgroup(bool read_only);
   Result<void> prepare_surroundings(const Child& child, const std::shared_future<Result<PreparedCgroup>>& cgroup);
   Result<void> start_unit(const Child& child);
+  std::optional<uid_t> cgroup_owner() const;
   Result<void> follow(const Child& child);
   Error first_cause(Error ours);
 
@@ -57,6 +58,19 @@ Result<std::vector<FileDescriptor>> open_cgroups(const std::vector<CgroupMountPo
   return trees;
 }
 
+// runtime-spec, "Cgroup ownership": who may write to the mount and sees nothing above may also make cgroups below.
+std::optional<uid_t> Launch::cgroup_owner() const {
+  const PlanCgroups& mount = builder_.plan().cgroups;
+  const bool writable = mount.destination != nullptr && mount.unified && !mount.read_only;
+  if (!writable || !builder_.plan().new_cgroup_namespace) return std::nullopt;
+  const uid_t inside = spec_.process.user.uid;
+  if (!spec_.namespaces.user.is_new) return in_own_user_namespace() ? std::optional<uid_t>(inside) : std::nullopt;
+  for (const IdMapping& map : spec_.uid_mappings)
+    if (inside >= map.container_id && inside - map.container_id < map.size)
+      return map.host_id + (inside - map.container_id);
+  return std::nullopt;
+}
+
 Result<PreparedCgroup> Launch::prepare_cgroup(bool read_only) {
   PreparedCgroup prepared;
   if (spec_.cgroups_path.empty()) {
@@ -69,6 +83,11 @@ Result<PreparedCgroup> Launch::prepare_cgroup(bool read_only) {
   const ExistingCgroup existing = request_.systemd_unit ? ExistingCgroup::join : request_.existing_cgroup;
   TRY_CTX(create_cgroup(spec_.cgroups_path, spec_.resources, existing), "unable to apply cgroup configuration");
   cgroup_made_ = true;
+  if (const auto owner = cgroup_owner()) {
+    // An ordinary user may give away to some only; what is not given is the user's.
+    auto given = delegate_cgroup(spec_.cgroups_path, *owner);
+    if (!given && !in_own_user_namespace()) return Failure(std::move(given).error());
+  }
   prepared.entrance = TRY(open_cgroup_entrance(spec_.cgroups_path));
   prepared.mounts = TRY(open_cgroups(builder_.cgroup_mount_points(), read_only));
   return prepared;

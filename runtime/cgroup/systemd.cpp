@@ -253,6 +253,19 @@ Result<std::vector<std::string>> update_systemd_unit(const SystemdUnit& unit, co
   return std::move(limits.warnings);
 }
 
+Result<void> attach_to_systemd_unit(const SystemdUnit& unit, pid_t pid) {
+  dbus::Connection connection = TRY(systemd::connect(unit));
+  dbus::Writer body;
+  body.string(unit.name);
+  body.string("");  // no cgroup below
+  const std::size_t pids = body.begin_array(4);
+  body.uint32(static_cast<std::uint32_t>(pid));
+  body.end_array(pids);
+  TRY_CTX(connection.call(systemd::manager_call("AttachProcessesToUnit", "ssau", body)),
+          "moving a process to systemd unit \"" + unit.name + "\"");
+  return {};
+}
+
 Result<std::string> user_manager_cgroup() {
   dbus::Connection connection = TRY(systemd::connect_user());
   return TRY(systemd::read_text(connection, "ControlGroup"));

@@ -250,13 +250,13 @@ class Given(Rootless):
     top = CGROUP / "given"
 
     def setUp(self):
-        super().setUp()
         (self.top / "caller").mkdir(parents=True)
         self.addCleanup(self.top.rmdir)
         self.addCleanup((self.top / "caller").rmdir)
         for path in (self.top, self.top / "caller"):
             for name in ("", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
                 os.chown(path / name, UID, UID)
+        super().setUp()
 
     def words(self, *words):
         enter = f"echo 0 > {self.top}/caller/cgroup.procs && exec setpriv --reuid {UID} --regid {UID} --clear-groups \"$@\""
@@ -354,6 +354,7 @@ class UserSystemd(Rootless):
         self.assertEqual({"TasksMax": "30", "MemoryMax": str(64 << 20), "CPUQuotaPerSecUSec": "500ms", "ActiveState": "active",
                           "Slice": "user.slice", "Delegate": "yes"}, shown)
         self.assertEqual("30\n", (cgroup / "pids.max").read_text())
+        # We are in no cgroup of the user's; systemd moves it.
         self.assertEqual("0::/\n", self.succeed("exec", "box", "cat", "/proc/self/cgroup"))
         self.succeed("update", "--pids-limit", "40", "box")
         self.assertEqual("40", self.show("dray-box.scope", "TasksMax")["TasksMax"])

@@ -118,6 +118,11 @@ class OomEvents {
 /// Controller ("" = all) -> path below the container's cgroup, as `exec --cgroup` takes it.
 using SubCgroups = std::map<std::string, std::string>;
 
+/// fork() for a process that is to outlive the caller's systemd unit, which ends all of its cgroup: on v2 the child is
+/// in the cgroup dray/monitors, unless the caller is in no unit. The result is a pid to wait for, which need not be the
+/// child's; -1 as fork().
+pid_t fork_monitor();
+
 // -- systemd ----------------------------------------------------------------------------------------------------------
 
 /// A cgroupsPath "slice:prefix:name", as container managers give it to runtimes that work with systemd.
@@ -144,6 +149,8 @@ Result<std::vector<std::string>> start_systemd_unit(const SystemdUnit& unit, con
                                                     const Resources& resources);
 /// As properties of the running unit; the caller also calls update_cgroup. The value: warnings for the log.
 Result<std::vector<std::string>> update_systemd_unit(const SystemdUnit& unit, const Resources& resources);
+/// Has systemd move a process of the caller's into the unit's cgroup.
+Result<void> attach_to_systemd_unit(const SystemdUnit& unit, pid_t pid);
 /// The cgroup of the caller's own systemd ("user.slice/user-1000.slice/user@1000.service").
 Result<std::string> user_manager_cgroup();
 /// Stops the unit and clears a failed one. Absent = success.

@@ -444,7 +444,7 @@ TEST_CASE("properties from annotations") {
   CHECK(variant(*sd::parse_gvariant("'x'")) == variant("x"s));
   CHECK(variant(*sd::parse_gvariant("['x', 'yz']")) == variant(std::vector<std::string>{"x", "yz"}));
   CHECK(variant(*sd::parse_gvariant("@ay [1, 2]")) == variant(std::vector<std::uint8_t>{1, 2}));
-  CHECK(variant(*sd::parse_gvariant("@an [1, -2]")) == "\2an\0\4\0\0\0\0\0\1\0\376\377"s);
+  CHECK(variant(*sd::parse_gvariant("@an [1, -2]")) == "\2an\0\4\0\0\0\1\0\376\377"s);
 }
 
 TEST_CASE("units of a user's systemd are below its cgroup") {
