@@ -78,7 +78,7 @@ Result<Child> Exec::clone_helper(FdRef cgroup) {
 Result<void> Exec::enter_from_outside(const Child& helper) {
   auto entered = request_.systemd_unit && request_.sub_cgroups.empty()
                      ? attach_to_systemd_unit(*request_.systemd_unit, helper.pid)
-                     : fail(ErrorCode::permission_denied, "permission denied");
+                     : Result<void>(fail(ErrorCode::permission_denied, "permission denied"));
   if (entered || !request_.may_stay_outside) return entered;
   if (request_.warn) request_.warn("the process is not in the container's cgroup: " + entered.error().message());
   return {};

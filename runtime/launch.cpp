@@ -34,7 +34,7 @@ class Launch {
   Result<PreparedCgroup> prepare_cgroup(bool read_only);
   Result<void> prepare_surroundings(const Child& child, const std::shared_future<Result<PreparedCgroup>>& cgroup);
   Result<void> start_unit(const Child& child);
-  std::optional<uid_t> cgroup_owner() const;
+  std::optional<uid_t> cgroup_owner();
   Result<void> follow(const Child& child);
   Error first_cause(Error ours);
 
@@ -59,7 +59,7 @@ Result<std::vector<FileDescriptor>> open_cgroups(const std::vector<CgroupMountPo
 }
 
 // runtime-spec, "Cgroup ownership": who may write to the mount and sees nothing above may also make cgroups below.
-std::optional<uid_t> Launch::cgroup_owner() const {
+std::optional<uid_t> Launch::cgroup_owner() {
   const PlanCgroups& mount = builder_.plan().cgroups;
   const bool writable = mount.destination != nullptr && mount.unified && !mount.read_only;
   if (!writable || !builder_.plan().new_cgroup_namespace) return std::nullopt;

@@ -147,6 +147,7 @@ Result<void> Creation::read_bundle() {
   state_.annotations = spec_.annotations;
   state_.owner = ::geteuid();
   state_.own_pid_namespace = spec_.namespaces.pid.is_own();
+  state_.boot = read_boot_id();
   state_.created = format_time_now();
   return {};
 }

@@ -61,6 +61,7 @@ std::string serialize(const ContainerState& state) {
   document["owner"] = state.owner;
   document["pid"] = state.pid;
   document["startTicks"] = state.start_ticks;
+  document["boot"] = state.boot;
   document["cgroupsPath"] = state.cgroups_path;
   if (state.systemd_unit) {
     document["systemdSlice"] = state.systemd_unit->slice;
@@ -85,6 +86,7 @@ Result<ContainerState> parse_state(const std::string& json) {
     document.at("owner").get_to(state.owner);
     document.at("pid").get_to(state.pid);
     document.at("startTicks").get_to(state.start_ticks);
+    document.at("boot").get_to(state.boot);
     document.at("cgroupsPath").get_to(state.cgroups_path);
     if (document.contains("systemdUnit")) {
       runtime::SystemdUnit& unit = state.systemd_unit.emplace();
