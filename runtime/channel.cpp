@@ -75,9 +75,8 @@ void Child::reap() {
 
 Result<void> Child::set_oom_score(int score) const {
   FileDescriptor file = TRY(open_file("/proc/" + std::to_string(pid) + "/oom_score_adj", O_WRONLY));
-  auto written = write_all(file, std::to_string(score));
-  if (written || (written.error().error_number() == EACCES && ::geteuid() != 0)) return {};
-  return Failure(std::move(written).error().with_context("setting the OOM score"));
+  TRY_CTX(write_all(file, std::to_string(score)), "setting the OOM score");
+  return {};
 }
 
 Result<void> Child::raise_hard_limits(const PlanProcess& process) const {

@@ -118,6 +118,16 @@ void make_time_namespace(const ChildPlan& plan) {
   ::close(file);
 }
 
+// Who may not lower it goes without, as in runc.
+void set_oom_score(const ChildPlan& plan) {
+  if (plan.oom_score.text == nullptr) return;
+  const int file = ::openat(plan.proc, "self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (file < 0) return;
+  if (::write(file, plan.oom_score.text, plan.oom_score.length) < 0) {
+  }
+  ::close(file);
+}
+
 // Files that are made now shall belong to the container's root.
 void become_root(const ChildPlan& plan) {
   // Not allowed where the map of groups was written without privilege (user_namespaces(7)): then there are none to
@@ -167,9 +177,10 @@ void run_container_child(const ChildPlan& plan) {
   using namespace child;
   // 1. In a new user namespace nothing can be done before the parent has written its maps.
   if (plan.wait_for_maps) wait_for_go(plan, Step::wait_for_maps, nullptr);
+  set_oom_score(plan);
   if (plan.become_root) become_root(plan);
   // 2. Nobody in the container shall look into this copy of the engine (/proc/1/mem, /proc/1/exe).
-  become_undumpable(plan);
+  if (!plan.visible_to_hooks) become_undumpable(plan);
   start_session(plan);
   // 3. Before sysfs is mounted, which shows the network namespace of its mounter.
   join_namespaces(plan);
@@ -203,6 +214,7 @@ void run_container_child(const ChildPlan& plan) {
   if (plan.hooks) {
     report(plan, Step::mounted);
     wait_for_go(plan, Step::mounted, nullptr);
+    become_undumpable(plan);
     leave_host(plan);
   }
   // 12. The last thing that may have to be created in the root; then it can become read-only.
@@ -227,6 +239,7 @@ void run_launch_helper(const ChildPlan& plan) {
 void run_exec_child(const ChildPlan& plan) {
   using namespace child;
   // 1. Before we can be seen from inside.
+  set_oom_score(plan);
   become_undumpable(plan);
   // 2. What is forked below is born in the cgroup.
   int fds[2 * kMaxCgroups];

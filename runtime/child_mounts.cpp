@@ -373,11 +373,18 @@ void make_paths_readonly(const ChildPlan& plan) {
 
 void mount_cgroups(const ChildPlan& plan, const int* trees, std::uint32_t count) {
   const PlanCgroups& cgroups = plan.cgroups;
-  if (cgroups.destination == nullptr || count == 0) return;
+  const bool makes_own = count == 0 && cgroups.unified && plan.new_cgroup_namespace;
+  if (cgroups.destination == nullptr || (count == 0 && !makes_own)) return;
   int target = open_target(plan.rootfs, cgroups.destination, true);
   if (target < 0) fail(plan, Step::cgroup_mount, errno);
   if (cgroups.unified) {
-    if (attach(trees[0], target) != 0) fail(plan, Step::cgroup_mount, errno);
+    int tree = makes_own ? -1 : trees[0];
+    if (makes_own) {
+      const std::uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC |
+                                       (cgroups.read_only ? std::uint64_t{MOUNT_ATTR_RDONLY} : 0);
+      tree = make_filesystem("cgroup2", "cgroup", nullptr, 0, attributes);
+    }
+    if (tree < 0 || attach(tree, target) != 0) fail(plan, Step::cgroup_mount, errno);
     ::close(target);
     return;
   }

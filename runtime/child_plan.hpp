@@ -252,6 +252,8 @@ struct ChildPlan {
   int proc;  ///< the host's /proc: what it shows depends on who asks; a container cannot have replaced it
   PlanProcess process;
 
+  PlanText oom_score;  ///< of a process whose launcher may not set it once it is undumpable
+
   // exec: the namespaces to enter
   int target;  ///< pidfd
   int join_flags;
@@ -269,6 +271,7 @@ struct ChildPlan {
   const char* keyring;      ///< name
   const char* rootfs_path;  ///< of the host, where hooks look for it; nullptr = over "/"
   bool own_mounts;          ///< not the host's mount namespace
+  bool visible_to_hooks;    ///< which have no rights of the host's by which to look at an undumpable process
   bool hooks;               ///< tell the parent when everything is mounted, and wait
   bool use_chroot;          ///< instead of pivot_root
   int rootfs;

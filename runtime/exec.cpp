@@ -5,6 +5,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include <dray/runtime/launch.hpp>
 
 #include "channel.hpp"
@@ -21,13 +23,35 @@ class Exec {
 
  private:
   Result<Launched> start();
+  Result<Child> clone_helper(FdRef cgroup);
+  Result<void> enter_from_outside(const Child& helper);
   Result<void> follow(const Child& process);
   Error first_cause(Error ours);
 
   const ExecRequest& request_;
   PlanBuilder builder_;
   Channel channel_;
+  bool outside_ = false;  // the helper could not be born in the cgroup
 };
+
+Result<Child> Exec::clone_helper(FdRef cgroup) {
+  auto run = [](const ChildPlan& plan) { run_exec_child(plan); };
+  auto helper = channel_.clone(builder_.plan(), 0, cgroup, run);
+  if (helper || helper.error().error_number() != EACCES) return helper;
+  if (!request_.systemd_unit && !request_.may_stay_outside) return helper;
+  outside_ = true;
+  return channel_.clone(builder_.plan(), 0, {}, run);
+}
+
+// To move it takes the right to write to the cgroup that the caller's and the container's have in common.
+Result<void> Exec::enter_from_outside(const Child& helper) {
+  auto entered = request_.systemd_unit && request_.sub_cgroups.empty()
+                     ? attach_to_systemd_unit(*request_.systemd_unit, helper.pid)
+                     : Result<void>(fail(ErrorCode::permission_denied, "permission denied"));
+  if (entered || !request_.may_stay_outside) return entered;
+  if (request_.warn) request_.warn("the process is not in the container's cgroup: " + entered.error().message());
+  return {};
+}
 
 Error Exec::first_cause(Error ours) {
   auto theirs = channel_.pending_failure();
@@ -52,13 +76,14 @@ Result<Launched> Exec::start() {
   if (!request_.cgroups_path.empty())
     entrance =
         TRY_CTX(open_cgroup_entrance(request_.cgroups_path, request_.sub_cgroups), "error adding pid to cgroups");
-  Child helper =
-      TRY(channel_.clone(builder_.plan(), 0, entrance.unified, [](const ChildPlan& plan) { run_exec_child(plan); }));
+  Child helper = TRY(clone_helper(entrance.unified));
   auto prepare = [&]() -> Result<void> {
     const PlanAffinity& initial = builder_.initial_affinity();
     if (initial.size > 0 && ::syscall(SYS_sched_setaffinity, helper.pid, initial.size, initial.mask) < 0)
       return fail_errno("setting the initial CPU affinity");
-    if (request_.process.oom_score_adj) TRY(helper.set_oom_score(*request_.process.oom_score_adj));
+    if (outside_) TRY(enter_from_outside(helper));
+    if (request_.process.oom_score_adj && builder_.plan().oom_score.text == nullptr)
+      TRY(helper.set_oom_score(*request_.process.oom_score_adj));
     if ((builder_.plan().join_flags & CLONE_NEWUSER) != 0)
       TRY(helper.raise_hard_limits(builder_.plan().process));  // its child inherits them
     if (request_.enter_groups) TRY(request_.enter_groups(helper.pid));

@@ -34,6 +34,7 @@ class Launch {
   Result<PreparedCgroup> prepare_cgroup(bool read_only);
   Result<void> prepare_surroundings(const Child& child, const std::shared_future<Result<PreparedCgroup>>& cgroup);
   Result<void> start_unit(const Child& child);
+  std::optional<uid_t> cgroup_owner();
   Result<void> follow(const Child& child);
   Error first_cause(Error ours);
 
@@ -45,35 +46,58 @@ class Launch {
 };
 
 // The container's own cgroup of each hierarchy, as detached mounts.
-Result<std::vector<FileDescriptor>> open_cgroups(const std::vector<CgroupMountPoint>& points, const std::string& path,
-                                                 bool read_only) {
+Result<std::vector<FileDescriptor>> open_cgroups(const std::vector<CgroupMountPoint>& points, bool read_only) {
   std::vector<FileDescriptor> trees;
   const std::uint64_t attributes =
       MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | (read_only ? MOUNT_ATTR_RDONLY : 0);
   for (const auto& point : points) {
-    FileDescriptor tree = TRY(clone_mount(point.host_path + "/" + path));
+    FileDescriptor tree = TRY(clone_mount(point.host_path));
     TRY(change_mount(tree, attributes, 0, MS_PRIVATE, 0));
     trees.push_back(std::move(tree));
   }
   return trees;
 }
 
+// runtime-spec, "Cgroup ownership": who may write to the mount and sees nothing above may also make cgroups below.
+std::optional<uid_t> Launch::cgroup_owner() {
+  const PlanCgroups& mount = builder_.plan().cgroups;
+  const bool writable = mount.destination != nullptr && mount.unified && !mount.read_only;
+  if (!writable || !builder_.plan().new_cgroup_namespace) return std::nullopt;
+  const uid_t inside = spec_.process.user.uid;
+  if (!spec_.namespaces.user.is_new) return in_own_user_namespace() ? std::optional<uid_t>(inside) : std::nullopt;
+  for (const IdMapping& map : spec_.uid_mappings)
+    if (inside >= map.container_id && inside - map.container_id < map.size)
+      return map.host_id + (inside - map.container_id);
+  return std::nullopt;
+}
+
 Result<PreparedCgroup> Launch::prepare_cgroup(bool read_only) {
   PreparedCgroup prepared;
-  if (spec_.cgroups_path.empty()) return prepared;
+  if (spec_.cgroups_path.empty()) {
+    // Without a cgroup of its own: the host's, or in a cgroup namespace what the child mounts.
+    if (builder_.plan().cgroups.unified && !builder_.plan().new_cgroup_namespace)
+      prepared.mounts = TRY(open_cgroups(builder_.cgroup_mount_points(), read_only));
+    return prepared;
+  }
   // In a unit of systemd's our process is already.
   const ExistingCgroup existing = request_.systemd_unit ? ExistingCgroup::join : request_.existing_cgroup;
-  TRY(create_cgroup(spec_.cgroups_path, spec_.resources, existing));
+  TRY_CTX(create_cgroup(spec_.cgroups_path, spec_.resources, existing), "unable to apply cgroup configuration");
   cgroup_made_ = true;
+  if (const auto owner = cgroup_owner()) {
+    // An ordinary user may give away to some only; what is not given is the user's.
+    auto given = delegate_cgroup(spec_.cgroups_path, *owner);
+    if (!given && !in_own_user_namespace()) return Failure(std::move(given).error());
+  }
   prepared.entrance = TRY(open_cgroup_entrance(spec_.cgroups_path));
-  prepared.mounts = TRY(open_cgroups(builder_.cgroup_mount_points(), spec_.cgroups_path, read_only));
+  prepared.mounts = TRY(open_cgroups(builder_.cgroup_mount_points(), read_only));
   return prepared;
 }
 
 // The parent's work while the child mounts.
 Result<void> Launch::prepare_surroundings(const Child& child,
                                           const std::shared_future<Result<PreparedCgroup>>& cgroup) {
-  if (spec_.process.oom_score_adj) TRY(child.set_oom_score(*spec_.process.oom_score_adj));
+  if (spec_.process.oom_score_adj && builder_.plan().oom_score.text == nullptr)
+    TRY(child.set_oom_score(*spec_.process.oom_score_adj));
   if (spec_.namespaces.user.is_own()) TRY(child.raise_hard_limits(builder_.plan().process));
   if (request_.enter_groups) TRY(request_.enter_groups(child.pid));
   if (request_.configure_network) {

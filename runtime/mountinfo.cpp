@@ -38,7 +38,8 @@ std::vector<MountEntry> parse_mountinfo(std::string_view text) {
     entry.filesystem = next_field(right, ' ');
     next_field(right, ' ');  // source
     entry.super_options = right;
-    for (int skipped = 0; skipped < 4; ++skipped) next_field(line, ' ');  // id, parent, device, root
+    for (int skipped = 0; skipped < 3; ++skipped) next_field(line, ' ');  // id, parent, device
+    entry.root = unescape(next_field(line, ' '));
     entry.mount_point = unescape(next_field(line, ' '));
     entries.push_back(std::move(entry));
   }

@@ -9,6 +9,7 @@ namespace dray::runtime {
 
 /// A line of /proc/PID/mountinfo (proc_pid_mountinfo(5)), as far as it is used.
 struct MountEntry {
+  std::string root;  ///< of the file system, what is mounted
   std::string mount_point, filesystem;
   std::string super_options;  ///< "rw,cpu,cpuacct"
 };

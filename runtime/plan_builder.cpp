@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <linux/magic.h>
 #include <linux/seccomp.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -20,6 +21,7 @@
 
 #include <dray/core/process.hpp>
 #include <dray/core/rooted_path.hpp>
+#include <dray/runtime/user_namespace.hpp>
 
 #include "capability_number.hpp"
 #include "seccomp_filter.hpp"
@@ -79,9 +81,27 @@ Result<std::uint64_t> capability_bits(const std::vector<std::string>& names, int
   return bits;
 }
 
+// For who may not make a mount: a copy in memory that nobody can change any more. With the name that runc's has, which
+// its users know as harmless.
+Result<FileDescriptor> seal_copy(const std::string& path) {
+  constexpr unsigned kExecutable = 0x10;  // MFD_EXEC, Linux 6.3
+  const std::string bytes = TRY(read_file(path, 1u << 20));
+  FileDescriptor copy;
+  for (unsigned more : {kExecutable, 0u}) {
+    copy = FileDescriptor(::memfd_create("runc_cloned:/proc/self/exe", MFD_CLOEXEC | MFD_ALLOW_SEALING | more));
+    if (copy.valid() || errno != EINVAL) break;
+  }
+  if (!copy.valid()) return fail_errno("making a file in memory");
+  TRY(write_all(copy, bytes));
+  if (::fcntl(copy.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
+    return fail_errno("sealing a file in memory");
+  return copy;
+}
+
 Result<FileDescriptor> open_dray_init() {
   std::string path = TRY(executable_directory());
   path += "/dray-init";
+  if (!may_mount()) return TRY_CTX(seal_copy(path), "finding dray-init beside the program");
   // On a read-only mount of its own: a container that gets hold of /proc/self/exe cannot write to it.
   FileDescriptor init = TRY_CTX(clone_mount(path), "finding dray-init beside the program");
   TRY(change_mount(init, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOEXEC, MS_PRIVATE, 0));
@@ -240,7 +260,7 @@ Result<void> PlanBuilder::set_capabilities(const Capabilities& capabilities) {
   // The kernel raises no others; as in runc, that is no reason not to start.
   plan.ambient &= plan.inheritable & plan.permitted;
   // In a user namespace of its own the container's root has them all.
-  if (in_user_namespace_) return {};
+  if (enters_user_namespace_) return {};
   std::uint64_t available = TRY(own_capabilities());
   for (std::uint64_t* set : {&plan.effective, &plan.permitted, &plan.inheritable, &plan.ambient}) *set &= available;
   return {};

@@ -49,6 +49,7 @@ class PlanBuilder {
 
  private:
   const char* keep(std::string text);
+  void set_oom_score(const Process& process);
   Result<int> keep_stdio(FdRef fd, int number);
   Result<void> set_user(const Process& process);
   Result<void> set_capabilities(const Capabilities& capabilities);
@@ -58,14 +59,14 @@ class PlanBuilder {
   Result<void> set_labels(const Process& process);
   Result<void> set_scheduling(const Process& process);
   Result<void> set_mounts(const Spec& spec);
-  Result<void> set_cgroup_mount(const Mount& mount);
+  Result<void> set_cgroup_mount(const Mount& mount, const std::string& cgroups_path);
   Result<void> set_devices(const Spec& spec);
   Result<void> set_sysctls(const Spec& spec);
   Result<void> set_covered_paths(const Spec& spec);
 
   ChildPlan plan_{};
   PlanAffinity initial_affinity_{};
-  bool needs_helper_ = false, in_user_namespace_ = false;
+  bool needs_helper_ = false, in_user_namespace_ = false, enters_user_namespace_ = false;
   std::string program_, rootfs_path_;
   std::vector<std::string> join_names_;
   std::vector<PlanJoin> joins_;

@@ -79,7 +79,7 @@ Result<void> PlanBuilder::set_mounts(const Spec& spec) {
   mounts_.reserve(spec.mounts.size());
   for (const auto& mount : spec.mounts) {
     if (mount.type == "cgroup" || mount.type == "cgroup2") {
-      TRY(set_cgroup_mount(mount));
+      TRY(set_cgroup_mount(mount, spec.cgroups_path));
       continue;
     }
     PreparedMount prepared = TRY(prepare_mount(mount, {plan_.rootfs, rootfs_path_, &spec, in_user_namespace_}));
@@ -127,9 +127,9 @@ Result<void> PlanBuilder::set_mounts(const Spec& spec) {
   return {};
 }
 
-Result<void> PlanBuilder::set_cgroup_mount(const Mount& mount) {
+Result<void> PlanBuilder::set_cgroup_mount(const Mount& mount, const std::string& cgroups_path) {
   if (plan_.cgroups.destination != nullptr) return fail(ErrorCode::invalid_argument, "more than one cgroup mount");
-  cgroup_points_ = TRY(runtime::cgroup_mount_points());
+  cgroup_points_ = TRY(runtime::cgroup_mount_points(cgroups_path));
   if (cgroup_points_.empty()) return {};
   if (cgroup_points_.size() > kMaxCgroups) cgroup_points_.resize(kMaxCgroups);
   PlanCgroups& plan = plan_.cgroups;

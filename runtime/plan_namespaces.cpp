@@ -7,7 +7,10 @@
 #include <algorithm>
 
 #include "mountinfo.hpp"
+#include <dray/runtime/user_namespace.hpp>
+
 #include "plan_builder.hpp"
+#include "user_namespace.hpp"
 
 namespace dray::runtime {
 namespace {
@@ -76,6 +79,9 @@ Result<void> PlanBuilder::set_namespaces(const Spec& spec) {
   plan_.new_cgroup_namespace = wanted.cgroup.is_new;
   plan_.wait_for_maps = wanted.user.is_new;
   in_user_namespace_ = in_user_namespace_ || wanted.user.is_new;
+  enters_user_namespace_ = in_user_namespace_;
+  // Devices cannot be made and mounts are locked in whatever user namespace.
+  in_user_namespace_ = in_user_namespace_ || in_own_user_namespace();
   plan_.become_root = in_user_namespace_;
   if (!spec.time_offsets.empty()) {
     if (!wanted.time.is_new) return fail(ErrorCode::invalid_argument, "time offsets need a new time namespace");
@@ -100,12 +106,20 @@ void PlanBuilder::set_host_proc_paths(const std::string& rootfs) {
   plan_.host_proc_count = static_cast<std::uint32_t>(host_proc_paths_.size());
 }
 
+void PlanBuilder::set_oom_score(const Process& process) {
+  if (!process.oom_score_adj || !is_rootless()) return;
+  const std::string text = std::to_string(*process.oom_score_adj);
+  plan_.oom_score = {keep(text), static_cast<std::uint32_t>(text.size())};
+}
+
 void PlanBuilder::set_launch(const LaunchRequest& request) {
+  set_oom_score(request.spec->process);
   plan_.new_keyring = request.new_keyring;
   plan_.keyring = request.keyring_name.empty() ? nullptr : keep(request.keyring_name);
   rootfs_path_ = request.rootfs_path;
   plan_.rootfs_path = request.rootfs_path.empty() ? nullptr : keep(request.rootfs_path);
   plan_.hooks = static_cast<bool>(request.run_hooks);
+  plan_.visible_to_hooks = plan_.hooks && request.spec->namespaces.pid.is_new && in_own_user_namespace();
   plan_.own_mounts = request.spec->namespaces.mount.is_own();
   plan_.use_chroot = !request.use_pivot_root || !plan_.own_mounts;
   if (plan_.use_chroot && plan_.own_mounts) set_host_proc_paths(request.rootfs_path);
@@ -115,9 +129,10 @@ void PlanBuilder::set_launch(const LaunchRequest& request) {
 }
 
 void PlanBuilder::set_exec(const ExecRequest& request, FdRef target, int namespaces) {
+  set_oom_score(request.process);
   plan_.target = target.get();
   plan_.join_flags = namespaces;
-  in_user_namespace_ = (namespaces & CLONE_NEWUSER) != 0;
+  in_user_namespace_ = enters_user_namespace_ = (namespaces & CLONE_NEWUSER) != 0;
   plan_.become_root = in_user_namespace_;
   plan_.new_keyring = request.new_keyring;
   plan_.keyring = request.keyring_name.empty() ? nullptr : keep(request.keyring_name);

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <dray/runtime/user_namespace.hpp>
+
 #include "user_namespace.hpp"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -88,6 +93,72 @@ Result<FileDescriptor> make_user_namespace(const std::vector<IdMapping>& uids, c
   child.pid = static_cast<pid_t>(pid);
   TRY(write_id_maps(child.pid, uids, gids));
   return open_file("/proc/" + std::to_string(child.pid) + "/ns/user", O_RDONLY);
+}
+
+bool in_own_user_namespace() {
+  constexpr ino_t kInitial = 0xEFFFFFFDu;  // PROC_USER_INIT_INO, the same in every kernel
+  struct stat status;
+  return ::stat("/proc/self/ns/user", &status) == 0 && status.st_ino != kInitial;
+}
+
+bool is_rootless() { return ::geteuid() != 0 || in_own_user_namespace(); }
+
+bool may_mount() {
+  struct __user_cap_header_struct header{};
+  header.version = _LINUX_CAPABILITY_VERSION_3;
+  struct __user_cap_data_struct data[2] = {};
+  return ::syscall(SYS_capget, &header, data) == 0 && (data[0].effective >> CAP_SYS_ADMIN & 1) != 0;
+}
+
+namespace {
+
+// Written by a process outside: newuidmap and newgidmap have no rights inside.
+Result<void> unshare_with_maps(const Spec& spec) {
+  Pipe go = TRY(make_pipe()), answer = TRY(make_pipe());
+  const pid_t self = ::getpid();
+  const pid_t helper = ::fork();
+  if (helper < 0) return fail_errno("making a process");
+  if (helper == 0) {
+    go.write_end.reset();
+    char byte;
+    if (::read(go.read_end.get(), &byte, 1) != 1) ::_exit(1);
+    auto written = write_id_maps(self, spec.uid_mappings, spec.gid_mappings);
+    if (!written) (void)write_all(answer.write_end, written.error().message());
+    ::_exit(written ? 0 : 1);
+  }
+  answer.write_end.reset();
+  Result<void> made;
+  if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+    made = Failure(Error::from_errno(errno, "creating a user namespace")
+                       .with_hint("the kernel may be set to give ordinary users none: see user.max_user_namespaces, "
+                                  "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"));
+  else
+    made = write_all(go.write_end, "1");
+  go.write_end.reset();
+  auto complaint = read_all(answer.read_end, 64 * 1024);
+  int status = 0;
+  while (::waitpid(helper, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!made || status == 0) return made;
+  return fail(ErrorCode::permission_denied, complaint && !complaint->empty() ? *complaint : "mapping IDs failed");
+}
+
+}  // namespace
+
+Result<void> enter_user_namespace(Spec& spec) {
+  Namespace& user = spec.namespaces.user;
+  if (!user.is_own())
+    return fail(ErrorCode::invalid_argument, "rootless container requires user namespaces (linux.namespaces)");
+  if (user.is_new) {
+    TRY(unshare_with_maps(spec));
+  } else {
+    FileDescriptor file = TRY_CTX(open_file(user.path, O_RDONLY), "joining the user namespace");
+    if (::setns(file.get(), CLONE_NEWUSER) != 0 || ::unshare(CLONE_NEWNS) != 0)
+      return fail_errno("joining the user namespace \"" + user.path + "\"");
+  }
+  user.is_new = false;
+  user.path = "/proc/self/ns/user";
+  return {};
 }
 
 }  // namespace dray::runtime

@@ -18,4 +18,7 @@ Result<void> write_id_maps(pid_t pid, const std::vector<IdMapping>& uids, const 
 /// A user namespace with these maps and nobody in it, for an idmapped mount.
 Result<FileDescriptor> make_user_namespace(const std::vector<IdMapping>& uids, const std::vector<IdMapping>& gids);
 
+/// Is the calling process in another user namespace than the host's first one?
+bool in_own_user_namespace();
+
 }  // namespace dray::runtime

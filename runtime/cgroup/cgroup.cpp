@@ -23,6 +23,11 @@ Result<void> create_cgroup(const std::string& cgroups_path, const Resources& res
                             : cgroup::create_v1(*place.all, place.path, resources, existing);
 }
 
+Result<bool> needs_controllers(const Resources& resources) {
+  const bool unified = TRY(is_cgroup_unified());
+  return !resources.unified.empty() || !cgroup::needed_controllers(resources, unified).empty();
+}
+
 Result<void> update_cgroup(const std::string& cgroups_path, const Resources& resources) {
   const Place place = TRY(cgroup::find_place(cgroups_path));
   return place.is_unified() ? cgroup::update_v2(place.all->front(), place.path, resources)
@@ -114,13 +119,17 @@ Result<CgroupEntrance> open_cgroup_entrance(const std::string& cgroups_path, con
   return entrance;
 }
 
-Result<std::vector<CgroupMountPoint>> cgroup_mount_points() {
-  const auto& all = cgroup::hierarchies();
-  if (!all) return Failure(all.error());
+Result<std::vector<CgroupMountPoint>> cgroup_mount_points(const std::string& cgroups_path) {
+  const auto& host = cgroup::hierarchies();
+  if (!host) return Failure(host.error());
+  Place place;
+  place.all = &*host;
+  if (!cgroups_path.empty()) place = TRY(cgroup::find_place(cgroups_path));
   std::vector<CgroupMountPoint> out;
-  for (const Hierarchy& hierarchy : *all)
-    if (!hierarchy.unified || all->size() == 1)
-      out.push_back(CgroupMountPoint{hierarchy.mount_point, hierarchy.name, hierarchy.unified});
+  for (const Hierarchy& hierarchy : *place.all)
+    if (!hierarchy.unified || place.all->size() == 1)
+      out.push_back({hierarchy.mount_point + (place.path.empty() ? "" : "/" + place.path), hierarchy.name,
+                     hierarchy.unified});
   return out;
 }
 

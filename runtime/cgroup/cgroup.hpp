@@ -31,12 +31,12 @@ Result<FileDescriptor> make_hybrid_birthplace(const std::string& cgroups_path,
 
 /// One hierarchy of the host that a container gets to see: not the hybrid one, as with runc.
 struct CgroupMountPoint {
-  std::string host_path;  ///< "/sys/fs/cgroup/memory"
+  std::string host_path;  ///< "/sys/fs/cgroup/memory", or of the cgroup that was asked for
   std::string name;  ///< the directory's name below /sys/fs/cgroup in a container: "memory", "cpu,cpuacct", "unified";
                      ///< "" when v2 is all there is
   bool unified = false;  ///< cgroup2
 };
-Result<std::vector<CgroupMountPoint>> cgroup_mount_points();
+Result<std::vector<CgroupMountPoint>> cgroup_mount_points(const std::string& cgroups_path = "");
 /// Is cgroup v2 all there is?
 Result<bool> is_cgroup_unified();
 

@@ -101,6 +101,31 @@ void Writer::end_array(std::size_t token) {
   std::memcpy(bytes_.data() + token, &size, sizeof(size));
 }
 
+void Writer::scalar(char type, const Scalar& value) {
+  switch (type) {
+    case 's':
+    case 'o':
+      return string(value.text);
+    case 'g':
+      return signature(value.text);
+    case 'y':
+      return byte(static_cast<std::uint8_t>(value.bits));
+    case 'n':
+    case 'q': {
+      align(2);
+      const auto number = static_cast<std::uint16_t>(value.bits);
+      bytes_.append(reinterpret_cast<const char*>(&number), sizeof(number));
+      return;
+    }
+    case 'b':
+    case 'i':
+    case 'u':
+      return uint32(static_cast<std::uint32_t>(value.bits));
+    default:
+      return uint64(value.bits);
+  }
+}
+
 void Writer::variant(const Value& value) {
   struct Visitor {
     Writer& writer;
@@ -115,6 +140,16 @@ void Writer::variant(const Value& value) {
     void operator()(const std::string& text) const {
       writer.signature("s");
       writer.string(text);
+    }
+    void operator()(const Typed& value) const {
+      writer.signature(value.signature);
+      if (!value.signature.starts_with('a')) return writer.scalar(value.signature.front(), value.items.front());
+      const char type = value.signature[1];
+      const bool wide = type == 'x' || type == 't' || type == 'd';
+      const bool narrow = type == 'y' || type == 'g';
+      const std::size_t array = writer.begin_array(wide ? 8 : narrow ? 1 : type == 'n' || type == 'q' ? 2 : 4);
+      for (const Scalar& item : value.items) writer.scalar(type, item);
+      writer.end_array(array);
     }
     void operator()(const std::vector<std::string>& texts) const {
       writer.signature("as");

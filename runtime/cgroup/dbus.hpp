@@ -17,9 +17,20 @@
 
 namespace dray::runtime::dbus {
 
-/// What a variant can hold here: b, t, s, as, ay, au, a(ss).
+struct Scalar {
+  std::uint64_t bits = 0;  ///< a number's; sign-extended
+  std::string text;
+  bool operator==(const Scalar&) const = default;
+};
+/// Any basic type, or an array of one.
+struct Typed {
+  std::string signature;
+  std::vector<Scalar> items;
+  bool operator==(const Typed&) const = default;
+};
+/// What a variant can hold here: b, t, s, as, ay, au, a(ss), or what was told by a user.
 using Value = std::variant<bool, std::uint64_t, std::string, std::vector<std::string>, std::vector<std::uint8_t>,
-                           std::vector<std::uint32_t>, std::vector<std::pair<std::string, std::string>>>;
+                           std::vector<std::uint32_t>, std::vector<std::pair<std::string, std::string>>, Typed>;
 struct Property {
   std::string name;
   Value value;
@@ -35,6 +46,7 @@ class Writer {
   void uint64(std::uint64_t value);
   void string(std::string_view value);  ///< also an object path
   void signature(std::string_view value);
+  void scalar(char type, const Scalar& value);
   void variant(const Value& value);
   void properties(const std::vector<Property>& properties);  ///< a(sv)
   void align(std::size_t to) { bytes_.resize((bytes_.size() + to - 1) / to * to, '\0'); }

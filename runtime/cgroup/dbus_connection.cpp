@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "../user_namespace.hpp"
 #include "dbus.hpp"
 
 namespace dray::runtime::dbus {
@@ -63,8 +64,14 @@ Result<Connection> Connection::open(const std::string& socket_path, bool is_bus)
 /// more comes.
 Result<void> Connection::authenticate() {
   using namespace std::string_literals;
-  TRY(send_bytes(socket_, "\0AUTH EXTERNAL "s + hexadecimal(std::to_string(::geteuid())) + "\r\nBEGIN\r\n"));
+  // In a user namespace we don't know our number outside; the empty one is "whoever the kernel says I am".
+  const bool anonymous = in_own_user_namespace();
+  const std::string who = anonymous ? "\r\nDATA" : " " + hexadecimal(std::to_string(::geteuid()));
+  TRY(send_bytes(socket_, "\0AUTH EXTERNAL"s + who + "\r\nBEGIN\r\n"));
   std::size_t end = 0;
+  const std::string_view challenge = "DATA\r\n";
+  while (anonymous && received_.size() < challenge.size()) TRY(read_more());
+  if (anonymous && received_.starts_with(challenge)) received_.erase(0, challenge.size());
   while ((end = received_.find("\r\n")) == std::string::npos) {
     if (received_.size() > 4096) return fail(ErrorCode::corrupt, "D-Bus does not answer as it should");
     TRY(read_more());

@@ -64,6 +64,7 @@ std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo) {
     std::string_view options = entry.super_options;
     Hierarchy hierarchy;
     hierarchy.mount_point = std::move(entry.mount_point);
+    hierarchy.root = std::move(entry.root);
     if (type == "cgroup2") {
       hierarchy.unified = true;
       if (v2.empty()) v2.push_back(std::move(hierarchy));
@@ -114,10 +115,22 @@ const Hierarchy* Place::find(std::string_view controller) const {
 
 Result<Place> find_place(const std::string& cgroups_path) {
   Place place;
-  place.path = TRY(clean_path(cgroups_path));
+  std::string_view rest = cgroups_path;
+  place.path = TRY(clean_path(std::string(next_field(rest, '\n'))));
   const auto& all = hierarchies();
   if (!all) return Failure(all.error());
   place.all = &*all;
+  if (rest.empty()) return place;
+  auto moved = std::make_shared<std::vector<Hierarchy>>(*all);
+  while (!rest.empty()) {
+    std::string_view base = next_field(rest, '\n');
+    const std::string_view name = next_field(base, ':');
+    const std::string path = TRY(clean_path(std::string(base)));
+    for (Hierarchy& hierarchy : *moved)
+      if (hierarchy.name == name) hierarchy.mount_point += "/" + path;
+  }
+  place.all = moved.get();
+  place.moved = std::move(moved);
   return place;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,7 @@ struct Hierarchy {
   std::vector<std::string> controllers;  ///< v1: of the mount's options
   std::string name;                      ///< v1: controllers joined by ',' or the X of name=X
   bool unified = false;
+  std::string root = "/";  ///< the cgroup that is mounted there
 
   bool has(std::string_view controller) const;
 };
@@ -36,6 +38,8 @@ const Result<std::vector<Hierarchy>>& hierarchies();
 struct Place {
   const std::vector<Hierarchy>* all = nullptr;
   std::string path;
+  /// What `all` is where the path is not the same in all hierarchies: their mount points end at what differs.
+  std::shared_ptr<const std::vector<Hierarchy>> moved;
 
   bool is_unified() const { return all->front().unified; }
   const Hierarchy* find(std::string_view controller) const;  ///< v1's; nullptr = not mounted
@@ -43,6 +47,8 @@ struct Place {
   const Hierarchy* unified() const { return all->back().unified ? &all->back() : nullptr; }
 };
 Result<Place> find_place(const std::string& cgroups_path);
+/// resolve_cgroups_path() on given hierarchies and the text of a /proc/PID/cgroup.
+Result<std::string> resolve_path(const std::vector<Hierarchy>& all, std::string_view own, const std::string& wanted);
 Result<FileDescriptor> open_root(const Hierarchy& hierarchy);
 /// The cgroup's directory in one hierarchy.
 Result<FileDescriptor> open_leaf(const Hierarchy& hierarchy, const std::string& path);

@@ -61,13 +61,7 @@ bool has_name(const Error& error, const char* name) {
   return error.message().starts_with(std::string("org.freedesktop.systemd1.") + name);
 }
 
-/// The system bus, or systemd's own socket where there is none (early at boot, in small systems).
-Result<dbus::Connection> connect() {
-  if (access("/run/systemd/system", F_OK) != 0)
-    return fail(ErrorCode::unsupported, "systemd is not running on this host");
-  auto own = dbus::Connection::open("/run/systemd/private", false);
-  if (own) return own;
-  dbus::Connection bus = TRY(dbus::Connection::open("/run/dbus/system_bus_socket", true));
+Result<dbus::Connection> subscribed(dbus::Connection bus) {
   // The bus passes on what one asks for only, and systemd tells of jobs only who subscribed.
   dbus::Writer rule;
   rule.string("type='signal',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'");
@@ -83,18 +77,51 @@ Result<dbus::Connection> connect() {
   return bus;
 }
 
+/// The user's own manager, by its socket or the session's bus.
+Result<dbus::Connection> connect_user() {
+  const char* directory = std::getenv("XDG_RUNTIME_DIR");
+  const char* address = std::getenv("DBUS_SESSION_BUS_ADDRESS");
+  if (directory == nullptr && address == nullptr)
+    return Failure(Error(ErrorCode::unsupported, "the systemd of this user is not to be found: no XDG_RUNTIME_DIR")
+                       .with_hint("log in, or \"loginctl enable-linger\" and set XDG_RUNTIME_DIR"));
+  const std::string place = directory == nullptr ? "" : directory;
+  if (!place.empty())
+    if (auto own = dbus::Connection::open(place + "/systemd/private", false)) return own;
+  std::string socket = place + "/bus";
+  constexpr std::string_view prefix = "unix:path=";
+  if (address != nullptr && std::string_view(address).starts_with(prefix)) {
+    socket = std::string(address).substr(prefix.size());
+    socket.resize(std::min(socket.find_first_of(",;"), socket.size()));
+  }
+  return subscribed(TRY(dbus::Connection::open(socket, true)));
+}
+
+/// The system bus, or systemd's own socket where there is none (early at boot, in small systems).
+Result<dbus::Connection> connect(const SystemdUnit& unit) {
+  if (unit.of_user) return connect_user();
+  if (access("/run/systemd/system", F_OK) != 0)
+    return fail(ErrorCode::unsupported, "systemd is not running on this host");
+  auto own = dbus::Connection::open("/run/systemd/private", false);
+  if (own) return own;
+  return subscribed(TRY(dbus::Connection::open("/run/dbus/system_bus_socket", true)));
+}
+
 }  // namespace
 
 Result<int> read_version(dbus::Connection& connection) {
+  return parse_version(TRY(read_text(connection, "Version")));
+}
+
+Result<std::string> read_text(dbus::Connection& connection, const char* property) {
   dbus::Writer body;
   body.string(kManager);
-  body.string("Version");
+  body.string(property);
   dbus::Message call = manager_call("Get", "ss", body);
   call.interface = "org.freedesktop.DBus.Properties";
   const dbus::Message reply = TRY(connection.call(std::move(call)));
   dbus::Reader reader(reply.body);
-  if (TRY(reader.signature()) != "s") return fail(ErrorCode::corrupt, "systemd's version is no text");
-  return parse_version(TRY(reader.string()));
+  if (TRY(reader.signature()) != "s") return fail(ErrorCode::corrupt, std::string("systemd's ") + property + " is no text");
+  return reader.string();
 }
 
 Result<void> start_unit(dbus::Connection& connection, const SystemdUnit& unit,
@@ -200,11 +227,13 @@ Resources completed(Resources r, const cgroup::Place& place) {
 Result<std::vector<std::string>> start_systemd_unit(const SystemdUnit& unit, const std::string& description, pid_t pid,
                                                     const Resources& resources) {
   const cgroup::Place place = TRY(cgroup::find_place(TRY(systemd_cgroups_path(unit))));
-  dbus::Connection connection = TRY(systemd::connect());
+  dbus::Connection connection = TRY(systemd::connect(unit));
   const int version = TRY(systemd::read_version(connection));
   systemd::Properties limits = TRY(systemd::resource_properties(resources, place.is_unified(), version));
   std::vector<dbus::Property> properties = systemd::unit_properties(unit, description, pid, place.is_unified());
   properties.insert(properties.end(), limits.list.begin(), limits.list.end());
+  for (const auto& [name, text] : unit.properties)
+    properties.push_back(TRY(systemd::annotated_property(name, text)));
   TRY(systemd::start_unit(connection, unit, properties));
   return std::move(limits.warnings);
 }
@@ -216,7 +245,7 @@ Result<std::vector<std::string>> update_systemd_unit(const SystemdUnit& unit, co
     const FileDescriptor leaf = TRY(cgroup::open_leaf(place.all->front(), place.path));
     TRY(cgroup::plan_v2(resources, cgroup::read_present(leaf)));
   }
-  dbus::Connection connection = TRY(systemd::connect());
+  dbus::Connection connection = TRY(systemd::connect(unit));
   const int version = TRY(systemd::read_version(connection));
   const Resources whole = systemd::completed(resources, place);
   systemd::Properties limits = TRY(systemd::resource_properties(whole, place.is_unified(), version));
@@ -224,8 +253,26 @@ Result<std::vector<std::string>> update_systemd_unit(const SystemdUnit& unit, co
   return std::move(limits.warnings);
 }
 
+Result<void> attach_to_systemd_unit(const SystemdUnit& unit, pid_t pid) {
+  dbus::Connection connection = TRY(systemd::connect(unit));
+  dbus::Writer body;
+  body.string(unit.name);
+  body.string("");  // no cgroup below
+  const std::size_t pids = body.begin_array(4);
+  body.uint32(static_cast<std::uint32_t>(pid));
+  body.end_array(pids);
+  TRY_CTX(connection.call(systemd::manager_call("AttachProcessesToUnit", "ssau", body)),
+          "moving a process to systemd unit \"" + unit.name + "\"");
+  return {};
+}
+
+Result<std::string> user_manager_cgroup() {
+  dbus::Connection connection = TRY(systemd::connect_user());
+  return TRY(systemd::read_text(connection, "ControlGroup"));
+}
+
 Result<void> stop_systemd_unit(const SystemdUnit& unit) {
-  dbus::Connection connection = TRY(systemd::connect());
+  dbus::Connection connection = TRY(systemd::connect(unit));
   return systemd::stop_unit(connection, unit);
 }
 

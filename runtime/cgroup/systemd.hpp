@@ -26,6 +26,10 @@ Result<std::vector<std::uint8_t>> cpu_mask(const std::string& list);
 /// "252", "v252.4-1.fc36"; -1 = unknown.
 int parse_version(std::string_view text);
 
+Result<dbus::Typed> parse_gvariant(const std::string& text);
+/// Of an annotation "org.systemd.property.<name>".
+Result<dbus::Property> annotated_property(std::string name, const std::string& text);
+
 /// Over a connection that is there; see the public functions.
 Result<void> start_unit(dbus::Connection& connection, const SystemdUnit& unit,
                         const std::vector<dbus::Property>& properties);
@@ -33,5 +37,7 @@ Result<void> set_properties(dbus::Connection& connection, const SystemdUnit& uni
                             const std::vector<dbus::Property>& properties);
 Result<void> stop_unit(dbus::Connection& connection, const SystemdUnit& unit);
 Result<int> read_version(dbus::Connection& connection);
+/// A property of the manager that is a text.
+Result<std::string> read_text(dbus::Connection& connection, const char* property);
 
 }  // namespace dray::runtime::systemd

@@ -36,9 +36,10 @@ Result<std::string> systemd_cgroups_path(const SystemdUnit& unit) {
     return invalid();
   std::string_view rest(unit.slice);
   rest.remove_suffix(suffix.size());
-  if (rest == "-") return unit.name;
   // "a-b.slice" lies in "a.slice".
   std::string path, prefix;
+  if (!unit.manager_cgroup.empty()) path = TRY(cgroup::clean_path(unit.manager_cgroup)) + "/";
+  if (rest == "-") return path + unit.name;
   for (bool last = false; !last;) {
     const std::size_t dash = rest.find('-');
     last = dash == std::string_view::npos;

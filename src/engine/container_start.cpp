@@ -211,7 +211,7 @@ Result<Started> launch_locked(Context& context, const ContainerRecord& record, F
     plan.first_client = FileDescriptor(pair[1]);
   }
   Pipe channel = TRY(make_pipe());
-  pid_t child = ::fork();
+  pid_t child = runtime::fork_monitor();
   if (child < 0) return fail_errno("starting the monitor process");
   if (child == 0) {
     channel.read_end.reset();

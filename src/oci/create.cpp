@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include <dray/core/process.hpp>
 #include <dray/network/network.hpp>
 #include <dray/runtime/spec_json.hpp>
+#include <dray/runtime/user_namespace.hpp>
 
 #include "container.hpp"
 #include "foreground.hpp"
@@ -57,16 +59,44 @@ Result<void> check_cgroup(const ContainerState& state) {
 
 Result<void> set_cgroup(const Settings& settings, runtime::Spec& spec, ContainerState& state) {
   if (settings.systemd_cgroup) {
-    const std::string text = spec.cgroups_path.empty()
-                                 ? (::geteuid() == 0 ? "system.slice" : "user.slice") + (":dray:" + state.id)
-                                 : spec.cgroups_path;
+    std::string text = spec.cgroups_path.empty() ? ":dray:" + state.id : spec.cgroups_path;
+    if (settings.rootless && text.starts_with(':')) text = "user.slice" + text;
     state.systemd_unit = TRY(runtime::parse_systemd_path(text));
+    state.systemd_unit->of_user = settings.rootless;
+    if (settings.rootless) state.systemd_unit->manager_cgroup = TRY(runtime::user_manager_cgroup());
+    constexpr std::string_view prefix = "org.systemd.property.";
+    for (const auto& [key, value] : spec.annotations)
+      if (key.starts_with(prefix)) state.systemd_unit->properties.emplace(key.substr(prefix.size()), value);
     state.cgroups_path = TRY(runtime::systemd_cgroups_path(*state.systemd_unit));
   } else {
-    state.cgroups_path = spec.cgroups_path.empty() ? state.id : spec.cgroups_path;
-    state.cgroups_path.erase(0, state.cgroups_path.find_first_not_of('/'));
+    state.cgroups_path =
+        TRY(runtime::resolve_cgroups_path(spec.cgroups_path.empty() ? state.id : spec.cgroups_path));
   }
   spec.cgroups_path = state.cgroups_path;
+  return {};
+}
+
+bool is_refusal(const Error& error) {
+  const int number = error.error_number();
+  return number == EACCES || number == EPERM || number == EROFS;
+}
+
+// Nobody gave an ordinary user a cgroup to make others in: who wants no limits goes without one. runc's rules, and its
+// words.
+Result<void> try_cgroup(runtime::Spec& spec, ContainerState& state) {
+  auto made = runtime::create_cgroup(state.cgroups_path, {}, runtime::ExistingCgroup::reuse);
+  if (made) return {};
+  if (!is_refusal(made.error())) return made;
+  if (TRY(runtime::needs_controllers(spec.resources)))
+    return Failure(std::move(made).error().with_context(
+        "unable to apply cgroup configuration: rootless needs no limits + no cgrouppath when no permission is granted "
+        "for cgroups"));
+  spec.cgroups_path.clear();
+  state.cgroups_path.clear();
+  if (!spec.namespaces.pid.is_own())
+    log_warning(
+        "Creating a rootless container with no cgroup and no private pid namespace. Such configuration is strongly "
+        "discouraged: its processes cannot all be found when it is killed");
   return {};
 }
 
@@ -95,6 +125,7 @@ class Creation {
  private:
   Result<void> read_bundle();
   Result<runtime::Launched> launch(StateDirectory& directory);
+  Result<void> prepare_rootless();
   Result<void> run_hooks(pid_t pid);
   Result<void> configure_network(FdRef netns);
   Result<void> make_rdt_group();
@@ -103,6 +134,7 @@ class Creation {
   const CreateOptions& options_;
   Handover handover_;
   std::string config_;
+  bool names_cgroup_ = false;  // in the spec, not by us
   runtime::Spec spec_;
   ContainerState state_;
   bool done_ = false;
@@ -143,6 +175,7 @@ Result<void> Creation::read_bundle() {
   state_.annotations = spec_.annotations;
   state_.owner = ::geteuid();
   state_.own_pid_namespace = spec_.namespaces.pid.is_own();
+  state_.boot = read_boot_id();
   state_.created = format_time_now();
   return {};
 }
@@ -178,6 +211,17 @@ Result<void> Creation::make_rdt_group() {
   TRY_CTX(runtime::set_rdt_schemata(*state_.rdt_group, runtime::rdt_schemata(*spec_.intel_rdt)),
           "error setting Intel RDT config for ready process");
   return {};
+}
+
+Result<void> Creation::prepare_rootless() {
+  // Programs for devices are loaded by the host's root only. What a user can't open as a user stays closed without.
+  if (runtime::is_rootless()) spec_.resources.devices.clear();
+  if (!names_cgroup_ && !state_.systemd_unit) TRY(try_cgroup(spec_, state_));
+  if (runtime::may_mount()) return {};
+  auto entered = runtime::enter_user_namespace(spec_);
+  if (!entered && !names_cgroup_ && !state_.cgroups_path.empty() && !state_.systemd_unit)
+    (void)runtime::destroy_cgroup(state_.cgroups_path);
+  return entered;
 }
 
 Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
@@ -223,6 +267,7 @@ Result<Created> Creation::run() {
   state_.id = options_.id;
   TRY(check_id(state_.id));
   TRY(read_bundle());
+  names_cgroup_ = !spec_.cgroups_path.empty();
   TRY(set_cgroup(settings_, spec_, state_));
   // First the id: of a container that is there, the cgroup is not empty either.
   StateDirectory directory = TRY(StateDirectory::create(settings_.root, state_.id));
@@ -233,7 +278,10 @@ Result<Created> Creation::run() {
   // With the cgroup's path, by which `delete --force` finds what a killed `create` has left.
   TRY(directory.write(state_));
   log_debug("nsexec container setup");
+  if (settings_.rootless) TRY(prepare_rootless());
   runtime::Launched launched = TRY(launch(directory));
+  // In the container's user namespace its processes could look into this one.
+  if (settings_.rootless && runtime::is_rootless()) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   log_debug("child process in init()");
   log_seccomp_flags(spec_.seccomp);
   log_debug("init: closing the pipe to signal completion");

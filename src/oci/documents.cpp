@@ -61,10 +61,13 @@ std::string serialize(const ContainerState& state) {
   document["owner"] = state.owner;
   document["pid"] = state.pid;
   document["startTicks"] = state.start_ticks;
+  document["boot"] = state.boot;
   document["cgroupsPath"] = state.cgroups_path;
   if (state.systemd_unit) {
     document["systemdSlice"] = state.systemd_unit->slice;
     document["systemdUnit"] = state.systemd_unit->name;
+    document["systemdOfUser"] = state.systemd_unit->of_user;
+    document["systemdManager"] = state.systemd_unit->manager_cgroup;
   }
   if (state.rdt_group) {
     document["rdtGroup"] = state.rdt_group->path;
@@ -88,10 +91,15 @@ Result<ContainerState> parse_state(const std::string& json) {
     document.at("owner").get_to(state.owner);
     document.at("pid").get_to(state.pid);
     document.at("startTicks").get_to(state.start_ticks);
+    document.at("boot").get_to(state.boot);
     document.at("cgroupsPath").get_to(state.cgroups_path);
-    if (document.contains("systemdUnit"))
-      state.systemd_unit = runtime::SystemdUnit{document.at("systemdSlice").get<std::string>(),
-                                                document.at("systemdUnit").get<std::string>()};
+    if (document.contains("systemdUnit")) {
+      runtime::SystemdUnit& unit = state.systemd_unit.emplace();
+      document.at("systemdSlice").get_to(unit.slice);
+      document.at("systemdUnit").get_to(unit.name);
+      document.at("systemdOfUser").get_to(unit.of_user);
+      document.at("systemdManager").get_to(unit.manager_cgroup);
+    }
     if (document.contains("rdtGroup"))
       state.rdt_group = runtime::RdtGroup{document.at("rdtGroup").get<std::string>(),
                                           document.at("rdtMonitoring").get<std::string>(),

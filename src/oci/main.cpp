@@ -10,9 +10,12 @@
 #include <cstring>
 
 #include <dray/runtime/launch.hpp>
+#include <dray/runtime/user_namespace.hpp>
 
 #include "command.hpp"
 #include "log.hpp"
+
+using namespace std::string_view_literals;
 
 namespace dray::oci {
 namespace {
@@ -119,11 +122,13 @@ Result<Settings> make_settings(const GlobalFlags& flags) {
   Settings settings;
   if (flags.rootless != "true" && flags.rootless != "false" && flags.rootless != "auto")
     return fail(ErrorCode::invalid_argument, "invalid value for --rootless: \"" + flags.rootless + "\"");
-  const bool privileged = ::geteuid() == 0;
-  settings.rootless = flags.rootless == "auto" ? !privileged : flags.rootless == "true";
+  settings.rootless = flags.rootless == "auto" ? runtime::is_rootless() : flags.rootless == "true";
   settings.systemd_cgroup = flags.systemd_cgroup;
   const char* session = ::getenv("XDG_RUNTIME_DIR");
-  settings.root = privileged || session == nullptr ? "/run/dray-runtime" : std::string(session) + "/dray-runtime";
+  // In a user namespace one is root, but the directory may still be the user's (runc's rule).
+  const char* user = ::getenv("USER");
+  const bool in_session = ::geteuid() != 0 || (runtime::is_rootless() && (user == nullptr || user != "root"sv));
+  settings.root = !in_session || session == nullptr ? "/run/dray-runtime" : std::string(session) + "/dray-runtime";
   if (flags.root) {
     if (flags.root->empty()) return fail(ErrorCode::invalid_argument, "--root must not be empty");
     char* absolute = ::realpath(flags.root->c_str(), nullptr);

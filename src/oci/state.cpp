@@ -24,10 +24,17 @@ constexpr const char* kOutcome = "/outcome/exec.fifo";
 bool is_alive(const ContainerState& state) {
   if (state.pid <= 0) return false;
   auto stat = read_process_stat(state.pid);
-  return stat && stat->start_ticks == state.start_ticks && stat->state != 'Z' && stat->state != 'X';
+  if (!stat || stat->start_ticks != state.start_ticks || stat->state == 'Z' || stat->state == 'X') return false;
+  return state.boot == read_boot_id();
 }
 
 }  // namespace
+
+std::string read_boot_id() {
+  auto text = read_file("/proc/sys/kernel/random/boot_id", 256);
+  if (!text) return "";
+  return text->substr(0, text->find('\n'));
+}
 
 const char* name_of(Status status) {
   switch (status) {

@@ -31,6 +31,7 @@ struct ContainerState {
   uid_t owner = 0;
   pid_t pid = 0;  ///< 0 while it is being created
   std::uint64_t start_ticks = 0;
+  std::string boot;  ///< the kernel's boot_id: after a reboot another process may have the same pid and ticks
   std::string cgroups_path;                          ///< "" = none
   std::optional<runtime::SystemdUnit> systemd_unit;  ///< of the cgroup
   std::optional<runtime::RdtGroup> rdt_group;
@@ -40,6 +41,7 @@ struct ContainerState {
 
 enum class Status { creating, created, running, paused, stopped };
 const char* name_of(Status status);
+std::string read_boot_id();
 
 /// The directory of one container.
 class StateDirectory {

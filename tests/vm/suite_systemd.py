@@ -4,7 +4,6 @@
 """A host as most users have it: systemd owns the cgroup tree, dray is one of its guests."""
 import os
 import sys
-import unittest
 
 from guest import CGROUP, IMAGE, GuestTestCase, build_image, command, dray, eventually, main
 
@@ -45,9 +44,6 @@ class Systemd(GuestTestCase):
             self.assertEqual(value, (cgroup / file).read_text().strip(), f"{file} after a reload")
         self.assertTrue((CGROUP / "system.slice").is_dir())
 
-    # The monitor stays in the cgroup of whoever called dray, so systemd ends it with the unit. Docker's containers
-    # belong to its daemon, Podman's monitors move to a scope of their own. When dray's do so too, this decorator must go.
-    @unittest.expectedFailure
     def test_a_container_outlives_the_service_that_started_it(self):
         result = command("systemd-run", "--wait", "--collect", "--unit=starter", f"--setenv=PATH={PATH}",
                          "--property=TimeoutStopSec=3", "/payload/bin/dray", "run", "-d", "--name", "outlives", "--network", "none", IMAGE, "sleep", "1000")

@@ -23,6 +23,11 @@
 
 namespace dray::runtime {
 
+/// `wanted` as runc takes a spec's cgroupsPath: with a leading "/" it is below the mount point of each hierarchy, else
+/// below the caller's own cgroup of each (on v2: beside the caller's own, whose processes keep controllers from it).
+/// The result is for the functions below: a path, or, where the hierarchies' differ, more lines "hierarchy:directory".
+Result<std::string> resolve_cgroups_path(const std::string& wanted);
+
 // -- making and changing ----------------------------------------------------------------------------------------------
 
 /// What happens to a cgroup that exists already.
@@ -31,6 +36,9 @@ enum class ExistingCgroup {
   reuse,    ///< prepared by somebody else: its other values stay. With processes in it: in_use
   join,     ///< the same, processes or not
 };
+
+/// Is there a limit that takes a controller (any but a device rule)?
+Result<bool> needs_controllers(const Resources& resources);
 
 /// Makes the cgroup in every hierarchy, v1's named ones and the hybrid v2 one included, and sets the limits. On failure
 /// nothing that was made is left. A limit whose controller the host lacks: unsupported, naming the limit;
@@ -110,12 +118,22 @@ class OomEvents {
 /// Controller ("" = all) -> path below the container's cgroup, as `exec --cgroup` takes it.
 using SubCgroups = std::map<std::string, std::string>;
 
+/// fork() for a process that is to outlive the caller's systemd unit, which ends all of its cgroup: on v2 the child is
+/// in the cgroup dray/monitors, unless the caller is in no unit. The result is a pid to wait for, which need not be the
+/// child's; -1 as fork().
+pid_t fork_monitor();
+
 // -- systemd ----------------------------------------------------------------------------------------------------------
 
 /// A cgroupsPath "slice:prefix:name", as container managers give it to runtimes that work with systemd.
 struct SystemdUnit {
   std::string slice;  ///< "system.slice" if the text left it out
   std::string name;   ///< "prefix-name.scope"; or the name itself, if it ends in ".slice"
+  bool of_user = false;        ///< of the caller's own systemd, not of the host's
+  std::string manager_cgroup;  ///< where that one's units are; see user_manager_cgroup()
+  /// More properties at the start: name -> value in GVariant's text form, as annotations "org.systemd.property.<name>"
+  /// have them; "…Sec" takes seconds.
+  std::map<std::string, std::string> properties;
 
   bool is_slice() const { return name.ends_with(".slice"); }
 };
@@ -131,6 +149,10 @@ Result<std::vector<std::string>> start_systemd_unit(const SystemdUnit& unit, con
                                                     const Resources& resources);
 /// As properties of the running unit; the caller also calls update_cgroup. The value: warnings for the log.
 Result<std::vector<std::string>> update_systemd_unit(const SystemdUnit& unit, const Resources& resources);
+/// Has systemd move a process of the caller's into the unit's cgroup.
+Result<void> attach_to_systemd_unit(const SystemdUnit& unit, pid_t pid);
+/// The cgroup of the caller's own systemd ("user.slice/user-1000.slice/user@1000.service").
+Result<std::string> user_manager_cgroup();
 /// Stops the unit and clears a failed one. Absent = success.
 Result<void> stop_systemd_unit(const SystemdUnit& unit);
 

@@ -83,6 +83,10 @@ struct ExecRequest {
   std::optional<std::uint32_t> personality;
   std::string cgroups_path;
   SubCgroups sub_cgroups;  ///< below it, to run in
+  /// Whose cgroup it is: systemd can put processes there that the caller itself may not.
+  std::optional<SystemdUnit> systemd_unit;
+  bool may_stay_outside = false;                 ///< of the cgroup, if the caller may not enter it
+  std::function<void(const std::string&)> warn;  ///< what is done without; may be empty
   Stdio stdio;
   std::function<Result<void>(pid_t pid, FdRef listener)> take_seccomp_listener;  ///< as in LaunchRequest
   /// Runs before the process exists; `pid` will fork it.

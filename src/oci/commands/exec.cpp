@@ -178,6 +178,9 @@ Result<int> command_exec(Invocation& invocation) {
   request.memory_policy = spec.memory_policy;
   request.personality = spec.personality;
   request.cgroups_path = container.state.cgroups_path;
+  request.systemd_unit = container.state.systemd_unit;
+  request.may_stay_outside = invocation.settings.rootless;
+  request.warn = [](const std::string& warning) { log_warning(warning); };
   request.sub_cgroups = TRY(read_sub_cgroups(options.cgroups));
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
   request.preserved_descriptors = count_preserved(static_cast<unsigned>(options.preserved), request.process);

@@ -57,6 +57,48 @@ TEST_CASE("cgroup paths that leave their parent are refused") {
   REQUIRE(cgroup::clean_path("/dray/x").value() == "dray/x");
 }
 
+TEST_CASE("a relative cgroup path is below the caller's own cgroup") {
+  const auto v2 = cgroup::parse_hierarchies("35 31 0:31 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+  auto on_v2 = [&](const char* own, const char* wanted) { return cgroup::resolve_path(v2, own, wanted).value(); };
+  REQUIRE(on_v2("0::/\n", "x") == "x");
+  REQUIRE(on_v2("0::/a/b.scope\n", "x") == "a/x");
+  REQUIRE(on_v2("0::/a.service\n", "x/y") == "x/y");
+  REQUIRE(on_v2("0::/a/b.scope\n", "/x/y") == "x/y");
+  REQUIRE(on_v2("0::/../other\n", "x") == "x");
+  REQUIRE(!cgroup::resolve_path(v2, "0::/a/b\n", "../x"));
+  REQUIRE(!cgroup::resolve_path(v2, "0::/a/b\n", ""));
+
+  const auto v1 = cgroup::parse_hierarchies(
+      "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+      "33 31 0:30 /docker/1 /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+      "34 31 0:31 / /sys/fs/cgroup/systemd rw - cgroup none rw,name=systemd\n"
+      "35 31 0:32 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
+  auto on_v1 = [&](const char* own, const char* wanted) { return cgroup::resolve_path(v1, own, wanted).value(); };
+  REQUIRE(on_v1("4:cpu,cpuacct:/\n3:memory:/docker/1\n2:name=systemd:/\n0::/\n", "x") == "x");
+  REQUIRE(on_v1("4:cpu,cpuacct:/a\n3:memory:/docker/1/a\n2:name=systemd:/a\n0::/a\n", "x") == "a/x");
+  REQUIRE(on_v1("4:cpuacct,cpu:/a/b\n3:memory:/docker/1/c\n2:name=systemd:/\n0::/d\n", "x") ==
+          "x\ncpu,cpuacct:a/b\nmemory:c\nunified:d");
+  REQUIRE(on_v1("4:cpuacct,cpu:/a/b\n", "/x") == "x");
+}
+
+TEST_CASE("a cgroup whose directories differ between the hierarchies is found in each", "[live]") {
+  if (!cgroup::hierarchies()) return;
+  const auto all = *cgroup::hierarchies();
+  if (all.size() < 2 || all.front().unified || geteuid() != 0) return;
+  const std::string name = "dray-unit-moved-" + std::to_string(getpid());
+  const std::string first = all.front().mount_point + "/" + name + "-base";
+  REQUIRE(mkdir(first.c_str(), 0755) == 0);
+  const std::string path = name + "\n" + all.front().name + ":" + name + "-base";
+  REQUIRE(create_cgroup(path, {}));
+  REQUIRE(access((first + "/" + name).c_str(), F_OK) == 0);
+  REQUIRE(access((all[1].mount_point + "/" + name).c_str(), F_OK) == 0);
+  REQUIRE(cgroup_mount_points(path).value().front().host_path == first + "/" + name);
+  REQUIRE(destroy_cgroup(path));
+  REQUIRE(access((first + "/" + name).c_str(), F_OK) != 0);
+  REQUIRE(access((all[1].mount_point + "/" + name).c_str(), F_OK) != 0);
+  REQUIRE(rmdir(first.c_str()) == 0);
+}
+
 TEST_CASE("device rules fold into what v1's controller would hold") {
   auto rule = [](bool allow, char type, std::optional<std::int64_t> major, std::optional<std::int64_t> minor,
                  const char* access) { return DeviceRule{allow, type, major, minor, access}; };

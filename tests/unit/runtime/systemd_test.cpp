@@ -26,7 +26,7 @@ namespace sd = dray::runtime::systemd;
 namespace {
 
 std::string path_of(const char* slice, const char* name) {
-  auto path = systemd_cgroups_path(SystemdUnit{slice, name});
+  auto path = systemd_cgroups_path(SystemdUnit{slice, name, false, "", {}});
   return path ? *path : "error: " + path.error().message();
 }
 
@@ -130,7 +130,7 @@ dbus::Message job_removed(const std::string& job, const std::string& result) {
   return signal;
 }
 
-const SystemdUnit kUnit{"system.slice", "runc-x.scope"};
+const SystemdUnit kUnit{"system.slice", "runc-x.scope", false, "", {}};
 const List kAllKinds = {
     {"Description", "a text"s},
     {"Delegate", true},
@@ -394,12 +394,72 @@ TEST_CASE("a real bus finds no fault in the messages") {
   unlink((base + ".conf").c_str());
 }
 
+TEST_CASE("properties from annotations") {
+  auto as_text = [](const char* text) -> std::string {
+    auto value = sd::parse_gvariant(text);
+    if (!value) return "error: " + value.error().message();
+    std::string out = value->signature;
+    for (const dbus::Scalar& item : value->items)
+      out += " " + (item.text.empty() ? std::to_string(static_cast<std::int64_t>(item.bits)) : item.text);
+    return out;
+  };
+  CHECK(as_text("true") == "b 1");
+  CHECK(as_text(" 42 ") == "i 42");
+  CHECK(as_text("-0x10") == "i -16");
+  CHECK(as_text("uint64 18446744073709551615") == "t -1");
+  CHECK(as_text("@u 7") == "u 7");
+  CHECK(as_text("'inactive-or-failed'") == "s inactive-or-failed");
+  CHECK(as_text(R"("a\"b\u00e4\n")") == "s a\"b\u00e4\n");
+  CHECK(as_text("['a', 'b']") == "as a b");
+  CHECK(as_text("[uint64 1, 2]") == "at 1 2");
+  CHECK(as_text("@as []") == "as");
+  CHECK(as_text("@ay [1, 255]") == "ay 1 255");
+  CHECK(as_text("objectpath '/x'") == "o /x");
+  for (const char* bad : {"", "maybe", "1 2", "'open", "[1, ", "[]", "@(ss) ('a','b')", "{'a': 1}", "uint32 -1",
+                          "byte 256", "2147483648", "uint64 99999999999999999999", "1x", "[1, 'a']", "@as 'a'",
+                          "'\\u12'", "@", "uint32"}) {
+    INFO(bad);
+    CHECK(!sd::parse_gvariant(bad));
+  }
+
+  auto property = [](const char* name, const char* text) { return sd::annotated_property(name, text); };
+  CHECK(*property("TimeoutStopSec", "123") == dbus::Property{"TimeoutStopUSec", std::uint64_t{123'000'000}});
+  CHECK(*property("TimeoutStopSec", "1.5") == dbus::Property{"TimeoutStopUSec", std::uint64_t{1'500'000}});
+  CHECK(property("TimeoutStopUSec", "uint64 5")->name == "TimeoutStopUSec");
+  CHECK(property("CollectMode", "'inactive-or-failed'")->name == "CollectMode");
+  CHECK(!property("TimeoutStopSec", "'x'"));
+  CHECK(!property("TimeoutStopSec", "-1"));
+  CHECK(!property("Ab", "1"));
+  CHECK(!property("Abc1", "1"));
+  CHECK(!property("", "1"));
+
+  // As the variants that systemd gets.
+  auto variant = [](const dbus::Value& value) {
+    dbus::Writer writer;
+    writer.variant(value);
+    return writer.bytes();
+  };
+  CHECK(variant(*sd::parse_gvariant("uint64 5")) == variant(std::uint64_t{5}));
+  CHECK(variant(*sd::parse_gvariant("true")) == variant(true));
+  CHECK(variant(*sd::parse_gvariant("'x'")) == variant("x"s));
+  CHECK(variant(*sd::parse_gvariant("['x', 'yz']")) == variant(std::vector<std::string>{"x", "yz"}));
+  CHECK(variant(*sd::parse_gvariant("@ay [1, 2]")) == variant(std::vector<std::uint8_t>{1, 2}));
+  CHECK(variant(*sd::parse_gvariant("@an [1, -2]")) == "\2an\0\4\0\0\0\1\0\376\377"s);
+}
+
+TEST_CASE("units of a user's systemd are below its cgroup") {
+  SystemdUnit unit{"app-x.slice", "dray-box.scope", true, "/user.slice/user@1000.service", {}};
+  CHECK(*systemd_cgroups_path(unit) == "user.slice/user@1000.service/app.slice/app-x.slice/dray-box.scope");
+  unit.slice = "-.slice";
+  CHECK(*systemd_cgroups_path(unit) == "user.slice/user@1000.service/dray-box.scope");
+}
+
 TEST_CASE("a scope of the host's systemd") {
   if (geteuid() != 0 || access("/run/systemd/system", F_OK) != 0) {
     WARN("skipped: no systemd here");
     return;
   }
-  const SystemdUnit unit{"dray-test.slice", "dray-" + std::to_string(getpid()) + ".scope"};
+  const SystemdUnit unit{"dray-test.slice", "dray-" + std::to_string(getpid()) + ".scope", false, "", {}};
   auto path = systemd_cgroups_path(unit);
   REQUIRE_OK(path);
   const pid_t child = fork();
@@ -443,5 +503,5 @@ TEST_CASE("a scope of the host's systemd") {
   CHECK(destroy_cgroup(*path).has_value());
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
-  (void)stop_systemd_unit({"-.slice", unit.slice});
+  (void)stop_systemd_unit({"-.slice", unit.slice, false, "", {}});
 }
