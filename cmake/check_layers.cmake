@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 cmake_policy(SET CMP0057 NEW) # IN_LIST
 # core <- image <- store <- {registry, runtime, builder}, core <- network <- engine <- {cli, registry-helper},
-# {runtime, flags} <- oci.
+# {runtime, network, flags} <- oci.
 # Every #include <dray/X/…> in a part's sources and public headers must be of the part itself or of one below it.
 set(below_core "core")
 set(below_flags "core;flags")
@@ -13,7 +13,7 @@ set(below_network "core;network")
 set(below_builder "core;image;store;builder")
 set(below_engine "core;image;store;registry;runtime;network;builder;engine")
 set(below_cli "core;image;store;runtime;network;builder;engine;flags;cli")
-set(below_oci "core;flags;runtime;oci")
+set(below_oci "core;flags;network;runtime;oci")
 set(below_registry-helper "core;image;store;registry;engine")
 set(folder_core src/core)
 set(folder_image src/image)

@@ -75,8 +75,12 @@ Result<void> Launch::prepare_surroundings(const Child& child,
                                           const std::shared_future<Result<PreparedCgroup>>& cgroup) {
   if (spec_.process.oom_score_adj) TRY(child.set_oom_score(*spec_.process.oom_score_adj));
   if (spec_.namespaces.user.is_own()) TRY(child.raise_hard_limits(builder_.plan().process));
+  if (request_.enter_groups) TRY(request_.enter_groups(child.pid));
   if (request_.configure_network) {
-    FileDescriptor netns = TRY(open_file("/proc/" + std::to_string(child.pid) + "/ns/net", O_RDONLY));
+    // One that is joined by its path: the child may not have got there yet.
+    const std::string& joined = spec_.namespaces.network.path;
+    FileDescriptor netns = TRY(
+        open_file(joined.empty() ? "/proc/" + std::to_string(child.pid) + "/ns/net" : joined, O_RDONLY));
     TRY(request_.configure_network(netns));
   }
   const auto& prepared = cgroup.get();
@@ -119,7 +123,12 @@ Result<void> Launch::follow(const Child& child) {
   for (;;) {
     auto report = TRY(channel_.read_report());
     if (!report || (report->step == Step::ready && report->error_number == 0)) return {};
-    if (report->step == Step::mounted) {
+    if (report->step == Step::map_ids && report->error_number == 0) {
+      FileDescriptor mount = channel_.wait_for_descriptor();
+      const PreparedMount& prepared = builder_.mount(static_cast<std::size_t>(report->index));
+      TRY_CTX(set_id_map(mount, prepared.id_map, prepared.recursive_id_map), "mounting at " + prepared.destination);
+      TRY(channel_.send_go());
+    } else if (report->step == Step::mounted) {
       TRY(request_.run_hooks(child.pid));
       TRY(channel_.send_go());
     } else if (report->step == Step::seccomp_listener && report->error_number == 0) {

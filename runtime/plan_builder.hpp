@@ -14,6 +14,9 @@
 
 namespace dray::runtime {
 
+/// Is SELinux on (plan_attributes.cpp)?
+bool has_selinux();
+
 /// Owns all memory and descriptors that a ChildPlan points to, and fills the plan. Add what is needed, then take
 /// plan(); the builder must live until the child has executed or failed.
 class PlanBuilder {
@@ -34,11 +37,13 @@ class PlanBuilder {
   void set_exec(const ExecRequest& request, FdRef target, int namespaces);
 
   ChildPlan& plan() { return plan_; }
+  const ChildPlan& plan() const { return plan_; }
   const PreparedMount& mount(std::size_t index) const { return mounts_[index]; }
   const std::string& join_name(std::size_t index) const { return join_names_[index]; }
   /// Does another process have to prepare the namespaces that the container's is forked into?
   bool needs_helper() const { return needs_helper_; }
-  bool in_user_namespace() const { return in_user_namespace_; }
+  /// For the time until the process is where it belongs; size 0 = as ours.
+  const PlanAffinity& initial_affinity() const { return initial_affinity_; }
   /// The hierarchies of the host that appear in the container, in the order of plan().cgroups.names.
   const std::vector<CgroupMountPoint>& cgroup_mount_points() const { return cgroup_points_; }
 
@@ -59,7 +64,9 @@ class PlanBuilder {
   Result<void> set_covered_paths(const Spec& spec);
 
   ChildPlan plan_{};
+  PlanAffinity initial_affinity_{};
   bool needs_helper_ = false, in_user_namespace_ = false;
+  std::string program_, rootfs_path_;
   std::vector<std::string> join_names_;
   std::vector<PlanJoin> joins_;
   std::optional<PlanScheduler> scheduler_;

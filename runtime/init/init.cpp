@@ -3,6 +3,7 @@
 //   "dray-exec" COMMAND ARG…            executes the command and is gone: see runtime/child.cpp for why it exists.
 //   "/sbin/docker-init" -- COMMAND ARG… is PID 1 (--init): starts the command, forwards signals, reaps orphans and ends
 //                                       with the command's exit code.
+// "dray-exec:3:program" PROGRAM ARG0 ARG… executes a program whose name for itself is another.
 // Descriptor 3 ("dray-exec:5": 5) is the runtime's status pipe: closed by a successful execve, else a ChildFailure is
 // written to it.
 // It starts in every container, so it is static and without a C library: a few pages, no relocation, no initialisation.
@@ -96,9 +97,8 @@ long look(const char* path, bool& is_directory) {
   return outcome;
 }
 
-[[noreturn]] void execute(char** argv, char** envp) {
+[[noreturn]] void execute(const char* command, char** argv, char** envp) {
   call(__NR_fcntl, status_pipe, F_SETFD, FD_CLOEXEC);
-  const char* command = argv[0];
   if (has_slash(command)) {
     long error = call(__NR_execve, address(command), address(argv), address(envp));
     bool is_directory = false;
@@ -141,7 +141,7 @@ constexpr std::uint64_t kAllSignals = ~std::uint64_t{0};
   call(__NR_ioctl, 0, TIOCSPGRP, address(&group));  // SIGTTOU is still blocked
   std::uint64_t none = 0;
   call(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, address(&none), 0, sizeof none);
-  execute(argv, envp);
+  execute(argv[0], argv, envp);
 }
 
 int exit_code(int status) { return (status & 0x7f) == 0 ? status >> 8 & 0xff : 128 + (status & 0x7f); }
@@ -177,11 +177,14 @@ extern "C" [[noreturn]] void start(long* stack) {
   char** envp = argv + argc + 1;
   if (argc >= 3 && argv[0][0] == '/') be_init(argv + 2, envp);
   if (argc >= 2 && argv[0][0] != '/') {
-    const char* digits = argv[0];
-    while (*digits != '\0' && *digits != ':') ++digits;
-    if (*digits == ':') status_pipe = 0;
-    while (*digits != '\0' && *++digits != '\0') status_pipe = status_pipe * 10 + (*digits - '0');
-    execute(argv + 1, envp);
+    const char* at = argv[0];
+    while (*at != '\0' && *at != ':') ++at;
+    if (*at == ':') {
+      status_pipe = 0;
+      for (++at; *at >= '0' && *at <= '9'; ++at) status_pipe = status_pipe * 10 + (*at - '0');
+    }
+    const bool has_program = *at == ':' && argc >= 3;
+    execute(argv[1], argv + (has_program ? 2 : 1), envp);
   }
   leave(125);
 }

@@ -196,14 +196,4 @@ Result<void> withdraw_stale_ports() {
   return Firewall::withdraw([](std::uint32_t address) { return link_index(interface_of(address)) == 0; });
 }
 
-Result<void> bring_up_loopback(FdRef netns) {
-  return in_namespace(netns, [&]() -> Result<void> {
-    // SIOCSIFFLAGS would do as well; the kernel's own way is one message.
-    NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_ROUTE));
-    MessageBuilder batch;
-    add_link_up(batch, link_index("lo"));
-    return socket.send(batch);
-  });
-}
-
 }  // namespace dray::network

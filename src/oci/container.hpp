@@ -59,6 +59,10 @@ Result<void> hand_over(const Handover& handover, const runtime::Launched& launch
 /// Connects to the profile's listener and sends the descriptor with the containerProcessState.
 std::function<Result<void>(pid_t, FdRef)> make_seccomp_sender(const std::optional<runtime::Seccomp>& profile,
                                                               const ContainerState& state, const char* status);
+/// Puts a process into the container's groups that are no cgroups; empty without.
+std::function<Result<void>(pid_t)> make_group_entrance(const ContainerState& state);
+/// To the debug log, in runc's words.
+void log_seccomp_flags(const std::optional<runtime::Seccomp>& profile);
 /// --preserve-fds and $LISTEN_FDS; adds the variables to the environment.
 unsigned count_preserved(unsigned wanted, runtime::Process& process);
 

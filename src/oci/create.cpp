@@ -5,17 +5,20 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
 
 #include <dray/core/process.hpp>
+#include <dray/network/network.hpp>
 #include <dray/runtime/spec_json.hpp>
 
 #include "container.hpp"
 #include "foreground.hpp"
 #include "hooks.hpp"
 #include "log.hpp"
+#include "notify_socket.hpp"
 
 namespace dray::oci {
 namespace {
@@ -82,12 +85,19 @@ Result<FileDescriptor> open_rootfs(const ContainerState& state) {
 class Creation {
  public:
   Creation(const Settings& settings, const CreateOptions& options) : settings_(settings), options_(options) {}
+  ~Creation() {
+    if (!done_ && state_.rdt_group) (void)runtime::destroy_rdt_group(*state_.rdt_group);
+  }
+  Creation(const Creation&) = delete;
+  Creation& operator=(const Creation&) = delete;
   Result<Created> run();
 
  private:
   Result<void> read_bundle();
   Result<runtime::Launched> launch(StateDirectory& directory);
   Result<void> run_hooks(pid_t pid);
+  Result<void> configure_network(FdRef netns);
+  Result<void> make_rdt_group();
 
   const Settings& settings_;
   const CreateOptions& options_;
@@ -95,7 +105,19 @@ class Creation {
   std::string config_;
   runtime::Spec spec_;
   ContainerState state_;
+  bool done_ = false;
 };
+
+// The kernel raises to ambient only what is permitted and inheritable.
+void warn_of_capabilities(const runtime::Capabilities& sets) {
+  auto has = [](const std::vector<std::string>& set, const std::string& name) {
+    return std::find(set.begin(), set.end(), name) != set.end();
+  };
+  for (const auto& name : sets.ambient) {
+    if (!has(sets.inheritable, name) || !has(sets.permitted, name))
+      log_warning("can't raise ambient capability " + name + ": operation not permitted");
+  }
+}
 
 Result<void> Creation::read_bundle() {
   handover_ = {TRY(from_here(options_.console_socket)), TRY(from_here(options_.pidfd_socket)),
@@ -109,9 +131,14 @@ Result<void> Creation::read_bundle() {
   spec_ = TRY(runtime::parse_spec(config_));
   for (const auto& warning : spec_.warnings) log_warning(warning);
   for (const auto& warning : spec_.process.warnings) log_warning(warning);
+  warn_of_capabilities(spec_.process.capabilities);
   TRY(check_terminal(spec_.process, options_));
   TRY(runtime::validate_spec(spec_));
   state_.rootfs = TRY(absolute_path(spec_.rootfs_path));
+  // A destination that names the root of the host is meant in the container (runc's tests have it).
+  for (auto& mount : spec_.mounts) {
+    if (mount.destination.starts_with(state_.rootfs + "/")) mount.destination.erase(0, state_.rootfs.size());
+  }
   state_.oci_version = spec_.oci_version;
   state_.annotations = spec_.annotations;
   state_.owner = ::geteuid();
@@ -134,6 +161,25 @@ Result<void> Creation::run_hooks(pid_t pid) {
   return oci::run_hooks(hooks.create_container, place);
 }
 
+// What is moved and then lies in a namespace that ends with the failed container, the kernel gives back or removes.
+Result<void> Creation::configure_network(FdRef netns) {
+  const std::string context = "error creating network interfaces";
+  if (spec_.namespaces.network.is_new) TRY_CTX(network::bring_up_loopback(netns), context);
+  for (const auto& [name, new_name] : spec_.net_devices)
+    TRY_CTX(network::move_device(name, new_name, netns), context + ": move netDevice " + name);
+  return {};
+}
+
+Result<void> Creation::make_rdt_group() {
+  if (!spec_.intel_rdt) return {};
+  const std::string resctrl = TRY(runtime::find_resctrl());
+  state_.rdt_group = TRY_CTX(runtime::create_rdt_group(resctrl, *spec_.intel_rdt, state_.id),
+                             "unable to apply Intel RDT configuration");
+  TRY_CTX(runtime::set_rdt_schemata(*state_.rdt_group, runtime::rdt_schemata(*spec_.intel_rdt)),
+          "error setting Intel RDT config for ready process");
+  return {};
+}
+
 Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   auto gate = TRY(directory.make_gate());
   FileDescriptor rootfs = TRY(open_rootfs(state_));
@@ -147,6 +193,7 @@ Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
   request.gate = runtime::Gate{gate.start, gate.status};
   request.use_pivot_root = options_.pivot_root;
+  request.plain_newlines = !options_.detach;
   request.new_keyring = options_.new_keyring;
   request.keyring_name = "_ses." + state_.id;
   request.existing_cgroup = runtime::ExistingCgroup::reuse;
@@ -154,6 +201,9 @@ Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   request.unit_description = "container " + state_.id;
   request.warn = [](const std::string& warning) { log_warning(warning); };
   request.take_seccomp_listener = make_seccomp_sender(spec_.seccomp, state_, "creating");
+  request.enter_groups = make_group_entrance(state_);
+  if (spec_.namespaces.network.is_new || !spec_.net_devices.empty())
+    request.configure_network = [this](FdRef netns) { return configure_network(netns); };
   const runtime::Hooks& hooks = spec_.hooks;
   if (!hooks.prestart.empty() || !hooks.create_runtime.empty() || !hooks.create_container.empty())
     request.run_hooks = [this](pid_t pid) { return run_hooks(pid); };
@@ -163,7 +213,9 @@ Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   // runc's words: what happened on the way to the command and not with the command itself.
   const bool of_command = error.code() == ErrorCode::command_not_found || error.code() == ErrorCode::not_executable;
   const bool of_hook = error.message().starts_with("error running ");
-  if (!of_command && !of_hook) error = std::move(error).with_context("error during container init");
+  const bool before_init = error.message().starts_with("error creating network interfaces") ||
+                           error.message().starts_with("unable to apply Intel RDT configuration");
+  if (!of_command && !of_hook && !before_init) error = std::move(error).with_context("error during container init");
   return Failure(std::move(error).with_context("unable to start container process"));
 }
 
@@ -176,11 +228,14 @@ Result<Created> Creation::run() {
   StateDirectory directory = TRY(StateDirectory::create(settings_.root, state_.id));
   TRY(check_cgroup(state_));
   TRY(directory.write_spec(config_));
+  TRY(NotifySocket::prepare(directory, spec_));
+  TRY(make_rdt_group());
   // With the cgroup's path, by which `delete --force` finds what a killed `create` has left.
   TRY(directory.write(state_));
   log_debug("nsexec container setup");
   runtime::Launched launched = TRY(launch(directory));
   log_debug("child process in init()");
+  log_seccomp_flags(spec_.seccomp);
   log_debug("init: closing the pipe to signal completion");
   state_.pid = launched.pid;
   state_.start_ticks = read_process_stat(launched.pid).value_or(ProcessStat{}).start_ticks;
@@ -193,6 +248,7 @@ Result<Created> Creation::run() {
     return Failure(std::move(finished).error());
   }
   directory.keep();
+  done_ = true;
   return Created{std::move(directory), std::move(state_), std::move(spec_), std::move(launched)};
 }
 

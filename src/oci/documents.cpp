@@ -17,13 +17,6 @@ std::string print(const Json& document, int indent) {
   return document.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
-std::string user_name(uid_t uid) {
-  struct passwd entry{}, *found = nullptr;
-  char buffer[4096];
-  if (::getpwuid_r(uid, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr) return found->pw_name;
-  return "#" + std::to_string(uid);
-}
-
 Json describe_container(const ContainerState& state, Status status) {
   Json document;
   document["ociVersion"] = state.oci_version;
@@ -34,7 +27,7 @@ Json describe_container(const ContainerState& state, Status status) {
   document["rootfs"] = state.rootfs;
   document["created"] = state.created;
   if (!state.annotations.empty()) document["annotations"] = state.annotations;
-  document["owner"] = user_name(state.owner);
+  document["owner"] = owner_name(state.owner);
   return document;
 }
 
@@ -51,6 +44,13 @@ Json describe_state(const ContainerState& state, const char* status) {
 
 }  // namespace
 
+std::string owner_name(uid_t uid) {
+  struct passwd entry{}, *found = nullptr;
+  char buffer[4096];
+  if (::getpwuid_r(uid, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr) return found->pw_name;
+  return "#" + std::to_string(uid);
+}
+
 std::string serialize(const ContainerState& state) {
   Json document;
   document["id"] = state.id;
@@ -65,6 +65,11 @@ std::string serialize(const ContainerState& state) {
   if (state.systemd_unit) {
     document["systemdSlice"] = state.systemd_unit->slice;
     document["systemdUnit"] = state.systemd_unit->name;
+  }
+  if (state.rdt_group) {
+    document["rdtGroup"] = state.rdt_group->path;
+    document["rdtMonitoring"] = state.rdt_group->monitoring;
+    document["rdtOwn"] = state.rdt_group->own;
   }
   document["ownPidNamespace"] = state.own_pid_namespace;
   document["annotations"] = state.annotations;
@@ -87,6 +92,10 @@ Result<ContainerState> parse_state(const std::string& json) {
     if (document.contains("systemdUnit"))
       state.systemd_unit = runtime::SystemdUnit{document.at("systemdSlice").get<std::string>(),
                                                 document.at("systemdUnit").get<std::string>()};
+    if (document.contains("rdtGroup"))
+      state.rdt_group = runtime::RdtGroup{document.at("rdtGroup").get<std::string>(),
+                                          document.at("rdtMonitoring").get<std::string>(),
+                                          document.at("rdtOwn").get<bool>()};
     document.at("ownPidNamespace").get_to(state.own_pid_namespace);
     if (document.at("annotations").is_object()) document.at("annotations").get_to(state.annotations);
   } catch (const Json::exception& error) {

@@ -109,9 +109,48 @@ Json describe(const BlockIoStats& io) {
   return entry;
 }
 
+Json describe(const RdtStats& rdt) {
+  Json entry = Json::object();
+  const auto add_text = [&entry](const char* name, const std::string& text) {
+    if (!text.empty()) entry[name] = text;
+  };
+  if (rdt.features.cache) {
+    Json info = Json::object();
+    if (!rdt.cache.mask.empty()) info["cbm_mask"] = rdt.cache.mask;
+    add(info, "min_cbm_bits", rdt.cache.min_bits);
+    add(info, "num_closids", rdt.cache.groups);
+    entry["l3_cache_info"] = std::move(info);
+    add_text("l3_cache_schema_root", rdt.cache_root);
+    add_text("l3_cache_schema", rdt.cache_group);
+  }
+  if (rdt.features.bandwidth) {
+    Json info = Json::object();
+    add(info, "bandwidth_gran", rdt.bandwidth.granularity);
+    add(info, "delay_linear", rdt.bandwidth.linear);
+    add(info, "min_bandwidth", rdt.bandwidth.min);
+    add(info, "num_closids", rdt.bandwidth.groups);
+    entry["mem_bw_info"] = std::move(info);
+    add_text("mem_bw_schema_root", rdt.bandwidth_root);
+    add_text("mem_bw_schema", rdt.bandwidth_group);
+  }
+  if (!rdt.schemata.empty()) entry["schemata"] = rdt.schemata;
+  if (rdt.features.counts_bandwidth()) {
+    Json nodes = Json::array();
+    for (const auto& node : rdt.node_bandwidth)
+      nodes.push_back({{"mbm_total_bytes", node.total}, {"mbm_local_bytes", node.local}});
+    entry["mbm_stats"] = std::move(nodes);
+  }
+  if (rdt.features.occupancy) {
+    Json nodes = Json::array();
+    for (std::uint64_t bytes : rdt.node_occupancy) nodes.push_back(Json{{"llc_occupancy", bytes}});
+    entry["cmt_stats"] = std::move(nodes);
+  }
+  return entry;
+}
+
 }  // namespace
 
-std::string describe_stats(const std::string& id, const CgroupStats& stats) {
+std::string describe_stats(const std::string& id, const CgroupStats& stats, const std::optional<RdtStats>& rdt) {
   Json pids = Json::object();
   add(pids, "current", stats.pids.current);
   add(pids, "limit", stats.pids.limit);
@@ -130,7 +169,7 @@ std::string describe_stats(const std::string& id, const CgroupStats& stats) {
   data["pids"] = std::move(pids);
   data["blkio"] = describe(stats.block_io);
   data["hugetlb"] = std::move(hugepages);
-  data["intel_rdt"] = Json::object();
+  data["intel_rdt"] = rdt ? describe(*rdt) : Json::object();
   data["network_interfaces"] = nullptr;
   Json event{{"type", "stats"}, {"id", id}, {"data", std::move(data)}};
   return event.dump() + "\n";

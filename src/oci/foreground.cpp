@@ -13,6 +13,8 @@
 #include <cerrno>
 #include <optional>
 
+#include "log.hpp"
+
 namespace dray::oci {
 namespace {
 
@@ -23,6 +25,7 @@ class RawTerminal {
     if (::tcgetattr(0, &settings) != 0) return;
     saved_ = settings;
     ::cfmakeraw(&settings);
+    settings.c_oflag |= OPOST;  // it adds the carriage returns, which the container's terminal leaves out
     (void)::tcsetattr(0, TCSANOW, &settings);
   }
   ~RawTerminal() {
@@ -70,7 +73,7 @@ void Foreground::adopt_window_size(runtime::Process& process) {
   process.console_columns = size.ws_col;
 }
 
-Result<int> Foreground::follow(const runtime::Launched& launched) {
+Result<int> Foreground::follow(const runtime::Launched& launched, const NotifySocket* notify) {
   const bool terminal = launched.console.valid();
   std::optional<RawTerminal> raw;
   bool input_open = terminal, output_open = terminal;
@@ -80,18 +83,25 @@ Result<int> Foreground::follow(const runtime::Launched& launched) {
   }
   bool ended = false;
   while (!ended || output_open) {
-    struct pollfd waiting[4] = {{signals_.get(), POLLIN, 0},
+    struct pollfd waiting[5] = {{signals_.get(), POLLIN, 0},
                                 {ended ? -1 : launched.pidfd.get(), POLLIN, 0},
                                 {output_open ? launched.console.get() : -1, POLLIN, 0},
-                                {input_open && !ended ? 0 : -1, POLLIN, 0}};
+                                {input_open && !ended ? 0 : -1, POLLIN, 0},
+                                {notify != nullptr ? notify->fd().get() : -1, POLLIN, 0}};
     // After the end only what is in the pty already is waited for: another process may hold it open for ever.
-    const int count = ::poll(waiting, 4, ended ? 0 : -1);
+    const int count = ::poll(waiting, 5, ended ? 0 : -1);
     if (count < 0 && errno != EINTR) return fail_errno("waiting for the container");
     if (count <= 0) {
       if (ended) break;
       continue;
     }
     if (waiting[1].revents != 0) ended = true;
+    if (waiting[4].revents != 0) {
+      // No barrier: this process, which is the one to be watched, does not end now.
+      auto told = notify->pass_on(::getpid());
+      if (!told) log_warning(told.error().message());
+      if (!told || *told) notify = nullptr;
+    }
     if (waiting[2].revents != 0) output_open = pass_on(launched.console, FdRef(1));
     if (waiting[3].revents != 0 && !pass_on(FdRef(0), launched.console)) {
       input_open = false;

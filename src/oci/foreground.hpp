@@ -8,6 +8,8 @@
 #include <dray/runtime/launch.hpp>
 #include <dray/runtime/spec.hpp>
 
+#include "notify_socket.hpp"
+
 namespace dray::oci {
 
 /// `run` and `exec` without --detach: this process stays as the container's face. Signals go on to the container's
@@ -20,8 +22,9 @@ class Foreground {
   /// The pty shall have our terminal's size from its first moment, not only when follow() relays it.
   static void adopt_window_size(runtime::Process& process);
 
-  /// Until the process has ended: its exit code, 128 + number of the signal that ended it. It is reaped.
-  Result<int> follow(const runtime::Launched& launched);
+  /// Until the process has ended: its exit code, 128 + number of the signal that ended it. It is reaped. Meanwhile its
+  /// READY=1 is passed on.
+  Result<int> follow(const runtime::Launched& launched, const NotifySocket* notify = nullptr);
 
  private:
   FileDescriptor signals_;

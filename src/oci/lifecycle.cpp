@@ -28,11 +28,13 @@ Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& s
     request.pid = state.pid;
     request.process = spec.process;
     request.process.terminal = false;
-    request.process.args = hook.args;
-    if (request.process.args.empty()) request.process.args.resize(1);
-    request.process.args.front() = hook.path;
+    request.program = hook.path;
+    request.process.args = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
     if (!hook.env.empty()) request.process.env = hook.env;
     request.cgroups_path = state.cgroups_path;
+    request.enter_groups = make_group_entrance(state);
+    request.seccomp = spec.seccomp;
+    request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, state, "created");
     Pipe input = TRY(make_pipe()), output = TRY(make_pipe());
     request.stdio = {input.read_end, output.write_end, output.write_end};
     auto launched = runtime::exec(request);
@@ -55,9 +57,7 @@ Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& s
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
     auto said = read_all(output.read_end, 64 * 1024);
     return fail(ErrorCode::command_failed,
-                name + ": exit status " +
-                    std::to_string(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)) +
-                    ", stdout: , stderr: " + (said ? *said : ""));
+                name + ": " + describe_end(status) + ", stdout: , stderr: " + (said ? *said : ""));
   }
   return {};
 }
@@ -119,6 +119,7 @@ Result<void> destroy_container(StateDirectory& directory, const ContainerState& 
   }
   if (!state.cgroups_path.empty()) TRY(runtime::destroy_cgroup(state.cgroups_path));
   if (state.systemd_unit) TRY(runtime::stop_systemd_unit(*state.systemd_unit));
+  if (state.rdt_group) TRY(runtime::destroy_rdt_group(*state.rdt_group));
   auto spec = directory.read_spec();
   TRY(directory.remove());
   if (!spec) return {};

@@ -61,6 +61,30 @@ std::function<Result<void>(pid_t, FdRef)> make_seccomp_sender(const std::optiona
   };
 }
 
+std::function<Result<void>(pid_t)> make_group_entrance(const ContainerState& state) {
+  if (!state.rdt_group) return {};
+  return [group = *state.rdt_group](pid_t pid) -> Result<void> {
+    // Who shares it may have taken it away; the container's processes are in the root's group then.
+    if (::access(group.path.c_str(), F_OK) != 0) return {};
+    TRY_CTX(runtime::enter_rdt_group(group, pid), "unable to apply Intel RDT configuration");
+    return {};
+  };
+}
+
+void log_seccomp_flags(const std::optional<runtime::Seccomp>& profile) {
+  if (!profile) return;
+  unsigned flags = 0;
+  for (const auto& name : profile->flags) {
+    if (name == "SECCOMP_FILTER_FLAG_LOG") flags |= 2;
+    if (name == "SECCOMP_FILTER_FLAG_SPEC_ALLOW") flags |= 4;
+    if (name == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV") flags |= 32;
+  }
+  for (const auto& rule : profile->syscalls) {
+    if (rule.action == "SCMP_ACT_NOTIFY") flags |= 8;
+  }
+  log_debug("seccomp filter flags: " + std::to_string(flags));
+}
+
 unsigned count_preserved(unsigned wanted, runtime::Process& process) {
   const char* text = ::getenv("LISTEN_FDS");
   if (text == nullptr) return wanted;

@@ -12,6 +12,7 @@
 #include <dray/core/fd.hpp>
 #include <dray/core/result.hpp>
 #include <dray/runtime/cgroup.hpp>
+#include <dray/runtime/intel_rdt.hpp>
 #include <dray/runtime/spec.hpp>
 
 // What is kept of a container between the commands: a directory <root>/<id> with
@@ -19,6 +20,7 @@
 //   config.json        a copy of the bundle's, as it was at `create`
 //   exec.fifo          as long as the container waits for its start
 //   outcome/exec.fifo  over which `start` hears of a failing execve
+//   notify/            with $NOTIFY_SOCKET: what the container has at /run/notify
 // mkdir of the directory is what makes an id taken.
 
 namespace dray::oci {
@@ -31,6 +33,7 @@ struct ContainerState {
   std::uint64_t start_ticks = 0;
   std::string cgroups_path;                          ///< "" = none
   std::optional<runtime::SystemdUnit> systemd_unit;  ///< of the cgroup
+  std::optional<runtime::RdtGroup> rdt_group;
   bool own_pid_namespace = true;
   std::map<std::string, std::string> annotations;
 };
@@ -88,6 +91,9 @@ struct Container {
   Status status;
 };
 Result<Container> find_container(const std::string& root, const std::string& id);
+
+/// "root"; "#1000" for a number without a name.
+std::string owner_name(uid_t uid);
 
 // -- documents.cpp: the JSON -----------------------------------------------------------------------------------------
 std::string serialize(const ContainerState& state);

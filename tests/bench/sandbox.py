@@ -111,6 +111,8 @@ def _single_cgroup_version():
     controllers = CGROUPS / "unified" / "cgroup.controllers"
     if controllers.exists() and controllers.read_text().strip():
         subprocess.run(["umount", CGROUPS / "unified"], check=True)
+        # crun then makes its cgroups in the folder below, as plain folders that nobody removes.
+        _mount("-t", "tmpfs", "bench", CGROUPS / "unified")
 
 
 def own_file_system(folder):

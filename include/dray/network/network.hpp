@@ -56,8 +56,13 @@ Result<void> withdraw_ports(const Endpoint& endpoint);
 /// Withdraws the ports of all endpoints that are gone (after kill -9 of what should have withdrawn them).
 Result<void> withdraw_stale_ports();
 
-/// Brings up lo in the namespace (for --network none).
+/// Brings up lo in the namespace (for --network none). Without privilege as the owner of its user namespace.
 Result<void> bring_up_loopback(FdRef netns);
+
+/// Moves a device of our own namespace to `netns` and brings it up there, with its MTU, its MAC address and its
+/// permanent addresses of global scope; "" as new name = the same. not_found without such a device, already_exists if
+/// the name is taken in `netns` (then the device stays as it was).
+Result<void> move_device(const std::string& name, const std::string& new_name, FdRef netns);
 
 /// Content of a container's /etc/resolv.conf from the host's: loopback name servers dropped (they point to the host
 /// itself; when none is left, systemd-resolved's upstream file is used, then public ones); --dns wins.

@@ -36,6 +36,8 @@ struct LaunchRequest {
   /// Runs in the parent once the network namespace exists, while the child makes its mounts; the process is exec'ed
   /// only after it succeeded. May be empty.
   std::function<Result<void>(FdRef netns)> configure_network;
+  /// Runs in the parent before the process is let go on: puts it into groups that are no cgroups. May be empty.
+  std::function<Result<void>(pid_t pid)> enter_groups;
   /// Runs in the parent when everything is mounted and set, before the host's files are left: the time of the hooks
   /// prestart, createRuntime and createContainer. May be empty.
   std::function<Result<void>(pid_t pid)> run_hooks;
@@ -49,6 +51,7 @@ struct LaunchRequest {
   std::string unit_description;
   ExistingCgroup existing_cgroup = ExistingCgroup::replace;
   std::function<void(const std::string&)> warn;  ///< what is done without; may be empty
+  bool plain_newlines = false;                   ///< of a terminal: for who relays it to another terminal
   bool use_init = false;                         ///< --init: dray-init becomes PID 1 and reaps
   bool use_pivot_root = true;                    ///< else chroot, for hosts whose root is an initramfs
   bool new_keyring = true;
@@ -82,11 +85,19 @@ struct ExecRequest {
   SubCgroups sub_cgroups;  ///< below it, to run in
   Stdio stdio;
   std::function<Result<void>(pid_t pid, FdRef listener)> take_seccomp_listener;  ///< as in LaunchRequest
+  /// Runs before the process exists; `pid` will fork it.
+  std::function<Result<void>(pid_t pid)> enter_groups;
+  std::string program;  ///< executed instead of process.args[0], which stays its name; "" = none
+  bool plain_newlines = false;
   unsigned preserved_descriptors = 0;
   bool new_keyring = false;
   std::string keyring_name;
 };
 Result<Launched> exec(const ExecRequest& request);
+
+/// CLONE_NEW* of the namespaces of a process that are not ours: those to join; joining one's own is an error or a
+/// waste. unavailable if there is no such process; that the number is still its own is the caller's to see to.
+Result<int> foreign_namespaces(pid_t pid);
 
 /// Compiled seccomp filters are kept in this directory (ours alone, such as /run/dray) and read back by later
 /// processes: compiling takes milliseconds. "" (the start) = no cache. Not thread-safe: call once, early.

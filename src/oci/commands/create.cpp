@@ -2,6 +2,8 @@
 // create and run.
 #include "../command.hpp"
 #include "../foreground.hpp"
+#include "../log.hpp"
+#include "../notify_socket.hpp"
 
 namespace dray::oci {
 namespace {
@@ -77,13 +79,29 @@ Result<int> command_run(Invocation& invocation) {
   std::optional<Foreground> foreground;
   if (!detach) foreground = TRY(Foreground::start());
   Created container = TRY_CTX(create_container(invocation.settings, options), failed);
-  auto started = start_container(container.directory, container.state, container.spec);
+  auto notify = NotifySocket::listen(container.directory);
+  auto started = notify ? start_container(container.directory, container.state, container.spec)
+                        : Result<void>(Failure(notify.error()));
   if (!started) {
     (void)destroy_container(container.directory, container.state);
+    const ErrorCode code = started.error().code();
+    if (code == ErrorCode::command_not_found || code == ErrorCode::not_executable) {
+      // runc's process says it itself, over its own standard error; so tests and people look for it there.
+      (void)write_all(FdRef(2), started.error().message() + "\n");
+      return 255;
+    }
     return Failure(std::move(started).error().with_context("unable to start container process").with_context(failed));
   }
-  if (detach) return 0;
-  const int code = TRY(foreground->follow(container.launched));
+  const NotifySocket* listening = *notify ? &**notify : nullptr;
+  if (detach) {
+    // The container runs, whoever should hear of it.
+    if (listening != nullptr) {
+      if (auto told = listening->wait(container.launched.pidfd, container.state.pid); !told)
+        log_warning(told.error().message());
+    }
+    return 0;
+  }
+  const int code = TRY(foreground->follow(container.launched, listening));
   if (!keep) TRY(destroy_container(container.directory, container.state));
   return code;
 }

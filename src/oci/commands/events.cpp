@@ -42,7 +42,9 @@ Result<std::chrono::milliseconds> parse_duration(const std::string& text) {
 
 Result<void> print_stats(const ContainerState& state) {
   const runtime::CgroupStats stats = TRY(runtime::read_cgroup_stats(state.cgroups_path));
-  return print(describe_stats(state.id, stats));
+  std::optional<runtime::RdtStats> rdt;
+  if (state.rdt_group) rdt = TRY(runtime::read_rdt_stats(TRY(runtime::find_resctrl()), *state.rdt_group));
+  return print(describe_stats(state.id, stats, rdt));
 }
 
 }  // namespace

@@ -73,6 +73,23 @@ Result<runtime::Process> make_process(const ExecOptions& options, const runtime:
   return process;
 }
 
+// "0-1" as "0x3", for those who read runc's debug log.
+std::string format_mask(const std::string& cpus) {
+  std::uint64_t mask = 0;
+  for (std::size_t at = 0; at < cpus.size();) {
+    std::size_t end = std::min(cpus.find(',', at), cpus.size());
+    const std::string range = cpus.substr(at, end - at);
+    const int first = std::atoi(range.c_str());
+    const std::size_t dash = range.find('-');
+    const int last = dash == std::string::npos ? first : std::atoi(range.c_str() + dash + 1);
+    for (int cpu = first; cpu >= 0 && cpu <= last && cpu < 64; ++cpu) mask |= std::uint64_t{1} << cpu;
+    at = end + 1;
+  }
+  char text[24];
+  std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(mask));
+  return text;
+}
+
 // --cgroup PATH or CONTROLLER[,…]:PATH, below the container's own.
 Result<runtime::SubCgroups> read_sub_cgroups(const std::vector<std::string>& wishes) {
   runtime::SubCgroups found;
@@ -156,6 +173,7 @@ Result<int> command_exec(Invocation& invocation) {
     return fail(ErrorCode::invalid_argument, "cannot allocate tty if runc will detach without setting console socket");
   if (has_socket && (!request.process.terminal || !options.detach))
     return fail(ErrorCode::invalid_argument, "cannot use console socket if runc will not detach or allocate tty");
+  request.plain_newlines = !options.detach;
   request.seccomp = spec.seccomp;
   request.memory_policy = spec.memory_policy;
   request.personality = spec.personality;
@@ -163,6 +181,7 @@ Result<int> command_exec(Invocation& invocation) {
   request.sub_cgroups = TRY(read_sub_cgroups(options.cgroups));
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
   request.preserved_descriptors = count_preserved(static_cast<unsigned>(options.preserved), request.process);
+  request.enter_groups = make_group_entrance(container.state);
   request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, container.state, name_of(container.status));
   FileDescriptor rootfs =
       TRY(open_file("/proc/" + std::to_string(container.state.pid) + "/root", O_PATH | O_DIRECTORY));
@@ -171,8 +190,11 @@ Result<int> command_exec(Invocation& invocation) {
   if (!options.detach) Foreground::adopt_window_size(request.process);
   if (!options.detach) foreground = TRY(Foreground::start());
   log_debug("nsexec container setup");
+  if (const std::string& cpus = request.process.cpu_affinity.initial; !cpus.empty())
+    log_debug("nsexec: affinity: " + format_mask(cpus));
   runtime::Launched launched = TRY_CTX(runtime::exec(request), "exec failed: unable to start container process");
   log_debug("child process in init()");
+  log_seccomp_flags(spec.seccomp);
   log_debug("setns_init: about to exec");
   if (auto handed = hand_over(options.handover, launched); !handed) {
     ::kill(launched.pid, SIGKILL);

@@ -5,6 +5,7 @@
 #include <dray/core/process.hpp>
 
 #include "../command.hpp"
+#include "../notify_socket.hpp"
 
 namespace dray::oci {
 namespace {
@@ -43,7 +44,11 @@ Result<int> command_start(Invocation& invocation) {
                 std::string("cannot start a container that has ") +
                     (container->status == Status::stopped ? "stopped" : "not been created yet"));
   const runtime::Spec spec = TRY(container->directory.read_spec());
+  auto notify = TRY(NotifySocket::listen(container->directory));
   TRY(start_container(container->directory, container->state, spec));
+  if (!notify) return 0;
+  FileDescriptor process = open_process(container->state);
+  if (process.valid()) TRY(notify->wait(process, container->state.pid));
   return 0;
 }
 

@@ -84,6 +84,24 @@ Result<std::string> read_resources(const std::string& path) {
   return read_all(file, 16u << 20);
 }
 
+Result<void> update_rdt(const ContainerState& state, const std::optional<std::string>& cache,
+                        const std::optional<std::string>& bandwidth) {
+  runtime::IntelRdt wanted;
+  wanted.l3_cache_schema = cache.value_or("");
+  wanted.memory_bandwidth_schema = bandwidth.value_or("");
+  const auto lines = runtime::rdt_schemata(wanted);
+  if (lines.empty()) return {};
+  auto resctrl = runtime::find_resctrl();
+  const runtime::RdtFeatures features = resctrl ? runtime::read_rdt_features(*resctrl) : runtime::RdtFeatures();
+  if (!wanted.l3_cache_schema.empty() && !features.cache)
+    return fail(ErrorCode::unsupported, "Intel RDT/CAT: l3 cache schema is not enabled");
+  if (!wanted.memory_bandwidth_schema.empty() && !features.bandwidth)
+    return fail(ErrorCode::unsupported, "Intel RDT/MBA: memory bandwidth schema is not enabled");
+  if (!state.rdt_group)
+    return fail(ErrorCode::invalid_argument, "updating a non-existent Intel RDT configuration is not supported");
+  return runtime::set_rdt_schemata(*state.rdt_group, lines);
+}
+
 }  // namespace
 
 Result<int> command_update(Invocation& invocation) {
@@ -125,8 +143,6 @@ Result<int> command_update(Invocation& invocation) {
   flags.option("--mem-bw-schema", bandwidth, "The string of Intel RDT/MBA memory bandwidth schema", "value");
   flags.operands(operands, 1, 1);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  if (cache || bandwidth)
-    return fail(ErrorCode::unsupported, "Intel RDT schemata of a running container cannot be changed");
   const Container container = TRY(find_container(invocation.settings.root, operands.front()));
   if (container.status == Status::stopped || container.status == Status::creating)
     return fail(ErrorCode::invalid_argument, "container not running");
@@ -146,6 +162,7 @@ Result<int> command_update(Invocation& invocation) {
       log_warning(warning);
   }
   TRY(runtime::update_cgroup(container.state.cgroups_path, wanted));
+  TRY(update_rdt(container.state, cache, bandwidth));
   return 0;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The plan's part about labels of security modules, scheduling and CPUs.
+// The plan's part about labels of security modules, scheduling, CPUs and memory nodes.
+#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,12 +41,17 @@ std::optional<unsigned> find_word(const auto& words, const std::string& name) {
   return found->value;
 }
 
+// Does this process run on fewer CPUs than there are?
+bool is_confined() {
+  cpu_set_t own;
+  if (::sched_getaffinity(0, sizeof own, &own) != 0) return true;
+  return CPU_COUNT(&own) < ::sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 bool has_apparmor() {
   auto enabled = read_file("/sys/module/apparmor/parameters/enabled", 16);
   return enabled && enabled->starts_with("Y");
 }
-
-bool has_selinux() { return ::access("/sys/fs/selinux/enforce", F_OK) == 0; }
 
 std::size_t skip_number(std::string_view text, std::size_t at, unsigned& number) {
   auto [end, error] = std::from_chars(text.data() + at, text.data() + text.size(), number);
@@ -79,6 +85,8 @@ Result<PlanAffinity> parse_cpus(std::string_view text) {
 }
 
 }  // namespace
+
+bool has_selinux() { return ::access("/sys/fs/selinux/enforce", F_OK) == 0; }
 
 Result<void> PlanBuilder::set_memory_policy(const MemoryPolicy& policy) {
   PlanMemoryPolicy& plan = plan_.process.memory_policy;
@@ -153,10 +161,12 @@ Result<void> PlanBuilder::set_scheduling(const Process& process) {
       return fail(ErrorCode::invalid_argument, "invalid I/O priority " + std::to_string(process.io_priority->priority));
     plan.io_priority = static_cast<int>(*io_class << 13) | process.io_priority->priority;
   }
+  if (!process.cpu_affinity.initial.empty()) initial_affinity_ = TRY(parse_cpus(process.cpu_affinity.initial));
   if (!process.cpu_affinity.final.empty()) {
     plan.affinity = TRY(parse_cpus(process.cpu_affinity.final));
-  } else {
-    // All that the cgroup allows, whatever the caller was confined to.
+  } else if (initial_affinity_.size > 0 || is_confined()) {
+    // All that the cgroup allows, whatever the caller was confined to. Not otherwise: the call may wait for a
+    // migration.
     plan.affinity.size = kAffinityBytes;
     std::fill(std::begin(plan.affinity.mask), std::end(plan.affinity.mask), 0xff);
   }
