@@ -117,7 +117,8 @@ def machine_state(root):
             command = (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if str(root).encode() in command or b"dray-monitor" in command or b"dray-init" in command:
+        program = command.split(b"\0")[0].rsplit(b"/", 1)[-1]  # not in any argument: somebody may be building it
+        if str(root).encode() in command or program in (b"dray-monitor", b"dray-init"):
             processes.add((entry.name, command.replace(b"\0", b" ").decode(errors="replace")))
     return {"mounts": mounts, "cgroups": cgroups, "links": links, "processes": processes}
 
