@@ -117,7 +117,8 @@ def machine_state(root):
             command = (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if str(root).encode() in command or b"dray-monitor" in command or b"dray-init" in command:
+        program = command.split(b"\0")[0].rsplit(b"/", 1)[-1]  # not in any argument: somebody may be building it
+        if str(root).encode() in command or program in (b"dray-monitor", b"dray-init"):
             processes.add((entry.name, command.replace(b"\0", b" ").decode(errors="replace")))
     return {"mounts": mounts, "cgroups": cgroups, "links": links, "processes": processes}
 
@@ -222,9 +223,9 @@ class Terminal:
     def __init__(self, command, rows=24, columns=80):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))  # before it can be asked for
             os.execv(command[0], command)
         self.output = b""
-        self.resize(rows, columns)
 
     def resize(self, rows, columns):
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
