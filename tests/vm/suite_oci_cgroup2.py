@@ -98,20 +98,21 @@ class Cgroup2(bundle.BundleTestCase):
     def test_devices(self):
         self.spec["linux"]["resources"]["devices"] += [{"allow": True, "type": "b", "access": "r", **DEVICE}]
         self.capable("CAP_MKNOD")
+        # The runtime's own rules let it make any node.
         script = (f"cd /tmp; mknod disk b {DEVICE['major']} {DEVICE['minor']} 2>&1; mknod kmsg c 1 11; mknod zero c 1 5; mknod other b 253 1;"
                   "for f in disk kmsg zero other; do head -c4 $f 2>&1 | wc -c; done; head -c1 kmsg 2>&1; head -c1 other 2>&1; true")
         out = self.output(script)
-        # No rule lets it make the disk's node.
-        self.assertIn("mknod: disk: Operation not permitted", out)
+        self.assertTrue(out.startswith("4\n"), out)
         self.assertIn("kmsg: Operation not permitted", out)
         self.assertIn("other: Operation not permitted", out)
 
     def test_device_rules(self):
-        self.spec["linux"]["resources"]["devices"] += [{"allow": True, "type": "b", "access": "rm", **DEVICE}, {"allow": False, "type": "c", "major": 1, "minor": 5, "access": "w"}]
+        self.spec["linux"]["resources"]["devices"] += [{"allow": True, "type": "b", "access": "rwm", **DEVICE},
+                                                          {"allow": False, "type": "b", "access": "w", **DEVICE}]
         self.capable("CAP_MKNOD")
         out = self.output(f"cd /tmp; mknod disk b {DEVICE['major']} {DEVICE['minor']}; head -c512 disk | wc -c; (echo x > disk) 2>&1;"
-                          " (echo x > /dev/zero) 2>&1; head -c2 /dev/zero | wc -c; echo x > /dev/null && echo null")
-        self.assertEqual(["512", "sh: can't create disk: Operation not permitted", "sh: can't create /dev/zero: Operation not permitted", "2", "null"],
+                          " head -c2 /dev/zero | wc -c; echo x > /dev/null && echo null")
+        self.assertEqual(["512", "sh: can't create disk: Operation not permitted", "2", "null"],
                          out.splitlines())
 
     def test_device_rules_survive_an_update(self):
@@ -226,14 +227,14 @@ class Cgroup2(bundle.BundleTestCase):
                 self.assertFalse((CGROUP / wanted).exists())
 
     def test_a_busy_cgroup(self):
-        busy = CGROUP / "busy-box"
+        busy = CGROUP / "busy"
         busy.mkdir()
         self.addCleanup(busy.rmdir)
         process = subprocess.Popen(["sleep", "1000"])
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         (busy / "cgroup.procs").write_text(str(process.pid))
-        self.spec["linux"]["cgroupsPath"] = "/busy-box"
+        self.spec["linux"]["cgroupsPath"] = "/busy"
         self.write("true")
         self.refuse("container's cgroup is not empty", "run", "-b", self.bundle, "box")
         process.kill()

@@ -92,7 +92,7 @@ class Scope(bundle.BundleTestCase):
         self.spec["annotations"] = {prefix + "CollectMode": "'inactive-or-failed'", prefix + "TimeoutStopSec": "123",
                                     prefix + "Documentation": "['man:true(1)']", prefix + "RuntimeMaxSec": "1000.5"}
         self.start()
-        self.assertEqual({"CollectMode": "inactive-or-failed", "TimeoutStopUSec": "2min 3s", "Documentation": "man:true(1)",
+        self.assertEqual({"CollectMode": "inactive-or-failed", "TimeoutStopUSec": "2min 3s", "Documentation": '"man:true(1)"',
                           "RuntimeMaxUSec": "16min 40.500000s"},
                          {key: value.replace("500ms", ".500000s").replace("40s .", "40.") for key, value in
                           show("dray-box.scope", "CollectMode", "TimeoutStopUSec", "Documentation", "RuntimeMaxUSec").items()})
