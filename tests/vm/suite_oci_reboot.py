@@ -37,6 +37,8 @@ class Before(bundle.BundleTestCase):
         stat = pathlib.Path("/proc/1/stat").read_text().rsplit(")", 1)[1].split()
         file.write_text(json.dumps(state | {"pid": 1, "startTicks": int(stat[19])}))
         os.sync()
+        self.spec["linux"]["cgroupsPath"] = "/unflushed"
+        self.write()
         self.succeed_detached("run", "-d", "-b", self.bundle, "unflushed")
 
 
