@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 
+#include <cerrno>
 #include <future>
 
 #include <dray/runtime/launch.hpp>
@@ -190,7 +191,13 @@ Result<Launched> Launch::start() {
     birthplace = cgroup.get()->entrance.unified;
   }
   auto child = clone_process(birthplace);
-  if (!child) return Failure(first_cause(std::move(child).error()));
+  if (!child) {
+    Error error = std::move(child).error();
+    // To be born elsewhere takes the right to write to the cgroup that this one and ours have in common.
+    if (birthplace.valid() && error.error_number() == EACCES)
+      error = std::move(error).with_context("unable to apply cgroup configuration");
+    return Failure(first_cause(std::move(error)));
+  }
   auto prepared = request_.systemd_unit ? start_unit(*child) : Result<void>();
   if (prepared) prepared = prepare_surroundings(*child, cgroup);
   if (!prepared) {

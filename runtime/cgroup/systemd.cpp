@@ -120,7 +120,8 @@ Result<std::string> read_text(dbus::Connection& connection, const char* property
   call.interface = "org.freedesktop.DBus.Properties";
   const dbus::Message reply = TRY(connection.call(std::move(call)));
   dbus::Reader reader(reply.body);
-  if (TRY(reader.signature()) != "s") return fail(ErrorCode::corrupt, std::string("systemd's ") + property + " is no text");
+  if (TRY(reader.signature()) != "s")
+    return fail(ErrorCode::corrupt, std::string("systemd's ") + property + " is no text");
   return reader.string();
 }
 

@@ -135,6 +135,7 @@ class Creation {
   Handover handover_;
   std::string config_;
   bool names_cgroup_ = false;  // in the spec, not by us
+  bool made_cgroup_ = false;   // before launch() does
   runtime::Spec spec_;
   ContainerState state_;
   bool done_ = false;
@@ -216,12 +217,11 @@ Result<void> Creation::make_rdt_group() {
 Result<void> Creation::prepare_rootless() {
   // Programs for devices are loaded by the host's root only. What a user can't open as a user stays closed without.
   if (runtime::is_rootless()) spec_.resources.devices.clear();
-  if (!names_cgroup_ && !state_.systemd_unit) TRY(try_cgroup(spec_, state_));
-  if (runtime::may_mount()) return {};
-  auto entered = runtime::enter_user_namespace(spec_);
-  if (!entered && !names_cgroup_ && !state_.cgroups_path.empty() && !state_.systemd_unit)
-    (void)runtime::destroy_cgroup(state_.cgroups_path);
-  return entered;
+  if (!names_cgroup_ && !state_.systemd_unit) {
+    TRY(try_cgroup(spec_, state_));
+    made_cgroup_ = !state_.cgroups_path.empty();
+  }
+  return runtime::may_mount() ? Result<void>() : runtime::enter_user_namespace(spec_);
 }
 
 Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
@@ -278,8 +278,12 @@ Result<Created> Creation::run() {
   // With the cgroup's path, by which `delete --force` finds what a killed `create` has left.
   TRY(directory.write(state_));
   log_debug("nsexec container setup");
-  if (settings_.rootless) TRY(prepare_rootless());
-  runtime::Launched launched = TRY(launch(directory));
+  auto tried = [&]() -> Result<runtime::Launched> {
+    if (settings_.rootless) TRY(prepare_rootless());
+    return launch(directory);
+  }();
+  if (!tried && made_cgroup_) (void)runtime::destroy_cgroup(state_.cgroups_path);
+  runtime::Launched launched = TRY(std::move(tried));
   // In the container's user namespace its processes could look into this one.
   if (settings_.rootless && runtime::is_rootless()) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   log_debug("child process in init()");

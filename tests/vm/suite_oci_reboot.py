@@ -30,13 +30,16 @@ class Before(bundle.BundleTestCase):
         self.spec["linux"]["cgroupsPath"] = "/created"
         self.write()
         self.succeed_detached("create", "-b", self.bundle, "created")
-        self.assertEqual(["created", "paused", "running"], [c["status"] for c in json.loads(self.succeed("list", "-f", "json"))])
+        self.assertEqual(["created", "paused", "running"],
+                         [c["status"] for c in json.loads(self.succeed("list", "-f", "json"))])
         # The kernel gives a process of the next boot the same pid and, seen in ticks after it, perhaps the same start.
         file = pathlib.Path(STATE) / "running/state.json"
         state = json.loads(file.read_text())
         stat = pathlib.Path("/proc/1/stat").read_text().rsplit(")", 1)[1].split()
         file.write_text(json.dumps(state | {"pid": 1, "startTicks": int(stat[19])}))
         os.sync()
+        self.spec["linux"]["cgroupsPath"] = "/unflushed"
+        self.write()
         self.succeed_detached("run", "-d", "-b", self.bundle, "unflushed")
 
 

@@ -29,7 +29,8 @@ class Rootless(bundle.BundleTestCase):
         return as_user(bundle.RUNTIME, *self.flags, *words, delegated=self.delegated, **options)
 
     def words(self, *words):
-        scope = ["systemd-run", "--user", "--scope", "--quiet", "--collect", "-p", "Delegate=yes"] if self.delegated else []
+        scope = ["systemd-run", "--user", "--scope", "--quiet", "--collect", "-p",
+                 "Delegate=yes"] if self.delegated else []
         return [*scope, *super().words(*words)]
 
     def identity(self):
@@ -71,7 +72,8 @@ class Anywhere(Rootless):
         eventually((self.bundle / "rootfs/tmp/begun").exists)
         self.assertEqual("running", self.status())
         self.assertEqual("0\n", self.succeed("exec", "box", "id", "-u"))
-        self.assertEqual("terminal\n", self.succeed("exec", "-t", "box", "sh", "-c", "test -t 1 && echo terminal").replace("\r", ""))
+        self.assertEqual("terminal\n", self.succeed("exec", "-t", "box", "sh", "-c",
+                                                    "test -t 1 && echo terminal").replace("\r", ""))
         self.assertEqual(3, self.call("exec", "box", "sh", "-c", "exit 3").code)
         self.assertEqual("", command("dray-runtime", "list", "-q").out, "root's are others")
         self.succeed("kill", "box", "KILL")
@@ -84,7 +86,8 @@ class Anywhere(Rootless):
         self.assertFalse(os.path.exists(f"/proc/{pid}"))
 
     def test_devices_are_the_host_s(self):
-        out = self.output("for d in null zero full random urandom tty; do stat -c '%n %t:%T' /dev/$d; done; echo x > /dev/null;"
+        out = self.output("for d in null zero full random urandom tty; do stat -c '%n %t:%T' /dev/$d; done;"
+                          " echo x > /dev/null;"
                           " head -c3 /dev/zero | wc -c")
         self.assertIn("/dev/null 1:3\n", out)
         self.assertTrue(out.endswith("3\n"), out)
@@ -128,7 +131,8 @@ class Anywhere(Rootless):
     def test_without_permission_no_limits(self):
         self.spec["linux"]["resources"] = {"pids": {"limit": 30}}
         self.write("true")
-        self.refuse("rootless needs no limits \\+ no cgrouppath when no permission is granted for cgroups.*permission denied",
+        self.refuse("rootless needs no limits \\+ no cgrouppath when no permission is granted for"
+                    " cgroups.*permission denied",
                     "run", "-b", self.bundle, "box")
 
     def test_without_permission_no_path(self):
@@ -139,7 +143,8 @@ class Anywhere(Rootless):
     def test_shared_pids_are_warned_about(self):
         self.spec["linux"]["namespaces"] = [n for n in self.spec["linux"]["namespaces"] if n["type"] != "pid"]
         self.spec["mounts"] = [m if m["destination"] != "/proc" else
-                               {"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]} for m in self.spec["mounts"]]
+                               {"destination": "/proc", "type": "bind", "source": "/proc",
+                                "options": ["rbind"]} for m in self.spec["mounts"]]
         self.write("true")
         result = self.call("run", "-b", self.bundle, "box")
         self.assertEqual(0, result.code, repr(result))
@@ -171,7 +176,8 @@ class Anywhere(Rootless):
         self.assertIn("Argument list too long", self.output("mkdir /tmp/y 2>&1; true"))
 
     def test_binds_keep_locked_options(self):
-        self.spec["mounts"].append({"destination": "/host", "type": "bind", "source": "/run", "options": ["bind", "ro"]})
+        self.spec["mounts"].append({"destination": "/host", "type": "bind", "source": "/run", "options": ["bind",
+                                                                                                          "ro"]})
         self.write("true")
         self.refuse("mount", "run", "-b", self.bundle, "box")  # what is mounted below it would come to light
         self.spec["mounts"][-1]["options"] = ["rbind", "ro"]
@@ -183,7 +189,8 @@ class Anywhere(Rootless):
         self.spec["mounts"] = [m for m in self.spec["mounts"] if m["destination"] != "/sys/fs/cgroup"]
         self.spec["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
                                     "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]})
-        out = self.output("cat /proc/self/cgroup; grep ' /sys/fs/cgroup ' /proc/mounts | tail -1; ls /sys/fs/cgroup; mkdir /sys/fs/cgroup/x 2>&1; true")
+        out = self.output("cat /proc/self/cgroup; grep ' /sys/fs/cgroup ' /proc/mounts | tail -1; ls /sys/fs/cgroup;"
+                          " mkdir /sys/fs/cgroup/x 2>&1; true")
         self.assertIn("0::/\n", out)
         self.assertIn("cgroup2 ro,nosuid,nodev,noexec", out)
         self.assertIn("cgroup.procs", out)
@@ -191,7 +198,8 @@ class Anywhere(Rootless):
 
     def test_cgroup_mount_without_namespace(self):
         self.spec["linux"]["namespaces"] = [n for n in self.spec["linux"]["namespaces"] if n["type"] != "cgroup"]
-        out = self.output("grep ' /sys/fs/cgroup ' /proc/mounts | tail -1; ls /sys/fs/cgroup; mkdir /sys/fs/cgroup/x 2>&1; true")
+        out = self.output("grep ' /sys/fs/cgroup ' /proc/mounts | tail -1; ls /sys/fs/cgroup;"
+                          " mkdir /sys/fs/cgroup/x 2>&1; true")
         self.assertIn("cgroup2 ro,nosuid,nodev,noexec", out)
         self.assertIn("user.slice", out)
         self.assertIn("Read-only", out)
@@ -199,7 +207,9 @@ class Anywhere(Rootless):
     def test_network_namespace(self):
         self.spec["linux"]["namespaces"].append({"type": "network"})
         self.spec["linux"]["sysctl"] = {"net.ipv4.ip_forward": "1"}
-        self.assertEqual("lo:\n1\n", self.output("tail -n +3 /proc/net/dev | cut -d' ' -f4-5 | tr -d ' '; cat /proc/sys/net/ipv4/ip_forward"))
+        self.assertEqual("lo:\n1\n",
+                         self.output("tail -n +3 /proc/net/dev | cut -d' ' -f4-5 | tr -d ' ';"
+                                     " cat /proc/sys/net/ipv4/ip_forward"))
 
     def test_hooks(self):
         self.spec["hooks"] = {kind: [{"path": "/bin/sh", "args": ["sh", "-c", f"cat > {self.bundle}/{kind}"]}]
@@ -231,12 +241,14 @@ class Anywhere(Rootless):
         for name in ("rootfs", "upper", "work"):
             (self.bundle / name).mkdir()
             os.chown(self.bundle / name, UID, UID)
-        self.spec["linux"]["uidMappings"] = self.spec["linux"]["gidMappings"] = [{"containerID": 0, "hostID": 0, "size": 1}]
+        self.spec["linux"]["uidMappings"] = self.spec["linux"]["gidMappings"] = [{"containerID": 0, "hostID": 0,
+                                                                                  "size": 1}]
         self.write("cat /etc/name; id -u; echo new > /etc/new; rm /etc/name; ls /etc")
         name = self.bundle / "lower/etc/name"
         name.write_text("below\n")
         os.chown(name, UID, UID)
-        mount = (f"mount -t overlay -o userxattr,lowerdir={self.bundle}/lower,upperdir={self.bundle}/upper,workdir={self.bundle}/work"
+        mount = (f"mount -t overlay -o userxattr,lowerdir={self.bundle}/lower,upperdir={self.bundle}/upper,"
+                 f"workdir={self.bundle}/work"
                  f" overlay {rootfs} && exec dray-runtime run -b {self.bundle} box")
         result = as_user("unshare", "-Urm", "sh", "-c", mount, delegated=False)
         self.assertEqual((0, "below\n0\nnew\n"), (result.code, result.out), repr(result))
@@ -259,7 +271,8 @@ class Given(Rootless):
         super().setUp()
 
     def words(self, *words):
-        enter = f"echo 0 > {self.top}/caller/cgroup.procs && exec setpriv --reuid {UID} --regid {UID} --clear-groups \"$@\""
+        enter = (f"echo 0 > {self.top}/caller/cgroup.procs "
+                 f"&& exec setpriv --reuid {UID} --regid {UID} --clear-groups \"$@\"")
         return ["sh", "-c", enter, "sh", *map(str, [bundle.RUNTIME, *words])]
 
     def identity(self):
@@ -282,12 +295,15 @@ class Given(Rootless):
         (self.top / "deep").rmdir()
 
     def test_limits(self):
-        self.spec["linux"]["resources"] = {"pids": {"limit": 30}, "memory": {"limit": 64 << 20}, "cpu": {"quota": 50000, "period": 100000, "cpus": "0"}}
+        self.spec["linux"]["resources"] = {"pids": {"limit": 30}, "memory": {"limit": 64 << 20},
+                                           "cpu": {"quota": 50000, "period": 100000, "cpus": "0"}}
         cgroup = cgroup_of(self.start())
-        for file, value in (("pids.max", "30"), ("memory.max", str(64 << 20)), ("cpu.max", "50000 100000"), ("cpuset.cpus", "0")):
+        for file, value in (("pids.max", "30"), ("memory.max", str(64 << 20)), ("cpu.max", "50000 100000"),
+                            ("cpuset.cpus", "0")):
             self.assertEqual(value, (cgroup / file).read_text().strip(), file)
         self.succeed("update", "--pids-limit", "40", "--memory", "80M", "box")
-        self.assertEqual(("40", str(80 << 20)), ((cgroup / "pids.max").read_text().strip(), (cgroup / "memory.max").read_text().strip()))
+        self.assertEqual(("40", str(80 << 20)), ((cgroup / "pids.max").read_text().strip(),
+                                                 (cgroup / "memory.max").read_text().strip()))
 
 
 class Delegated(Rootless):
@@ -346,12 +362,15 @@ class UserSystemd(Rootless):
         return dict(line.split("=", 1) for line in out.splitlines())
 
     def test_scope(self):
-        self.spec["linux"]["resources"] = {"pids": {"limit": 30}, "memory": {"limit": 64 << 20}, "cpu": {"quota": 50000, "period": 100000, "shares": 512}}
+        self.spec["linux"]["resources"] = {"pids": {"limit": 30}, "memory": {"limit": 64 << 20},
+                                           "cpu": {"quota": 50000, "period": 100000, "shares": 512}}
         pid = self.start()
         cgroup = cgroup_of(pid)
         self.assertEqual(MANAGER / "user.slice/dray-box.scope", cgroup)
-        shown = self.show("dray-box.scope", "TasksMax", "MemoryMax", "CPUQuotaPerSecUSec", "ActiveState", "Slice", "Delegate")
-        self.assertEqual({"TasksMax": "30", "MemoryMax": str(64 << 20), "CPUQuotaPerSecUSec": "500ms", "ActiveState": "active",
+        shown = self.show("dray-box.scope", "TasksMax", "MemoryMax", "CPUQuotaPerSecUSec", "ActiveState", "Slice",
+                          "Delegate")
+        self.assertEqual({"TasksMax": "30", "MemoryMax": str(64 << 20), "CPUQuotaPerSecUSec": "500ms",
+                          "ActiveState": "active",
                           "Slice": "user.slice", "Delegate": "yes"}, shown)
         self.assertEqual("30\n", (cgroup / "pids.max").read_text())
         # We are in no cgroup of the user's; systemd moves it.
@@ -363,7 +382,8 @@ class UserSystemd(Rootless):
         self.succeed("resume", "box")
         self.succeed("delete", "-f", "box")
         self.assertFalse(cgroup.exists())
-        eventually(lambda: self.show("dray-box.scope", "LoadState")["LoadState"] == "not-found", what="the scope is gone")
+        eventually(lambda: self.show("dray-box.scope", "LoadState")["LoadState"] == "not-found",
+                   what="the scope is gone")
 
     def test_a_slice_of_the_user(self):
         self.spec["linux"]["cgroupsPath"] = "app-mine.slice:dray:box"
@@ -371,9 +391,11 @@ class UserSystemd(Rootless):
 
     def test_in_a_user_namespace(self):
         """As podman calls a runtime."""
-        self.spec["linux"]["uidMappings"] = self.spec["linux"]["gidMappings"] = [{"containerID": 0, "hostID": 0, "size": 1}]
+        self.spec["linux"]["uidMappings"] = self.spec["linux"]["gidMappings"] = [{"containerID": 0, "hostID": 0,
+                                                                                  "size": 1}]
         self.write("cat /proc/self/cgroup; id -u")
-        result = as_user("unshare", "-Urm", "dray-runtime", "--systemd-cgroup", "run", "-b", self.bundle, "box", delegated=False)
+        result = as_user("unshare", "-Urm", "dray-runtime", "--systemd-cgroup", "run", "-b", self.bundle, "box",
+                         delegated=False)
         self.assertEqual((0, "0::/\n0\n"), (result.code, result.out), repr(result))
 
 

@@ -26,7 +26,8 @@ class Scope(bundle.BundleTestCase):
     def tearDown(self):
         self.call("delete", "-f", "box")
         self.assertEqual("", command("find", CGROUP, "-type", "d", "-name", "*box*").out, "cgroups are left")
-        self.assertEqual("", command("systemctl", "list-units", "--all", "--plain", "--no-legend", "*box*").out, "units are left")
+        self.assertEqual("", command("systemctl", "list-units", "--all", "--plain", "--no-legend", "*box*").out,
+                         "units are left")
 
     def values(self, cgroup, *files):
         return [(cgroup / file).read_text().strip() for file in files]
@@ -36,11 +37,16 @@ class Scope(bundle.BundleTestCase):
         cgroup = cgroup_of(pid)
         self.assertEqual(CGROUP / "system.slice/dray-box.scope", cgroup)
         self.assertEqual(str(pid), (cgroup / "cgroup.procs").read_text().strip())
-        self.assertEqual({"TasksMax": "30", "MemoryMax": str(64 << 20), "MemoryLow": str(32 << 20), "MemorySwapMax": str(32 << 20),
-                          "CPUQuotaPerSecUSec": "500ms", "AllowedCPUs": "0-1", "Delegate": "yes", "Slice": "system.slice",
-                          "ActiveState": "active", "DevicePolicy": "strict", "TasksAccounting": "yes", "MemoryAccounting": "yes"},
-                         show("dray-box.scope", "TasksMax", "MemoryMax", "MemoryLow", "MemorySwapMax", "CPUQuotaPerSecUSec", "AllowedCPUs",
-                              "Delegate", "Slice", "ActiveState", "DevicePolicy", "TasksAccounting", "MemoryAccounting"))
+        self.assertEqual({"TasksMax": "30", "MemoryMax": str(64 << 20), "MemoryLow": str(32 << 20),
+                          "MemorySwapMax": str(32 << 20),
+                          "CPUQuotaPerSecUSec": "500ms", "AllowedCPUs": "0-1", "Delegate": "yes",
+                          "Slice": "system.slice",
+                          "ActiveState": "active", "DevicePolicy": "strict", "TasksAccounting": "yes",
+                          "MemoryAccounting": "yes"},
+                         show("dray-box.scope", "TasksMax", "MemoryMax", "MemoryLow", "MemorySwapMax",
+                              "CPUQuotaPerSecUSec", "AllowedCPUs",
+                              "Delegate", "Slice", "ActiveState", "DevicePolicy", "TasksAccounting",
+                              "MemoryAccounting"))
         files = ("pids.max", "memory.max", "memory.low", "memory.swap.max", "cpu.max", "cpuset.cpus")
         wanted = ["30", str(64 << 20), str(32 << 20), str(32 << 20), "50000 100000", "0-1"]
         self.assertEqual(wanted, self.values(cgroup, *files))
@@ -68,9 +74,11 @@ class Scope(bundle.BundleTestCase):
         cgroup = cgroup_of(self.start())
         self.succeed("update", "--pids-limit", "40", "--memory", "80M", "--memory-swap", "100M", "--cpu-quota", "30000",
                      "--cpu-share", "1024", "--cpuset-cpus", "1", "box")
-        self.assertEqual({"TasksMax": "40", "MemoryMax": str(80 << 20), "MemorySwapMax": str(20 << 20), "CPUQuotaPerSecUSec": "300ms",
+        self.assertEqual({"TasksMax": "40", "MemoryMax": str(80 << 20), "MemorySwapMax": str(20 << 20),
+                          "CPUQuotaPerSecUSec": "300ms",
                           "AllowedCPUs": "1"},
-                         show("dray-box.scope", "TasksMax", "MemoryMax", "MemorySwapMax", "CPUQuotaPerSecUSec", "AllowedCPUs"))
+                         show("dray-box.scope", "TasksMax", "MemoryMax", "MemorySwapMax", "CPUQuotaPerSecUSec",
+                              "AllowedCPUs"))
         wanted = ["40", str(80 << 20), str(20 << 20), "30000 100000", "1"]
         files = ("pids.max", "memory.max", "memory.swap.max", "cpu.max", "cpuset.cpus")
         self.assertEqual(wanted, self.values(cgroup, *files))
@@ -92,10 +100,12 @@ class Scope(bundle.BundleTestCase):
         self.spec["annotations"] = {prefix + "CollectMode": "'inactive-or-failed'", prefix + "TimeoutStopSec": "123",
                                     prefix + "Documentation": "['man:true(1)']", prefix + "RuntimeMaxSec": "1000.5"}
         self.start()
-        self.assertEqual({"CollectMode": "inactive-or-failed", "TimeoutStopUSec": "2min 3s", "Documentation": "man:true(1)",
+        self.assertEqual({"CollectMode": "inactive-or-failed", "TimeoutStopUSec": "2min 3s",
+                          "Documentation": '"man:true(1)"',
                           "RuntimeMaxUSec": "16min 40.500000s"},
                          {key: value.replace("500ms", ".500000s").replace("40s .", "40.") for key, value in
-                          show("dray-box.scope", "CollectMode", "TimeoutStopUSec", "Documentation", "RuntimeMaxUSec").items()})
+                          show("dray-box.scope", "CollectMode", "TimeoutStopUSec", "Documentation",
+                               "RuntimeMaxUSec").items()})
 
     def test_wrong_properties(self):
         for key, value, pattern in (("CollectMode", "inactive", "value parse error"), ("A1", "true", "name incorrect"),
@@ -115,7 +125,8 @@ class Scope(bundle.BundleTestCase):
         self.wait_stopped()
 
     def test_devices(self):
-        read = "mknod /dev/x b 254 0; mknod /tmp/kmsg c 1 11; head -c1 /dev/x 2>&1; head -c1 /tmp/kmsg 2>&1; echo x > /dev/null && echo ok"
+        read = ("mknod /dev/x b 254 0; mknod /tmp/kmsg c 1 11; head -c1 /dev/x 2>&1; head -c1 /tmp/kmsg 2>&1;"
+                " echo x > /dev/null && echo ok")
         self.spec["process"]["capabilities"]["effective"] += ["CAP_MKNOD"]
         for kind in ("bounding", "permitted"):
             self.spec["process"]["capabilities"][kind] = self.spec["process"]["capabilities"]["effective"]

@@ -31,7 +31,8 @@ class Systemd(GuestTestCase):
         self.assertEqual("hello\n", self.ok("run", "--rm", IMAGE, "echo", "hello"))
 
     def test_limits_reach_the_container(self):
-        identifier = self.ok("run", "-d", "-m", "64m", "--pids-limit", "20", "--cpus", "0.5", IMAGE, "sleep", "1000").strip()
+        identifier = self.ok("run", "-d", "-m", "64m", "--pids-limit", "20", "--cpus", "0.5", IMAGE, "sleep",
+                             "1000").strip()
         cgroup = CGROUP / open(f"/proc/{self.inspect(identifier, '.State.Pid')}/cgroup").read().strip().split("::/")[1]
         print(f"    {cgroup}")
         self.assertIn(identifier, str(cgroup))
@@ -46,7 +47,8 @@ class Systemd(GuestTestCase):
 
     def test_a_container_outlives_the_service_that_started_it(self):
         result = command("systemd-run", "--wait", "--collect", "--unit=starter", f"--setenv=PATH={PATH}",
-                         "--property=TimeoutStopSec=3", "/payload/bin/dray", "run", "-d", "--name", "outlives", "--network", "none", IMAGE, "sleep", "1000")
+                         "--property=TimeoutStopSec=3", "/payload/bin/dray", "run", "-d", "--name", "outlives",
+                         "--network", "none", IMAGE, "sleep", "1000")
         self.assertEqual(0, result.code, repr(result))
         self.assertEqual("running", self.inspect("outlives", ".State.Status"))
         self.assertEqual("alive\n", self.ok("exec", "outlives", "echo", "alive"))
@@ -54,9 +56,11 @@ class Systemd(GuestTestCase):
     def test_a_container_as_a_unit(self):
         # `dray run` in the foreground as a service: stopping the unit stops the container.
         result = command("systemd-run", "--unit=app", f"--setenv=PATH={PATH}", "/payload/bin/dray", "run",
-                         "--rm", "--name", "app", "--network", "none", IMAGE, "sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
+                         "--rm", "--name", "app", "--network", "none", IMAGE, "sh", "-c",
+                         "trap 'exit 0' TERM; while :; do sleep 0.1; done")
         self.assertEqual(0, result.code, repr(result))
-        eventually(lambda: dray("inspect", "-f", "{{.State.Status}}", "app").out.strip() == "running", what="the unit's container")
+        eventually(lambda: dray("inspect", "-f", "{{.State.Status}}", "app").out.strip() == "running",
+                   what="the unit's container")
         self.assertEqual(0, command("systemctl", "stop", "app.service").code)
         eventually(lambda: self.ok("ps", "-aq") == "", what="the container ends with its unit")
 
