@@ -154,7 +154,7 @@ Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   auto gate = TRY(directory.make_gate());
   FileDescriptor rootfs = TRY(open_rootfs(state_));
   runtime::LaunchRequest request;
-  request.preserved_descriptors = count_preserved(options_.preserved_descriptors, spec_.process);
+  request.preserved_descriptors = TRY(count_preserved(options_.preserved_descriptors, spec_.process));
   complete_environment(spec_.process, rootfs);
   request.spec = &spec_;
   request.rootfs = rootfs;

@@ -205,5 +205,6 @@ Result<void> print(std::string_view text) { return write_all(FdRef(1), text); }
 
 int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
+  if (auto settled = dray::oci::settle_descriptors(); !settled) return dray::oci::report(settled.error());
   return dray::oci::run(argc, argv);
 }

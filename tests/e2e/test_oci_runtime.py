@@ -152,6 +152,23 @@ class LifeCycle(OciTestCase):
         self.assertEqual("through a descriptor0\n1\n2\n3\n4\n", run("--preserve-fds", "1"))
         self.assertEqual("0\n1\n2\n3\n", run(script_inside="ls /proc/self/fd"))
 
+    def test_descriptors_of_ours_are_not_preserved(self):
+        """What the caller has not passed: behind the numbers are the runtime's own descriptors, the host's /proc among them."""
+        bundle = self.bundle(self.config("ls /proc/self/fd"))
+        log = self.scratch / "own.log"
+        self.fails("preserved-fd 3", "--log", log, "run", "--preserve-fds", "9", "--bundle", bundle, self.new_id())
+        self.fails("preserved-fd 3", "run", "--bundle", bundle, self.new_id(), env=dict(os.environ, LISTEN_FDS="9"))
+        # Of somebody else's service.
+        self.assertEqual("0\n1\n2\n3\n", self.ok("run", "--bundle", bundle, self.new_id(), env=dict(os.environ, LISTEN_FDS="9", LISTEN_PID="1")))
+        self.nothing_left()
+
+    def test_closed_streams(self):
+        """The container gets /dev/null, not what the runtime opened meanwhile."""
+        bundle = self.bundle(self.config("for i in 0 1 2; do readlink /proc/self/fd/$i; done > /tmp/streams"))
+        command = self.command("--log", self.scratch / "own.log", "run", "--bundle", bundle, self.new_id())
+        subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], check=True, timeout=30)
+        self.assertEqual("/dev/null\n" * 1, "".join(sorted(set((self.rootfs / "tmp" / "streams").read_text().replace("/tmp/streams", "/dev/null").splitlines(True)))))
+
     def test_pause_and_resume(self):
         name = self.start_detached(self.config("while :; do echo x >> /tmp/beat; sleep 0.01; done"))
         beat = self.rootfs / "tmp" / "beat"

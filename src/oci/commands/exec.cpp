@@ -180,7 +180,8 @@ Result<int> command_exec(Invocation& invocation) {
   request.cgroups_path = container.state.cgroups_path;
   request.sub_cgroups = TRY(read_sub_cgroups(options.cgroups));
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
-  request.preserved_descriptors = count_preserved(static_cast<unsigned>(options.preserved), request.process);
+  request.preserved_descriptors =
+      TRY(count_preserved(static_cast<unsigned>(options.preserved), request.process));
   request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, container.state, name_of(container.status));
   FileDescriptor rootfs =
       TRY(open_file("/proc/" + std::to_string(container.state.pid) + "/root", O_PATH | O_DIRECTORY));
