@@ -2,7 +2,6 @@
 // A further process in a running container, the parent's side.
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,36 +13,6 @@
 
 namespace dray::runtime {
 namespace {
-
-struct NamespaceKind {
-  const char* name;
-  int flag;
-};
-constexpr NamespaceKind kNamespaces[] = {{"user", CLONE_NEWUSER},
-                                         {"mnt", CLONE_NEWNS},
-                                         {"pid", CLONE_NEWPID},
-                                         {"uts", CLONE_NEWUTS},
-                                         {"ipc", CLONE_NEWIPC},
-                                         {"net", CLONE_NEWNET},
-                                         {"time", 0x80 /* CLONE_NEWTIME */},
-                                         {"cgroup", CLONE_NEWCGROUP}};
-
-// Those that are not ours already; joining one's own is an error or a waste.
-Result<int> foreign_namespaces(pid_t pid) {
-  int flags = 0;
-  for (const auto& kind : kNamespaces) {
-    struct stat ours, theirs;
-    if (::stat((std::string("/proc/self/ns/") + kind.name).c_str(), &ours) != 0)
-      continue;  // a kernel without this kind
-    if (::stat(("/proc/" + std::to_string(pid) + "/ns/" + kind.name).c_str(), &theirs) != 0)
-      return fail(ErrorCode::unavailable, "the container is not running");
-    if (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev) flags |= kind.flag;
-  }
-  // Without a mount namespace of its own it is no container of ours; the host's files are not to be entered by mistake.
-  if ((flags & CLONE_NEWNS) == 0)
-    return fail(ErrorCode::invalid_argument, "process " + std::to_string(pid) + " is not in a container");
-  return flags;
-}
 
 class Exec {
  public:
@@ -122,6 +91,9 @@ Result<Launched> Exec::run() {
   FileDescriptor target(static_cast<int>(::syscall(SYS_pidfd_open, request_.pid, 0)));
   if (!target.valid()) return fail_errno("opening process " + std::to_string(request_.pid));
   const int flags = TRY(foreign_namespaces(request_.pid));
+  // Without a mount namespace of its own it is no container of ours; the host's files are not to be entered by mistake.
+  if ((flags & CLONE_NEWNS) == 0)
+    return fail(ErrorCode::invalid_argument, "process " + std::to_string(request_.pid) + " is not in a container");
   builder_.set_exec(request_, target, flags);
   TRY(builder_.set_process(request_.process, request_.seccomp, request_.stdio, false));
   if (builder_.plan().process.seccomp_listener && !request_.take_seccomp_listener) return fail_without_listener();

@@ -152,8 +152,11 @@ Result<Launched> Launch::start() {
   if (ours) hybrid = TRY(make_hybrid_birthplace(spec_.cgroups_path, request_.existing_cgroup));
   cgroup_made_ = hybrid.valid();
   FdRef birthplace = hybrid;
-  std::shared_future<Result<PreparedCgroup>> cgroup = std::async(
-      ours ? std::launch::async : std::launch::deferred, [this, read_only] { return prepare_cgroup(read_only); });
+  // Deferred as well where it may be a thread: std::async throws when the system has no more threads, unless it may do
+  // without.
+  const auto how = ours ? std::launch::async | std::launch::deferred : std::launch::deferred;
+  std::shared_future<Result<PreparedCgroup>> cgroup =
+      std::async(how, [this, read_only] { return prepare_cgroup(read_only); });
   if (ours && TRY(is_cgroup_unified())) {
     if (!cgroup.get()) return Failure(cgroup.get().error());
     birthplace = cgroup.get()->entrance.unified;

@@ -16,19 +16,20 @@ constexpr int kNewTime = 0x80;  // CLONE_NEWTIME, which glibc's sched.h hides
 
 struct Kind {
   const char* name;
+  const char* file;  // below /proc/PID/ns
   Namespace Namespaces::* member;
   int flag;
 };
 // The user namespace comes last: what belongs to the host can be joined before it only, and what belongs to it is tried
 // again afterwards (child.cpp).
-constexpr Kind kKinds[] = {{"time namespace", &Namespaces::time, kNewTime},
-                           {"pid namespace", &Namespaces::pid, CLONE_NEWPID},
-                           {"uts namespace", &Namespaces::uts, CLONE_NEWUTS},
-                           {"ipc namespace", &Namespaces::ipc, CLONE_NEWIPC},
-                           {"network namespace", &Namespaces::network, CLONE_NEWNET},
-                           {"cgroup namespace", &Namespaces::cgroup, CLONE_NEWCGROUP},
-                           {"mount namespace", &Namespaces::mount, CLONE_NEWNS},
-                           {"user namespace", &Namespaces::user, CLONE_NEWUSER}};
+constexpr Kind kKinds[] = {{"time namespace", "time", &Namespaces::time, kNewTime},
+                           {"pid namespace", "pid", &Namespaces::pid, CLONE_NEWPID},
+                           {"uts namespace", "uts", &Namespaces::uts, CLONE_NEWUTS},
+                           {"ipc namespace", "ipc", &Namespaces::ipc, CLONE_NEWIPC},
+                           {"network namespace", "net", &Namespaces::network, CLONE_NEWNET},
+                           {"cgroup namespace", "cgroup", &Namespaces::cgroup, CLONE_NEWCGROUP},
+                           {"mount namespace", "mnt", &Namespaces::mount, CLONE_NEWNS},
+                           {"user namespace", "user", &Namespaces::user, CLONE_NEWUSER}};
 
 // Joining it once more is an error.
 bool is_own_user_namespace(FdRef file) {
@@ -38,6 +39,19 @@ bool is_own_user_namespace(FdRef file) {
 }
 
 }  // namespace
+
+Result<int> foreign_namespaces(pid_t pid) {
+  int flags = 0;
+  for (const auto& kind : kKinds) {
+    struct stat ours, theirs;
+    if (::stat((std::string("/proc/self/ns/") + kind.file).c_str(), &ours) != 0)
+      continue;  // a kernel without this kind
+    if (::stat(("/proc/" + std::to_string(pid) + "/ns/" + kind.file).c_str(), &theirs) != 0)
+      return fail(ErrorCode::unavailable, "the container is not running");
+    if (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev) flags |= kind.flag;
+  }
+  return flags;
+}
 
 Result<void> PlanBuilder::set_namespaces(const Spec& spec) {
   const Namespaces& wanted = spec.namespaces;

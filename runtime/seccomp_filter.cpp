@@ -184,7 +184,8 @@ Result<void> add_rule(void* context, const SeccompSyscall& rule, const std::stri
     index_twice |= (seen & (1u << arg.index)) != 0;
     seen |= 1u << arg.index;
   }
-  // EEXIST: an earlier rule covers it, or says something else; the first counts, as in runc and crun. EDOM: the call is on none of these architectures.
+  // EEXIST: an earlier rule covers it, or says something else; the first counts, as in runc and crun. EDOM: the call is
+  // on none of these architectures.
   auto add = [&](const scmp_arg_cmp* first, std::size_t count) -> Result<void> {
     int result = seccomp_rule_add_array(context, action, number, static_cast<unsigned>(count), first);
     if (result == 0 || result == -EEXIST || result == -EDOM) return {};

@@ -14,6 +14,7 @@
 #include <dray/runtime/spec_json.hpp>
 
 #include "container.hpp"
+#include "foreground.hpp"
 #include "hooks.hpp"
 #include "log.hpp"
 
@@ -156,6 +157,7 @@ Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   runtime::LaunchRequest request;
   request.preserved_descriptors = TRY(count_preserved(options_.preserved_descriptors, spec_.process));
   complete_environment(spec_.process, rootfs);
+  if (!options_.detach) Foreground::adopt_window_size(spec_.process);
   request.spec = &spec_;
   request.rootfs = rootfs;
   request.rootfs_path = state_.rootfs;

@@ -17,13 +17,6 @@ std::string print(const Json& document, int indent) {
   return document.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
-std::string user_name(uid_t uid) {
-  struct passwd entry{}, *found = nullptr;
-  char buffer[4096];
-  if (::getpwuid_r(uid, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr) return found->pw_name;
-  return "#" + std::to_string(uid);
-}
-
 Json describe_container(const ContainerState& state, Status status) {
   Json document;
   document["ociVersion"] = state.oci_version;
@@ -34,7 +27,7 @@ Json describe_container(const ContainerState& state, Status status) {
   document["rootfs"] = state.rootfs;
   document["created"] = state.created;
   if (!state.annotations.empty()) document["annotations"] = state.annotations;
-  document["owner"] = user_name(state.owner);
+  document["owner"] = owner_name(state.owner);
   return document;
 }
 
@@ -50,6 +43,13 @@ Json describe_state(const ContainerState& state, const char* status) {
 }
 
 }  // namespace
+
+std::string owner_name(uid_t uid) {
+  struct passwd entry{}, *found = nullptr;
+  char buffer[4096];
+  if (::getpwuid_r(uid, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr) return found->pw_name;
+  return "#" + std::to_string(uid);
+}
 
 std::string serialize(const ContainerState& state) {
   Json document;

@@ -64,6 +64,13 @@ Result<Foreground> Foreground::start() {
   return foreground;
 }
 
+void Foreground::adopt_window_size(runtime::Process& process) {
+  struct winsize size;
+  if (!process.terminal || ::ioctl(0, TIOCGWINSZ, &size) != 0) return;
+  process.console_rows = size.ws_row;
+  process.console_columns = size.ws_col;
+}
+
 Result<int> Foreground::follow(const runtime::Launched& launched) {
   const bool terminal = launched.console.valid();
   std::optional<RawTerminal> raw;

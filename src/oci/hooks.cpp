@@ -7,7 +7,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 
 #include <dray/core/fd.hpp>
 #include <dray/core/process.hpp>
+#include <dray/runtime/launch.hpp>
 
 namespace dray::oci {
 namespace {
@@ -29,25 +29,6 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
   for (const auto& text : texts) result.push_back(const_cast<char*>(text.c_str()));
   result.push_back(nullptr);
   return result;
-}
-
-// Those that are not ours, or setns() refuses.
-Result<int> foreign_namespaces(pid_t pid) {
-  struct Kind {
-    const char* name;
-    int flag;
-  };
-  int flags = 0;
-  for (const Kind& kind :
-       {Kind{"user", CLONE_NEWUSER}, Kind{"mnt", CLONE_NEWNS}, Kind{"pid", CLONE_NEWPID}, Kind{"uts", CLONE_NEWUTS},
-        Kind{"ipc", CLONE_NEWIPC}, Kind{"net", CLONE_NEWNET}, Kind{"cgroup", CLONE_NEWCGROUP}}) {
-    struct stat ours, theirs;
-    if (::stat((std::string("/proc/self/ns/") + kind.name).c_str(), &ours) != 0) continue;
-    if (::stat(("/proc/" + std::to_string(pid) + "/ns/" + kind.name).c_str(), &theirs) != 0)
-      return fail_errno("looking at the container's namespaces");
-    if (ours.st_ino != theirs.st_ino) flags |= kind.flag;
-  }
-  return flags;
 }
 
 struct Plan {
@@ -135,14 +116,6 @@ Result<HookOutput> listen(FdRef output, FdRef process, std::optional<Clock::time
   }
 }
 
-// As Go says it, whose words the tests of other runtimes know.
-std::string describe_end(int status) {
-  if (WIFEXITED(status)) return "exit status " + std::to_string(WEXITSTATUS(status));
-  std::string name = ::strsignal(WTERMSIG(status));
-  if (!name.empty()) name[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(name[0])));
-  return "signal: " + name;
-}
-
 Result<void> run_hook(const runtime::Hook& hook, const HookPlace& place) {
   std::vector<std::string> arguments = hook.args;
   if (arguments.empty()) arguments.push_back(hook.path);
@@ -167,7 +140,7 @@ Result<void> run_hook(const runtime::Hook& hook, const HookPlace& place) {
     container = FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_open, place.container, 0)));
     if (!container.valid()) return fail_errno("opening the container's process");
     plan.container = container.get();
-    plan.namespaces = TRY(foreign_namespaces(place.container));
+    plan.namespaces = TRY(runtime::foreign_namespaces(place.container));
   }
   int pidfd = -1;
   struct clone_args clone{};
@@ -200,6 +173,13 @@ Result<void> run_hook(const runtime::Hook& hook, const HookPlace& place) {
 }
 
 }  // namespace
+
+std::string describe_end(int status) {
+  if (WIFEXITED(status)) return "exit status " + std::to_string(WEXITSTATUS(status));
+  std::string name = ::strsignal(WTERMSIG(status));
+  if (!name.empty()) name[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(name[0])));
+  return "signal: " + name;
+}
 
 Result<void> run_hooks(const std::vector<runtime::Hook>& hooks, const HookPlace& place) {
   for (std::size_t i = 0; i < hooks.size(); ++i)

@@ -56,9 +56,7 @@ Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& s
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
     auto said = read_all(output.read_end, 64 * 1024);
     return fail(ErrorCode::command_failed,
-                name + ": exit status " +
-                    std::to_string(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)) +
-                    ", stdout: , stderr: " + (said ? *said : ""));
+                name + ": " + describe_end(status) + ", stdout: , stderr: " + (said ? *said : ""));
   }
   return {};
 }

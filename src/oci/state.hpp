@@ -89,6 +89,9 @@ struct Container {
 };
 Result<Container> find_container(const std::string& root, const std::string& id);
 
+/// "root"; "#1000" for a number without a name.
+std::string owner_name(uid_t uid);
+
 // -- documents.cpp: the JSON -----------------------------------------------------------------------------------------
 std::string serialize(const ContainerState& state);
 Result<ContainerState> parse_state(const std::string& json);

@@ -3,11 +3,13 @@
 
 DRAY_OCI_RUNTIME=/path/of/runc runs the same tests with another runtime: a test that all others fail needs a reason.
 """
+
 import copy
 import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +17,7 @@ import tempfile
 import time
 import unittest
 
-from harness import BUILD, Result, eventually, main, require, skip_all  # noqa: F401: for the test files
+from harness import BUILD, Result, eventually, main, require, skip_all  # noqa: F401
 
 RUNTIME = pathlib.Path(os.environ.get("DRAY_OCI_RUNTIME", BUILD / "dray-runtime"))
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
@@ -28,7 +30,9 @@ def is_cgroup2():
 
 
 def hierarchies():
-    return [CGROUPS] if is_cgroup2() else [path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink()]
+    return (
+        [CGROUPS] if is_cgroup2() else [path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink()]
+    )
 
 
 def cgroups_below(name=CGROUP_PARENT):
@@ -36,7 +40,9 @@ def cgroups_below(name=CGROUP_PARENT):
 
 
 def host_mounts():
-    return sorted(line.split(" - ")[0].split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines())
+    """But for what others do in their folders meanwhile."""
+    points = (line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines())
+    return sorted(point for point in points if not re.match("/var/tmp/(?!dray-oci-)|/tmp/", point))
 
 
 def processes_of(folder):
@@ -47,7 +53,10 @@ def processes_of(folder):
             continue
         try:
             command = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes()
-            if needle in command or (os.readlink(f"/proc/{entry}/ns/mnt") != ours and needle in pathlib.Path(f"/proc/{entry}/mountinfo").read_bytes()):
+            if needle in command or (
+                os.readlink(f"/proc/{entry}/ns/mnt") != ours
+                and needle in pathlib.Path(f"/proc/{entry}/mountinfo").read_bytes()
+            ):
                 found[int(entry)] = command.replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
@@ -137,7 +146,7 @@ class OciTestCase(unittest.TestCase):
 
     # -- bundles
     def config(self, script="true", **changes):
-        """The template of `spec` that runs a shell script. Changes: process={…}, linux={…}, … are merged in one level deep."""
+        """The template of `spec`, running a shell script. Changes (process={…}, …) are merged in one level deep."""
         config = copy.deepcopy(self.template)
         config["process"].update(terminal=False, args=script if isinstance(script, list) else ["sh", "-c", script])
         config["root"] = {"path": str(self.rootfs), "readonly": False}

@@ -91,6 +91,10 @@ struct ExecRequest {
 };
 Result<Launched> exec(const ExecRequest& request);
 
+/// CLONE_NEW* of the namespaces of a process that are not ours: those to join; joining one's own is an error or a
+/// waste. unavailable if there is no such process; that the number is still its own is the caller's to see to.
+Result<int> foreign_namespaces(pid_t pid);
+
 /// Compiled seccomp filters are kept in this directory (ours alone, such as /run/dray) and read back by later
 /// processes: compiling takes milliseconds. "" (the start) = no cache. Not thread-safe: call once, early.
 void set_seccomp_cache_directory(std::string directory);

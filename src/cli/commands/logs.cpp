@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
+#include <cerrno>
 #include <charconv>
 #include <ctime>
 
@@ -70,7 +73,11 @@ Result<int> logs(Invocation& invocation) {
       [&](std::string_view text, bool is_stderr, std::string_view time) {
         std::string line = options.timestamps ? std::string(time) + " " : "";
         line += text;
-        (void)write_all(FdRef(is_stderr && !one_stream ? 2 : 1), line);
+        auto written = write_all(FdRef(is_stderr && !one_stream ? 2 : 1), line);
+        if (written) return;
+        // A reader that has gone (dray logs -f | head) gets no more; without it this would go on for ever.
+        if (written.error().error_number() != EPIPE) report(written.error());
+        ::_exit(1);
       },
       cancel);
   if (!result && result.error().code() == ErrorCode::cancelled) return 130;

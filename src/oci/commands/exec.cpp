@@ -187,6 +187,7 @@ Result<int> command_exec(Invocation& invocation) {
       TRY(open_file("/proc/" + std::to_string(container.state.pid) + "/root", O_PATH | O_DIRECTORY));
   complete_environment(request.process, rootfs);
   std::optional<Foreground> foreground;
+  if (!options.detach) Foreground::adopt_window_size(request.process);
   if (!options.detach) foreground = TRY(Foreground::start());
   log_debug("nsexec container setup");
   if (const std::string& cpus = request.process.cpu_affinity.initial; !cpus.empty())

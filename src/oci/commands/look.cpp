@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // state, list, ps.
-#include <pwd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <sstream>
@@ -30,13 +28,6 @@ std::string make_table(const std::vector<std::vector<std::string>>& rows) {
     text += '\n';
   }
   return text;
-}
-
-std::string owner_name(uid_t uid) {
-  struct passwd entry{}, *found = nullptr;
-  char buffer[4096];
-  if (::getpwuid_r(uid, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr) return found->pw_name;
-  return "#" + std::to_string(uid);
 }
 
 }  // namespace
