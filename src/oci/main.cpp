@@ -205,6 +205,7 @@ Result<void> print(std::string_view text) { return write_all(FdRef(1), text); }
 
 int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGCHLD, SIG_DFL);  // who ignores it, as our caller may, cannot learn how a child ended
   if (auto settled = dray::oci::settle_descriptors(); !settled) return dray::oci::report(settled.error());
   return dray::oci::run(argc, argv);
 }

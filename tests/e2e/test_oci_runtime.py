@@ -379,6 +379,26 @@ class Hooks(OciTestCase):
         )
         self.fails("timeout", "run", "-d", "--bundle", self.bundle(config), self.new_id())
 
+    def test_signals_of_the_caller(self):
+        """Who ignores SIGCHLD hears nothing of a hook's end; what the foreground blocks, hooks must not inherit."""
+        failing = self.bundle(self.config(hooks={"prestart": [{"path": "/bin/false"}]}))
+        command = ["env", "--ignore-signal=CHLD", *self.command("run", "--bundle", failing, self.new_id())]
+        self.assertEqual(1, subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode)
+        log = self.scratch / "signals.log"
+        for kind in ("prestart", "createContainer"):
+            hook = {"path": "/bin/sh", "args": ["sh", "-c", f"grep -E '^Sig(Blk|Ign)' /proc/self/status > {log}"]}
+            self.ok("run", "--bundle", self.bundle(self.config(hooks={kind: [hook]})), self.new_id())
+            self.assertEqual(["SigBlk:", "0" * 16, "SigIgn:", "0" * 16], log.read_text().split())
+        dying = {"path": "/bin/sh", "args": ["sh", "-c", "kill -TERM $$"]}
+        bundle = self.bundle(self.config(hooks={"createContainer": [dying]}))
+        self.fails("createContainer hook #0: signal", "run", "--bundle", bundle, self.new_id())
+        self.nothing_left()
+
+    def test_a_start_hook_that_talks_and_does_not_listen(self):
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", "head -c 300000 /dev/zero"]}
+        config = self.config("echo ran", hooks={"startContainer": [hook]}, annotations={"large": "x" * 200_000})
+        self.assertEqual("ran\n", self.ok("run", "--bundle", self.bundle(config), self.new_id(), timeout=20))
+
     def test_a_hook_that_cannot_be_started(self):
         self.refuse(self.config(hooks={"prestart": [{"path": "/nosuch"}]}), "prestart hook #0.*/nosuch")
         self.refuse(self.config(hooks={"prestart": [{"path": "relative"}]}), "relative|absolute")
