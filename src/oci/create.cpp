@@ -63,6 +63,8 @@ Result<void> set_cgroup(const Settings& settings, runtime::Spec& spec, Container
   } else {
     state.cgroups_path = spec.cgroups_path.empty() ? state.id : spec.cgroups_path;
     state.cgroups_path.erase(0, state.cgroups_path.find_first_not_of('/'));
+    // The root of all; "" would mean none, and no limits.
+    if (state.cgroups_path.empty()) return fail(ErrorCode::invalid_argument, "linux.cgroupsPath: must not be \"/\"");
   }
   spec.cgroups_path = state.cgroups_path;
   return {};
@@ -133,6 +135,7 @@ Result<void> Creation::read_bundle() {
   state_.annotations = spec_.annotations;
   state_.owner = ::geteuid();
   state_.own_pid_namespace = spec_.namespaces.pid.is_own();
+  state_.new_keyring = options_.new_keyring;
   state_.created = format_time_now();
   return {};
 }

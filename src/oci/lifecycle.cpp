@@ -50,6 +50,8 @@ Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& s
     request.process.args = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
     if (!hook.env.empty()) request.process.env = hook.env;
     request.cgroups_path = state.cgroups_path;
+    request.new_keyring = state.new_keyring;
+    request.keyring_name = "_ses." + state.id;
     request.seccomp = spec.seccomp;
     request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, state, "created");
     FileDescriptor input = TRY(make_stream(document));

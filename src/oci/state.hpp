@@ -32,6 +32,7 @@ struct ContainerState {
   std::string cgroups_path;                          ///< "" = none
   std::optional<runtime::SystemdUnit> systemd_unit;  ///< of the cgroup
   bool own_pid_namespace = true;
+  bool new_keyring = true;  ///< for what exec starts as well
   std::map<std::string, std::string> annotations;
 };
 

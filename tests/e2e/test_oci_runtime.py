@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """dray-runtime does what a config.json and runc's command line say."""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -208,6 +209,25 @@ class LifeCycle(OciTestCase):
         command = self.command("--log", self.scratch / "own.log", "run", "--bundle", bundle, self.new_id())
         subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], check=True, timeout=30)
         self.assertEqual("/dev/null\n" * 1, "".join(sorted(set((self.rootfs / "tmp" / "streams").read_text().replace("/tmp/streams", "/dev/null").splitlines(True)))))
+
+    def test_exec_does_not_see_the_keys_of_the_caller(self):
+        add_key, keyctl = (248, 250) if os.uname().machine == "x86_64" else (217, 219)
+        system = ctypes.CDLL(None, use_errno=True).syscall
+
+        def hold_a_key():
+            system(keyctl, 1, None)  # KEYCTL_JOIN_SESSION_KEYRING
+            key = system(add_key, b"user", b"dray-secret", b"x", 1, -3)  # KEY_SPEC_SESSION_KEYRING
+            system(keyctl, 5, key, 0x3F000000)  # KEYCTL_SETPERM: for its possessors only
+
+        seen = subprocess.run(["cat", "/proc/keys"], preexec_fn=hold_a_key, capture_output=True, text=True).stdout
+        if "dray-secret" not in seen:
+            self.skipTest("no keyrings here")
+        config = self.config("sleep 100", linux={"maskedPaths": []})
+        name = self.start_detached(config)
+        command = self.command("exec", name, "cat", "/proc/keys")
+        inside = subprocess.run(command, preexec_fn=hold_a_key, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        self.assertEqual(0, inside.returncode, inside.stderr)
+        self.assertNotIn("dray-secret", inside.stdout)
 
     def test_pause_and_resume(self):
         name = self.start_detached(self.config("while :; do echo x >> /tmp/beat; sleep 0.01; done"))

@@ -180,6 +180,8 @@ Result<int> command_exec(Invocation& invocation) {
   request.cgroups_path = container.state.cgroups_path;
   request.sub_cgroups = TRY(read_sub_cgroups(options.cgroups));
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
+  request.new_keyring = container.state.new_keyring;
+  request.keyring_name = "_ses." + container.state.id;
   request.preserved_descriptors =
       TRY(count_preserved(static_cast<unsigned>(options.preserved), request.process));
   request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, container.state, name_of(container.status));
