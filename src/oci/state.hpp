@@ -17,6 +17,7 @@
 // What is kept of a container between the commands: a directory <root>/<id> with
 //   state.json         ContainerState
 //   config.json        a copy of the bundle's, as it was at `create`
+//   start.lock         held by the one `start` that is at work
 //   exec.fifo          as long as the container waits for its start
 //   outcome/exec.fifo  over which `start` hears of a failing execve
 // mkdir of the directory is what makes an id taken.
@@ -64,7 +65,7 @@ class StateDirectory {
     FileDescriptor start, status;
   };
   Result<GateFiles> make_gate() const;
-  bool has_gate() const;  ///< The container is not yet started.
+  bool has_gate() const;  ///< A process waits at it: the container is not yet started.
   /// Lets the process go on and waits for its execve, whose failure is the error. invalid_argument if it has ended.
   Result<void> open_gate(const std::string& command) const;
 

@@ -210,6 +210,25 @@ class LifeCycle(OciTestCase):
         subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], check=True, timeout=30)
         self.assertEqual("/dev/null\n" * 1, "".join(sorted(set((self.rootfs / "tmp" / "streams").read_text().replace("/tmp/streams", "/dev/null").splitlines(True)))))
 
+    def test_two_starts_at_once(self):
+        log = self.scratch / "poststart.log"
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo x >> {log}"]}
+        for round in range(10):
+            log.write_text("")
+            name = self.new_id()
+            self.ok("create", "--bundle", self.bundle(self.config("sleep 100", hooks={"poststart": [hook]})), name)
+            starts = [subprocess.Popen(self.command("start", name), stderr=subprocess.DEVNULL) for _ in range(4)]
+            self.assertEqual([0, 1, 1, 1], sorted(start.wait(20) for start in starts))
+            self.assertEqual("x\n", log.read_text())
+            self.ok("delete", "-f", name)
+
+    def test_a_killed_start_leaves_a_running_container(self):
+        name = self.start_detached(self.config("sleep 100"))
+        os.mkfifo(self.root / name / "exec.fifo")  # what it did not come to remove
+        self.assertEqual("running", self.state(name)["status"])
+        self.fails("already running", "start", name)
+        self.fails("not stopped", "delete", name)
+
     def test_exec_does_not_see_the_keys_of_the_caller(self):
         add_key, keyctl = (248, 250) if os.uname().machine == "x86_64" else (217, 219)
         system = ctypes.CDLL(None, use_errno=True).syscall
