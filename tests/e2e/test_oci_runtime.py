@@ -210,6 +210,15 @@ class LifeCycle(OciTestCase):
         subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], check=True, timeout=30)
         self.assertEqual("/dev/null\n" * 1, "".join(sorted(set((self.rootfs / "tmp" / "streams").read_text().replace("/tmp/streams", "/dev/null").splitlines(True)))))
 
+    def test_more_than_a_terminal_holds(self):
+        """In both directions at once: neither side may wait for the other."""
+        config = self.config("stty raw -echo; echo ready; exec head -c 1000000", process={"terminal": True})
+        command = self.command("run", "--bundle", self.bundle(config), self.new_id())
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            self.assertEqual(b"ready", process.stdout.readline().strip())
+            output, _ = process.communicate(b"x" * 1_000_000, timeout=60)
+        self.assertEqual(1_000_000, output.count(b"x"))
+
     def test_two_starts_at_once(self):
         log = self.scratch / "poststart.log"
         hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo x >> {log}"]}
