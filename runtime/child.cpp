@@ -226,7 +226,10 @@ void run_container_child(const ChildPlan& plan) {
 
 void run_launch_helper(const ChildPlan& plan) {
   using namespace child;
-  // 1. A user namespace comes first in the list: it gives the right to join those that belong to it.
+  // 1. The process that is forked below may be seen by those who are in the namespaces already, and is then still a
+  // copy of the runtime: with its root directory, its descriptors, and the user ID of the host's root. (Who needs a
+  // helper has privileges, so the maps can be written nevertheless.)
+  become_undumpable(plan);
   join_namespaces(plan);
   // 2. Only children are put into a pid or time namespace.
   if (plan.time_offsets.text != nullptr) make_time_namespace(plan);

@@ -62,7 +62,8 @@ Result<void> Exec::follow(const Child& process) {
   for (;;) {
     auto report = TRY(channel_.read_report());
     if (!report) return {};
-    if (report->step == Step::seccomp_listener && report->error_number == 0) {
+    const bool has_listener = builder_.plan().process.seccomp_listener;
+    if (report->step == Step::seccomp_listener && report->error_number == 0 && has_listener) {
       TRY(channel_.hand_over_listener(process, report->index, request_.take_seccomp_listener));
     } else {
       return Failure(explain_failure(*report, builder_, request_.process, nullptr));

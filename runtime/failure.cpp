@@ -150,8 +150,40 @@ Error explain_command(const ChildFailure& failure, const std::string& command) {
 
 }  // namespace
 
+bool is_in_range(const ChildFailure& failure, const PlanBuilder& builder, const Process& process, const Spec* spec) {
+  const auto below = [&](std::size_t count) {
+    return failure.index >= 0 && static_cast<std::size_t>(failure.index) < count;
+  };
+  switch (failure.step) {
+    case Step::mount_target:
+    case Step::mount_target_kind:
+    case Step::mount_over_proc:
+    case Step::mount_create:
+    case Step::mount_attach:
+    case Step::mount_options:
+    case Step::map_ids:
+      return below(builder.plan().mount_count);
+    case Step::join_namespace:
+      return below(builder.plan().join_count);
+    case Step::device:
+      return spec != nullptr && below(spec->devices.size());
+    case Step::sysctl:
+      return spec != nullptr && below(spec->sysctl.size());
+    case Step::masked_path:
+      return below(builder.plan().masked_count);
+    case Step::readonly_path:
+      return spec != nullptr && below(spec->readonly_paths.size());
+    case Step::resource_limit:
+      return below(process.rlimits.size());
+    default:
+      return true;
+  }
+}
+
 Error explain_failure(const ChildFailure& failure, const PlanBuilder& builder, const Process& process,
                       const Spec* spec) {
+  if (!is_in_range(failure, builder, process, spec))
+    return Error(ErrorCode::internal, "the container's process reports nonsense");
   auto index = static_cast<std::size_t>(failure.index);
   auto with = [&](const std::string& text) { return Error::from_errno(failure.error_number, text); };
   switch (failure.step) {

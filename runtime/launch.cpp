@@ -148,15 +148,19 @@ Result<void> Launch::follow(const Child& child) {
   for (;;) {
     auto report = TRY(channel_.read_report());
     if (!report || (report->step == Step::ready && report->error_number == 0)) return {};
-    if (report->step == Step::map_ids && report->error_number == 0) {
+    const bool asks_to_map = report->step == Step::map_ids && report->error_number == 0 &&
+                             is_in_range(*report, builder_, spec_.process, &spec_) &&
+                             builder_.plan().mounts[report->index].map_ids;
+    const PlanProcess& process = builder_.plan().process;
+    if (asks_to_map) {
       FileDescriptor mount = channel_.wait_for_descriptor();
       const PreparedMount& prepared = builder_.mount(static_cast<std::size_t>(report->index));
       TRY_CTX(set_id_map(mount, prepared.id_map, prepared.recursive_id_map), "mounting at " + prepared.destination);
       TRY(channel_.send_go());
-    } else if (report->step == Step::mounted) {
+    } else if (report->step == Step::mounted && builder_.plan().hooks) {
       TRY(request_.run_hooks(child.pid));
       TRY(channel_.send_go());
-    } else if (report->step == Step::seccomp_listener && report->error_number == 0) {
+    } else if (report->step == Step::seccomp_listener && report->error_number == 0 && process.seccomp_listener) {
       TRY(channel_.hand_over_listener(child, report->index, request_.take_seccomp_listener));
     } else {
       return Failure(explain_failure(*report, builder_, spec_.process, &spec_));

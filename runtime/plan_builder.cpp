@@ -285,8 +285,7 @@ Result<void> PlanBuilder::set_rlimits(const std::vector<Rlimit>& limits) {
 
 Result<void> PlanBuilder::set_seccomp(const Seccomp& profile) {
   filter_ = TRY(compile_seccomp(profile));
-  if (filter_.empty() || filter_.size() > USHRT_MAX)
-    return fail(ErrorCode::invalid_argument, "the profile is too large");
+  if (filter_.empty()) return fail(ErrorCode::invalid_argument, "the profile is empty");
   for (const auto& flag : profile.flags) {
     if (flag == "SECCOMP_FILTER_FLAG_LOG") {
       plan_.process.seccomp_flags |= SECCOMP_FILTER_FLAG_LOG;
@@ -299,6 +298,7 @@ Result<void> PlanBuilder::set_seccomp(const Seccomp& profile) {
     }
   }
   if (!allows_execveat(profile)) allow_our_execveat(argv_.data(), filter_);
+  if (filter_.size() > BPF_MAXINSNS) return fail(ErrorCode::invalid_argument, "the profile is too large");
   plan_.process.seccomp_listener = std::any_of(profile.syscalls.begin(), profile.syscalls.end(),
                                                [](const auto& rule) { return rule.action == "SCMP_ACT_NOTIFY"; });
   if (plan_.process.seccomp_listener) plan_.process.seccomp_flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;

@@ -20,6 +20,9 @@ namespace {
 Result<void> check_sysctl(const std::string& name, const Namespaces& namespaces) {
   constexpr std::string_view kIpc[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
                                        "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+  // It becomes a path: "net.//.kernel.x" would be net/../kernel/x.
+  if (name.find("..") != std::string::npos || name.find("//") != std::string::npos)
+    return fail(ErrorCode::invalid_argument, "\"" + name + "\" is not the name of a sysctl");
   bool ipc = name.starts_with("fs.mqueue.") || std::find(std::begin(kIpc), std::end(kIpc), name) != std::end(kIpc);
   if (ipc && namespaces.ipc.is_own()) return {};
   if (name.starts_with("net.") && namespaces.network.is_own()) return {};

@@ -18,7 +18,8 @@
 namespace dray::runtime {
 namespace {
 
-constexpr std::string_view kMagic = "dray-seccomp-1\n";
+// Another number when the same profile is compiled to another filter.
+constexpr std::string_view kMagic = "dray-seccomp-2\n";
 constexpr std::size_t kMaxFile = 4u << 20;
 
 std::string& cache_directory() {

@@ -63,7 +63,10 @@ std::function<Result<void>(pid_t, FdRef)> make_seccomp_sender(const std::optiona
 std::function<Result<void>(pid_t)> make_group_entrance(const ContainerState& state);
 /// To the debug log, in runc's words.
 void log_seccomp_flags(const std::optional<runtime::Seccomp>& profile);
-/// --preserve-fds and $LISTEN_FDS; adds the variables to the environment.
-unsigned count_preserved(unsigned wanted, runtime::Process& process);
+/// Before anything is opened: 0, 1 and 2 are taken where the caller closed them, and those that it passes are counted.
+Result<void> settle_descriptors();
+/// --preserve-fds and $LISTEN_FDS; adds the variables to the environment. invalid_argument if the caller has not passed
+/// that many: what lies there is ours, and leads into the host.
+Result<unsigned> count_preserved(unsigned wanted, runtime::Process& process);
 
 }  // namespace dray::oci

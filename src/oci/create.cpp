@@ -71,6 +71,8 @@ Result<void> set_cgroup(const Settings& settings, runtime::Spec& spec, Container
   } else {
     state.cgroups_path =
         TRY(runtime::resolve_cgroups_path(spec.cgroups_path.empty() ? state.id : spec.cgroups_path));
+    // The root of all; "" would mean none, and no limits.
+    if (state.cgroups_path.empty()) return fail(ErrorCode::invalid_argument, "linux.cgroupsPath: must not be \"/\"");
   }
   spec.cgroups_path = state.cgroups_path;
   return {};
@@ -177,6 +179,7 @@ Result<void> Creation::read_bundle() {
   state_.owner = ::geteuid();
   state_.own_pid_namespace = spec_.namespaces.pid.is_own();
   state_.boot = read_boot_id();
+  state_.new_keyring = options_.new_keyring;
   state_.created = format_time_now();
   return {};
 }
@@ -228,7 +231,7 @@ Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   auto gate = TRY(directory.make_gate());
   FileDescriptor rootfs = TRY(open_rootfs(state_));
   runtime::LaunchRequest request;
-  request.preserved_descriptors = count_preserved(options_.preserved_descriptors, spec_.process);
+  request.preserved_descriptors = TRY(count_preserved(options_.preserved_descriptors, spec_.process));
   complete_environment(spec_.process, rootfs);
   if (!options_.detach) Foreground::adopt_window_size(spec_.process);
   request.spec = &spec_;

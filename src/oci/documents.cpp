@@ -75,6 +75,7 @@ std::string serialize(const ContainerState& state) {
     document["rdtOwn"] = state.rdt_group->own;
   }
   document["ownPidNamespace"] = state.own_pid_namespace;
+  document["newKeyring"] = state.new_keyring;
   document["annotations"] = state.annotations;
   return print(document, -1);
 }
@@ -105,6 +106,7 @@ Result<ContainerState> parse_state(const std::string& json) {
                                           document.at("rdtMonitoring").get<std::string>(),
                                           document.at("rdtOwn").get<bool>()};
     document.at("ownPidNamespace").get_to(state.own_pid_namespace);
+    if (document.contains("newKeyring")) document.at("newKeyring").get_to(state.new_keyring);
     if (document.at("annotations").is_object()) document.at("annotations").get_to(state.annotations);
   } catch (const Json::exception& error) {
     return fail(ErrorCode::corrupt, std::string("the container's state.json is damaged: ") + error.what());

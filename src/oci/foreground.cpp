@@ -52,6 +52,30 @@ bool pass_on(FdRef from, FdRef to) {
   return write_all(to, std::string_view(buffer, static_cast<std::size_t>(count))).has_value();
 }
 
+// What was typed, on its way. It must not be waited for: the container may not read before we take its output.
+class Input {
+ public:
+  explicit Input(bool open) : open_(open) {}
+  int source() const { return open_ && pending_.empty() ? 0 : -1; }
+  bool pending() const { return !pending_.empty(); }
+  void read() {
+    char buffer[16384];
+    const ssize_t count = ::read(0, buffer, sizeof buffer);
+    if (count < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    open_ = count > 0;
+    pending_ = open_ ? std::string(buffer, static_cast<std::size_t>(count)) : "\x04";  // ^D: end of input for a terminal
+  }
+  void write(FdRef console) {
+    const ssize_t count = ::write(console.get(), pending_.data(), pending_.size());
+    if (count < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    pending_.erase(0, count < 0 ? std::string::npos : static_cast<std::size_t>(count));
+  }
+
+ private:
+  bool open_;
+  std::string pending_;
+};
+
 }  // namespace
 
 Result<Foreground> Foreground::start() {
@@ -76,8 +100,10 @@ void Foreground::adopt_window_size(runtime::Process& process) {
 Result<int> Foreground::follow(const runtime::Launched& launched, const NotifySocket* notify) {
   const bool terminal = launched.console.valid();
   std::optional<RawTerminal> raw;
-  bool input_open = terminal, output_open = terminal;
+  bool output_open = terminal;
+  Input input(terminal);
   if (terminal) {
+    if (::fcntl(launched.console.get(), F_SETFL, O_RDWR | O_NONBLOCK) != 0) return fail_errno("preparing the terminal");
     raw.emplace();
     copy_window_size(launched.console);
   }
@@ -85,8 +111,9 @@ Result<int> Foreground::follow(const runtime::Launched& launched, const NotifySo
   while (!ended || output_open) {
     struct pollfd waiting[5] = {{signals_.get(), POLLIN, 0},
                                 {ended ? -1 : launched.pidfd.get(), POLLIN, 0},
-                                {output_open ? launched.console.get() : -1, POLLIN, 0},
-                                {input_open && !ended ? 0 : -1, POLLIN, 0},
+                                {output_open ? launched.console.get() : -1,
+                                 static_cast<short>(input.pending() ? POLLIN | POLLOUT : POLLIN), 0},
+                                {ended ? -1 : input.source(), POLLIN, 0},
                                 {notify != nullptr ? notify->fd().get() : -1, POLLIN, 0}};
     // After the end only what is in the pty already is waited for: another process may hold it open for ever.
     const int count = ::poll(waiting, 5, ended ? 0 : -1);
@@ -102,12 +129,9 @@ Result<int> Foreground::follow(const runtime::Launched& launched, const NotifySo
       if (!told) log_warning(told.error().message());
       if (!told || *told) notify = nullptr;
     }
-    if (waiting[2].revents != 0) output_open = pass_on(launched.console, FdRef(1));
-    if (waiting[3].revents != 0 && !pass_on(FdRef(0), launched.console)) {
-      input_open = false;
-      // End of input for a reader of the terminal: ^D.
-      (void)!::write(launched.console.get(), "\x04", 1);
-    }
+    if ((waiting[2].revents & POLLOUT) != 0) input.write(launched.console);
+    if ((waiting[2].revents & ~POLLOUT) != 0) output_open = pass_on(launched.console, FdRef(1));
+    if (waiting[3].revents != 0) input.read();
     struct signalfd_siginfo signal;
     while (::read(signals_.get(), &signal, sizeof signal) == sizeof signal) {
       const int number = static_cast<int>(signal.ssi_signo);

@@ -49,6 +49,13 @@ struct Plan {
 }
 
 [[noreturn]] void run_child(const Plan& plan) {
+  // Ours (SIGPIPE ignored; in the foreground all are blocked) are none of the hook's business.
+  ::signal(SIGPIPE, SIG_DFL);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  // Until execve this is a copy of the runtime; a pid namespace that it joins may have others in it.
+  if (plan.container >= 0 && ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) fail_child(plan);
   if (plan.container >= 0 && plan.namespaces != 0) {
     if (::setns(plan.container, plan.namespaces) != 0) fail_child(plan);
     // A pid namespace takes effect for children only. This process waits for its child and passes on how it ended; if
@@ -60,8 +67,9 @@ struct Plan {
       int status = 0;
       while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
       }
-      if (WIFSIGNALED(status)) ::kill(::getpid(), WTERMSIG(status));
-      ::_exit(WEXITSTATUS(status));
+      if (!WIFSIGNALED(status)) ::_exit(WEXITSTATUS(status));
+      ::kill(::getpid(), WTERMSIG(status));
+      ::_exit(128 + WTERMSIG(status));
     }
     ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   }

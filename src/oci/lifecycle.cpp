@@ -7,7 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 
 #include <dray/runtime/spec_json.hpp>
 
@@ -17,6 +19,22 @@
 
 namespace dray::oci {
 namespace {
+
+// A file in memory: a hook that does not read its input, or writes more than a pipe holds, waits for nobody.
+Result<FileDescriptor> make_stream(const std::string& content) {
+  FileDescriptor stream(static_cast<int>(::syscall(SYS_memfd_create, "hook", 1u /* MFD_CLOEXEC */)));
+  if (!stream.valid()) return fail_errno("preparing the hook's streams");
+  TRY(write_all(stream, content));
+  if (::lseek(stream.get(), 0, SEEK_SET) != 0) return fail_errno("preparing the hook's streams");
+  return stream;
+}
+
+std::string first_lines(FdRef stream) {
+  std::string text(64 * 1024, '\0');
+  const ssize_t count = ::pread(stream.get(), text.data(), text.size(), 0);
+  text.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
+  return text;
+}
 
 // In the container as its process will be: same user, same rights. That is what exec() makes.
 Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& spec) {
@@ -33,18 +51,17 @@ Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& s
     if (!hook.env.empty()) request.process.env = hook.env;
     request.cgroups_path = state.cgroups_path;
     request.enter_groups = make_group_entrance(state);
+    request.new_keyring = state.new_keyring;
+    request.keyring_name = "_ses." + state.id;
     request.seccomp = spec.seccomp;
     request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, state, "created");
-    Pipe input = TRY(make_pipe()), output = TRY(make_pipe());
-    request.stdio = {input.read_end, output.write_end, output.write_end};
+    FileDescriptor input = TRY(make_stream(document));
+    FileDescriptor output = TRY(make_stream(""));
+    request.stdio = {input, output, output};
     auto launched = runtime::exec(request);
     if (!launched) return Failure(std::move(launched).error().with_context(name));
-    input.read_end.reset();
-    output.write_end.reset();
-    (void)write_all(input.write_end, document);  // it need not listen
-    input.write_end.reset();
     struct pollfd waiting{launched->pidfd.get(), POLLIN, 0};
-    const int limit = hook.timeout ? *hook.timeout * 1000 : -1;
+    const int limit = hook.timeout ? std::min(*hook.timeout, INT_MAX / 1000) * 1000 : -1;
     int count;
     do {
       count = ::poll(&waiting, 1, limit);
@@ -55,9 +72,8 @@ Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& s
     }
     if (count == 0) return fail(ErrorCode::unavailable, name + ": hook ran past specified timeout");
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
-    auto said = read_all(output.read_end, 64 * 1024);
     return fail(ErrorCode::command_failed,
-                name + ": " + describe_end(status) + ", stdout: , stderr: " + (said ? *said : ""));
+                name + ": " + describe_end(status) + ", stdout: , stderr: " + first_lines(output));
   }
   return {};
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // dray-runtime: an OCI runtime with runc's command line. Only the command that is run declares its flags.
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -210,5 +211,11 @@ Result<void> print(std::string_view text) { return write_all(FdRef(1), text); }
 
 int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGCHLD, SIG_DFL);  // who ignores it, as our caller may, cannot learn how a child ended
+  // Our children begin as copies of this process, some in namespaces that containers look into: such a container must
+  // not trace them, not even between clone and their first instruction. (An ordinary user could not write the maps of
+  // its own child then.)
+  if (::geteuid() == 0) (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  if (auto settled = dray::oci::settle_descriptors(); !settled) return dray::oci::report(settled.error());
   return dray::oci::run(argc, argv);
 }

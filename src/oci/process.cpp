@@ -85,15 +85,36 @@ void log_seccomp_flags(const std::optional<runtime::Seccomp>& profile) {
   log_debug("seccomp filter flags: " + std::to_string(flags));
 }
 
-unsigned count_preserved(unsigned wanted, runtime::Process& process) {
+namespace {
+unsigned passed_descriptors = 0;  // 3, 4, ... without a gap
+}
+
+Result<void> settle_descriptors() {
+  FileDescriptor free = TRY(open_file("/dev/null", O_RDWR));
+  while (free.get() <= 2) {
+    (void)free.release();
+    free = TRY(open_file("/dev/null", O_RDWR));
+  }
+  passed_descriptors = static_cast<unsigned>(free.get()) - 3;
+  return {};
+}
+
+Result<unsigned> count_preserved(unsigned wanted, runtime::Process& process) {
   const char* text = ::getenv("LISTEN_FDS");
-  if (text == nullptr) return wanted;
-  const int count = std::atoi(text);
-  if (count <= 0 || count > 1024) return wanted;
-  process.env.push_back("LISTEN_FDS=" + std::to_string(count));
-  process.env.push_back("LISTEN_PID=1");
-  if (const char* names = ::getenv("LISTEN_FDNAMES")) process.env.push_back(std::string("LISTEN_FDNAMES=") + names);
-  return wanted + static_cast<unsigned>(count);
+  const char* addressee = ::getenv("LISTEN_PID");
+  const int count = text != nullptr ? std::atoi(text) : 0;
+  // sd_listen_fds(3): left over from a service that we were started by.
+  const bool for_another = addressee != nullptr && std::atoi(addressee) != ::getpid();
+  if (count > 0 && count <= 1024 && !for_another) {
+    process.env.push_back("LISTEN_FDS=" + std::to_string(count));
+    process.env.push_back("LISTEN_PID=1");
+    if (const char* names = ::getenv("LISTEN_FDNAMES")) process.env.push_back(std::string("LISTEN_FDNAMES=") + names);
+    wanted += static_cast<unsigned>(count);
+  }
+  if (wanted > passed_descriptors)
+    return fail(ErrorCode::invalid_argument, "unable to stat preserved-fd " + std::to_string(passed_descriptors + 3) +
+                                                 " (of " + std::to_string(wanted) + ")");
+  return wanted;
 }
 
 }  // namespace dray::oci

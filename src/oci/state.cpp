@@ -134,7 +134,8 @@ Result<StateDirectory::GateFiles> StateDirectory::make_gate() const {
   return gate;
 }
 
-bool StateDirectory::has_gate() const { return ::access((path_ + kGate).c_str(), F_OK) == 0; }
+// Not whether the file is there: a `start` that was killed could not remove it.
+bool StateDirectory::has_gate() const { return open_file(path_ + kGate, O_WRONLY | O_NONBLOCK).has_value(); }
 
 Result<void> StateDirectory::open_gate(const std::string& command) const {
   // First the ear, then the word: the process may answer at once.

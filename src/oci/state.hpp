@@ -18,6 +18,7 @@
 // What is kept of a container between the commands: a directory <root>/<id> with
 //   state.json         ContainerState
 //   config.json        a copy of the bundle's, as it was at `create`
+//   start.lock         held by the one `start` that is at work
 //   exec.fifo          as long as the container waits for its start
 //   outcome/exec.fifo  over which `start` hears of a failing execve
 //   notify/            with $NOTIFY_SOCKET: what the container has at /run/notify
@@ -36,6 +37,7 @@ struct ContainerState {
   std::optional<runtime::SystemdUnit> systemd_unit;  ///< of the cgroup
   std::optional<runtime::RdtGroup> rdt_group;
   bool own_pid_namespace = true;
+  bool new_keyring = true;  ///< for what exec starts as well
   std::map<std::string, std::string> annotations;
 };
 
@@ -68,7 +70,7 @@ class StateDirectory {
     FileDescriptor start, status;
   };
   Result<GateFiles> make_gate() const;
-  bool has_gate() const;  ///< The container is not yet started.
+  bool has_gate() const;  ///< A process waits at it: the container is not yet started.
   /// Lets the process go on and waits for its execve, whose failure is the error. invalid_argument if it has ended.
   Result<void> open_gate(const std::string& command) const;
 

@@ -82,6 +82,7 @@ class BadConfig(OciTestCase):
             ("linux.maskedPaths", "x"),
             ("linux.sysctl", []),
             ("linux.cgroupsPath", 5),
+            ("linux.cgroupsPath", "/"),
             ("linux.devices", [{"path": "relative", "type": "c", "major": 1, "minor": 3}]),
             ("linux.devices", [{"path": "/dev/x", "type": "z", "major": 1, "minor": 3}]),
             ("hooks", []),

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """dray-runtime does what a config.json and runc's command line say."""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -192,6 +193,70 @@ class LifeCycle(OciTestCase):
         self.assertEqual("through a descriptor0\n1\n2\n3\n4\n", run("--preserve-fds", "1"))
         self.assertEqual("0\n1\n2\n3\n", run(script_inside="ls /proc/self/fd"))
 
+    def test_descriptors_of_ours_are_not_preserved(self):
+        """What the caller has not passed: behind the numbers are the runtime's own descriptors, the host's /proc among them."""
+        bundle = self.bundle(self.config("ls /proc/self/fd"))
+        log = self.scratch / "own.log"
+        self.fails("preserved-fd 3", "--log", log, "run", "--preserve-fds", "9", "--bundle", bundle, self.new_id())
+        self.fails("preserved-fd 3", "run", "--bundle", bundle, self.new_id(), env=dict(os.environ, LISTEN_FDS="9"))
+        # Of somebody else's service.
+        self.assertEqual("0\n1\n2\n3\n", self.ok("run", "--bundle", bundle, self.new_id(), env=dict(os.environ, LISTEN_FDS="9", LISTEN_PID="1")))
+        self.nothing_left()
+
+    def test_closed_streams(self):
+        """The container gets /dev/null, not what the runtime opened meanwhile."""
+        bundle = self.bundle(self.config("for i in 0 1 2; do readlink /proc/self/fd/$i; done > /tmp/streams"))
+        command = self.command("--log", self.scratch / "own.log", "run", "--bundle", bundle, self.new_id())
+        subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], check=True, timeout=30)
+        self.assertEqual("/dev/null\n" * 1, "".join(sorted(set((self.rootfs / "tmp" / "streams").read_text().replace("/tmp/streams", "/dev/null").splitlines(True)))))
+
+    def test_more_than_a_terminal_holds(self):
+        """In both directions at once: neither side may wait for the other."""
+        config = self.config("stty raw -echo; echo ready; exec head -c 1000000", process={"terminal": True})
+        command = self.command("run", "--bundle", self.bundle(config), self.new_id())
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            self.assertEqual(b"ready", process.stdout.readline().strip())
+            output, _ = process.communicate(b"x" * 1_000_000, timeout=60)
+        self.assertEqual(1_000_000, output.count(b"x"))
+
+    def test_two_starts_at_once(self):
+        log = self.scratch / "poststart.log"
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo x >> {log}"]}
+        for round in range(10):
+            log.write_text("")
+            name = self.new_id()
+            self.ok("create", "--bundle", self.bundle(self.config("sleep 100", hooks={"poststart": [hook]})), name)
+            starts = [subprocess.Popen(self.command("start", name), stderr=subprocess.DEVNULL) for _ in range(4)]
+            self.assertEqual([0, 1, 1, 1], sorted(start.wait(20) for start in starts))
+            self.assertEqual("x\n", log.read_text())
+            self.ok("delete", "-f", name)
+
+    def test_a_killed_start_leaves_a_running_container(self):
+        name = self.start_detached(self.config("sleep 100"))
+        os.mkfifo(self.root / name / "exec.fifo")  # what it did not come to remove
+        self.assertEqual("running", self.state(name)["status"])
+        self.fails("already running", "start", name)
+        self.fails("not stopped", "delete", name)
+
+    def test_exec_does_not_see_the_keys_of_the_caller(self):
+        add_key, keyctl = (248, 250) if os.uname().machine == "x86_64" else (217, 219)
+        system = ctypes.CDLL(None, use_errno=True).syscall
+
+        def hold_a_key():
+            system(keyctl, 1, None)  # KEYCTL_JOIN_SESSION_KEYRING
+            key = system(add_key, b"user", b"dray-secret", b"x", 1, -3)  # KEY_SPEC_SESSION_KEYRING
+            system(keyctl, 5, key, 0x3F000000)  # KEYCTL_SETPERM: for its possessors only
+
+        seen = subprocess.run(["cat", "/proc/keys"], preexec_fn=hold_a_key, capture_output=True, text=True).stdout
+        if "dray-secret" not in seen:
+            self.skipTest("no keyrings here")
+        config = self.config("sleep 100", linux={"maskedPaths": []})
+        name = self.start_detached(config)
+        command = self.command("exec", name, "cat", "/proc/keys")
+        inside = subprocess.run(command, preexec_fn=hold_a_key, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        self.assertEqual(0, inside.returncode, inside.stderr)
+        self.assertNotIn("dray-secret", inside.stdout)
+
     def test_pause_and_resume(self):
         name = self.start_detached(self.config("while :; do echo x >> /tmp/beat; sleep 0.01; done"))
         beat = self.rootfs / "tmp" / "beat"
@@ -361,6 +426,26 @@ class Hooks(OciTestCase):
             "sleep 100", hooks={"startContainer": [{"path": "/bin/sleep", "args": ["sleep", "50"], "timeout": 1}]}
         )
         self.fails("timeout", "run", "-d", "--bundle", self.bundle(config), self.new_id())
+
+    def test_signals_of_the_caller(self):
+        """Who ignores SIGCHLD hears nothing of a hook's end; what the foreground blocks, hooks must not inherit."""
+        failing = self.bundle(self.config(hooks={"prestart": [{"path": "/bin/false"}]}))
+        command = ["env", "--ignore-signal=CHLD", *self.command("run", "--bundle", failing, self.new_id())]
+        self.assertEqual(1, subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode)
+        log = self.scratch / "signals.log"
+        for kind in ("prestart", "createContainer"):
+            hook = {"path": "/bin/sh", "args": ["sh", "-c", f"grep -E '^Sig(Blk|Ign)' /proc/self/status > {log}"]}
+            self.ok("run", "--bundle", self.bundle(self.config(hooks={kind: [hook]})), self.new_id())
+            self.assertEqual(["SigBlk:", "0" * 16, "SigIgn:", "0" * 16], log.read_text().split())
+        dying = {"path": "/bin/sh", "args": ["sh", "-c", "kill -TERM $$"]}
+        bundle = self.bundle(self.config(hooks={"createContainer": [dying]}))
+        self.fails("createContainer hook #0: signal", "run", "--bundle", bundle, self.new_id())
+        self.nothing_left()
+
+    def test_a_start_hook_that_talks_and_does_not_listen(self):
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", "head -c 300000 /dev/zero"]}
+        config = self.config("echo ran", hooks={"startContainer": [hook]}, annotations={"large": "x" * 200_000})
+        self.assertEqual("ran\n", self.ok("run", "--bundle", self.bundle(config), self.new_id(), timeout=20))
 
     def test_a_hook_that_cannot_be_started(self):
         self.refuse(self.config(hooks={"prestart": [{"path": "/nosuch"}]}), "prestart hook #0.*/nosuch")

@@ -183,7 +183,10 @@ Result<int> command_exec(Invocation& invocation) {
   request.warn = [](const std::string& warning) { log_warning(warning); };
   request.sub_cgroups = TRY(read_sub_cgroups(options.cgroups));
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
-  request.preserved_descriptors = count_preserved(static_cast<unsigned>(options.preserved), request.process);
+  request.new_keyring = container.state.new_keyring;
+  request.keyring_name = "_ses." + container.state.id;
+  request.preserved_descriptors =
+      TRY(count_preserved(static_cast<unsigned>(options.preserved), request.process));
   request.enter_groups = make_group_entrance(container.state);
   request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, container.state, name_of(container.status));
   FileDescriptor rootfs =

@@ -37,6 +37,9 @@ Result<int> command_start(Invocation& invocation) {
                                     "executes the user defined process in a created container\n\nThe start command "
                                     "executes the user defined process in a created container.\n"));
   if (!container) return 0;
+  // Of two at once the second finds it running.
+  const FileLock lock = TRY(FileLock::acquire(container->directory.path() + "/start.lock", FileLock::Mode::exclusive));
+  container->status = status_of(container->directory, container->state);
   if (container->status == Status::running || container->status == Status::paused)
     return fail(ErrorCode::invalid_argument, "cannot start an already running container");
   if (container->status != Status::created)

@@ -4,6 +4,8 @@
 
 #include <poll.h>
 
+#include "child_plan.hpp"
+
 namespace {
 
 std::string drain(int fd) {
@@ -396,8 +398,24 @@ TEST_CASE("what fails leaves nothing", "[runtime]") {
   SECTION("sysctls of the host") {
     box.spec.sysctl = {{"kernel.core_pattern", "|/evil"}};
     CHECK(contains(box.error().message(), "not in a separate kernel namespace"));
+    for (const char* name : {"net.//.kernel.core_pattern", "net/../kernel/core_pattern", "fs.mqueue.//.//.kernel.x"}) {
+      box.spec.sysctl = {{name, "|/evil"}};
+      CHECK(contains(box.error().message(), "is not the name of a sysctl"));
+    }
   }
   CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);
   auto left = cgroup_processes(box.spec.cgroups_path);
   CHECK((!left || left->empty()));
+}
+
+TEST_CASE("reports of a process that the container may have got hold of", "[runtime]") {
+  for (auto step : {Step::device, Step::sysctl, Step::masked_path, Step::readonly_path, Step::resource_limit,
+                    Step::join_namespace, Step::mount_attach, Step::map_ids, Step::mounted, static_cast<Step>(9999)}) {
+    for (int index : {-1, 0, 7, 2147483647}) {
+      Pipe pipe = std::move(make_pipe().value());
+      const ChildFailure failure{step, 5, index};
+      REQUIRE(::write(pipe.write_end.get(), &failure, sizeof failure) == sizeof failure);
+      CHECK_FALSE(read_gate(pipe.read_end, "true").has_value());
+    }
+  }
 }
