@@ -83,6 +83,7 @@ class Creation {
  public:
   Creation(const Settings& settings, const CreateOptions& options) : settings_(settings), options_(options) {}
   Result<Created> run();
+  Result<Bundle> prepare();
 
  private:
   Result<void> read_bundle();
@@ -179,12 +180,17 @@ Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   return Failure(std::move(error).with_context("unable to start container process"));
 }
 
-Result<Created> Creation::run() {
+Result<Bundle> Creation::prepare() {
   state_.id = options_.id;
   TRY(check_id(state_.id));
   TRY(read_bundle());
   TRY(set_cgroup(settings_, spec_, state_));
   TRY(check_cgroup(state_));
+  return Bundle{config_, spec_, state_, handover_};
+}
+
+Result<Created> Creation::run() {
+  TRY(prepare());
   StateDirectory directory = TRY(StateDirectory::create(settings_.root, state_.id));
   TRY(directory.write_spec(config_));
   // With the cgroup's path, by which `delete --force` finds what a killed `create` has left.
@@ -208,6 +214,10 @@ Result<Created> Creation::run() {
 }
 
 }  // namespace
+
+Result<Bundle> read_bundle(const Settings& settings, const CreateOptions& options) {
+  return Creation(settings, options).prepare();
+}
 
 Result<Created> create_container(const Settings& settings, const CreateOptions& options) {
   return Creation(settings, options).run();

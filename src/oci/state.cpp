@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 namespace dray::oci {
 namespace {
 
+constexpr const char* kRestoreRoot = "/criu-root";
 constexpr const char* kGate = "/exec.fifo";
 constexpr const char* kOutcome = "/outcome/exec.fifo";
 
@@ -109,6 +111,7 @@ Result<void> StateDirectory::write_spec(const std::string& json) const {
 Result<void> StateDirectory::remove() {
   std::size_t slash = path_.rfind('/');
   FileDescriptor parent = TRY(open_file(path_.substr(0, slash), O_RDONLY | O_DIRECTORY));
+  (void)::umount2((path_ + kRestoreRoot).c_str(), MNT_DETACH);  // a killed `restore` has left it
   TRY(remove_tree(parent, path_.substr(slash + 1)));
   temporary_ = false;
   return {};

@@ -19,6 +19,7 @@
 //   config.json        a copy of the bundle's, as it was at `create`
 //   exec.fifo          as long as the container waits for its start
 //   outcome/exec.fifo  over which `start` hears of a failing execve
+//   criu-root          where CRIU finds the root file system while it restores
 // mkdir of the directory is what makes an id taken.
 
 namespace dray::oci {
