@@ -136,8 +136,8 @@ Result<void> checkpoint_container(Container& container, const CriuOptions& optio
   const runtime::Spec spec = TRY(container.directory.read_spec());
   TRY(check_status_descriptor(options));
   TRY(check_features(options));
-  Session session = TRY(Session::start(FdRef(), FdRef(1), FdRef(2)));
   const Job job = TRY(make_dump_job(container, spec, options));
+  Session session = TRY(Session::start(FdRef(), FdRef(1), FdRef(2)));
   FileDescriptor status(options.lazy_pages ? options.status_fd : -1);
   auto listener = [&](const Response& notification, FileDescriptor) -> Result<void> {
     if (notification.script != "status-ready" || !status.valid()) return {};
