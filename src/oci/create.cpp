@@ -121,7 +121,6 @@ Result<void> Creation::read_bundle() {
   spec_ = TRY(runtime::parse_spec(config_));
   for (const auto& warning : spec_.warnings) log_warning(warning);
   for (const auto& warning : spec_.process.warnings) log_warning(warning);
-  warn_of_capabilities(spec_.process.capabilities);
   TRY(check_terminal(spec_.process, options_));
   TRY(runtime::validate_spec(spec_));
   state_.rootfs = TRY(absolute_path(spec_.rootfs_path));
@@ -191,6 +190,7 @@ Result<Bundle> Creation::prepare() {
 
 Result<Created> Creation::run() {
   TRY(prepare());
+  warn_of_capabilities(spec_.process.capabilities);
   StateDirectory directory = TRY(StateDirectory::create(settings_.root, state_.id));
   TRY(directory.write_spec(config_));
   // With the cgroup's path, by which `delete --force` finds what a killed `create` has left.
