@@ -47,8 +47,8 @@ std::optional<Message> receive(FdRef socket, int flags) {
 }
 
 bool is_failure(const ChildFailure& report) {
-  return report.error_number != 0 ||
-         (report.step != Step::mounted && report.step != Step::seccomp_listener && report.step != Step::ready);
+  return report.error_number != 0 || (report.step != Step::mounted && report.step != Step::map_ids &&
+                                      report.step != Step::seccomp_listener && report.step != Step::ready);
 }
 
 }  // namespace
@@ -178,6 +178,11 @@ std::optional<Child> Channel::receive_process() {
 
 FileDescriptor Channel::receive_console() {
   auto message = receive(ours_, MSG_DONTWAIT);
+  return message ? std::move(message->fd) : FileDescriptor();
+}
+
+FileDescriptor Channel::wait_for_descriptor() {
+  auto message = receive(ours_, 0);
   return message ? std::move(message->fd) : FileDescriptor();
 }
 

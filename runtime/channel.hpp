@@ -54,6 +54,8 @@ class Channel {
   std::optional<Child> receive_process();
   /// The pty's master, which the child sends before it says that it is ready; invalid if it has not.
   FileDescriptor receive_console();
+  /// What the child sends now; invalid if it ends instead.
+  FileDescriptor wait_for_descriptor();
 
   /// Waits for execve (nullopt) or what the child has to say. One that was killed says nothing: the caller sees it end
   /// at once, as with execve.

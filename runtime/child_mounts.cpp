@@ -26,9 +26,10 @@ int attach(int tree, int target) {
   return ::move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
-int set_attributes(int mount, std::uint64_t attributes, unsigned flags) {
+int change_attributes(int mount, std::uint64_t set, std::uint64_t clear, unsigned flags) {
   struct mount_attr change{};
-  change.attr_set = attributes;
+  change.attr_set = set;
+  change.attr_clr = clear;
   return ::mount_setattr(mount, "", AT_EMPTY_PATH | flags, &change, sizeof change);
 }
 
@@ -70,24 +71,50 @@ const char* format_mode(mode_t mode, char (&text)[8]) {
   return text;
 }
 
+// A clone of what lies in the root by now, mounts before it included.
+int clone_inner_source(const ChildPlan& plan, std::uint32_t index, bool& is_directory) {
+  const PlanMount& mount = plan.mounts[index];
+  int source = open_in(plan.rootfs, mount.inner_source, O_PATH);
+  struct stat status;
+  if (source < 0 || ::fstat(source, &status) != 0) fail(plan, Step::mount_create, errno, index);
+  is_directory = S_ISDIR(status.st_mode);
+  const unsigned depth = mount.recursive ? AT_RECURSIVE : 0;
+  int tree = ::open_tree(source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | depth);
+  if (tree < 0) fail(plan, Step::mount_create, errno, index);
+  ::close(source);
+  if (mount.map_ids) {
+    report(plan, Step::map_ids, static_cast<int>(index));
+    char mark = 'm';
+    if (!send_with_fd(plan.socket, &mark, 1, tree)) fail(plan, Step::map_ids, errno, index);
+    wait_for_go(plan, Step::map_ids, nullptr);
+  }
+  if ((mount.set != 0 || mount.clear != 0) && change_attributes(tree, mount.set, mount.clear, 0) != 0)
+    fail(plan, Step::mount_options, errno, index);
+  if ((mount.tree_set != 0 || mount.tree_clear != 0) &&
+      change_attributes(tree, mount.tree_set, mount.tree_clear, AT_RECURSIVE) != 0)
+    fail(plan, Step::mount_options, errno, index);
+  return tree;
+}
+
 void make_one_mount(const ChildPlan& plan, std::uint32_t index) {
   const PlanMount& mount = plan.mounts[index];
   const std::uint64_t resolve = mount.ordinary_directory ? RESOLVE_NO_SYMLINKS : 0;
   char mode[8];
   PlanOption mode_option{"mode", nullptr};
   int target = -1;
+  bool is_directory = mount.is_directory;
+  int tree = mount.inner_source != nullptr ? clone_inner_source(plan, index, is_directory) : mount.tree;
   if (mount.keep_mode) {
     target = open_in(plan.rootfs, mount.destination, O_PATH | O_DIRECTORY, resolve);
     struct stat status;
     if (target >= 0 && ::fstat(target, &status) == 0) mode_option.value = format_mode(status.st_mode, mode);
   }
-  if (target < 0) target = open_target(plan.rootfs, mount.destination, mount.is_directory, resolve);
+  if (target < 0) target = open_target(plan.rootfs, mount.destination, is_directory, resolve);
   if (target < 0) {
     bool kind = mount.ordinary_directory && (errno == ELOOP || errno == ENOTDIR || errno == EEXIST);
     fail(plan, kind ? Step::mount_target_kind : Step::mount_target, errno, index);
   }
   if (!mount.may_cover_proc && is_on(target, PROC_SUPER_MAGIC)) fail(plan, Step::mount_over_proc, EINVAL, index);
-  int tree = mount.tree;
   if (mount.filesystem != nullptr) {
     tree = make_filesystem(mount.filesystem, mount.source, mount.options, mount.option_count, mount.attributes,
                            mode_option.value != nullptr ? &mode_option : nullptr);
@@ -116,44 +143,86 @@ int open_in(int root, const char* path, int flags, std::uint64_t resolve) {
   return static_cast<int>(fd);
 }
 
-int open_target(int root, const char* path, bool is_directory, std::uint64_t resolve) {
-  int kind = is_directory ? O_DIRECTORY : 0;
-  int whole = open_in(root, path, O_PATH | kind, resolve);
-  if (whole >= 0 || errno != ENOENT) return whole;
-  char prefix[PATH_MAX];
-  std::size_t length = std::strlen(path);
-  if (length >= sizeof prefix) {
+namespace {
+
+// Replaces the component of `path` that ends at `end` and is a symlink without a target by what it says, so that the
+// target can be made, too. False and errno if that cannot be.
+bool follow_dangling_link(int directory, char (&path)[PATH_MAX], std::size_t start, std::size_t end) {
+  char name[NAME_MAX + 1], text[PATH_MAX];
+  if (end - start > NAME_MAX) {
     errno = ENAMETOOLONG;
-    return -1;
+    return false;
   }
+  std::memcpy(name, path + start, end - start);
+  name[end - start] = '\0';
+  const long length = ::syscall(SYS_readlinkat, directory, name, text, sizeof text);
+  if (length < 0) return false;
+  const std::size_t rest = std::strlen(path + end), head = text[0] == '/' ? 0 : start;
+  if (head + static_cast<std::size_t>(length) + rest >= PATH_MAX) {
+    errno = ENAMETOOLONG;
+    return false;
+  }
+  char tail[PATH_MAX];
+  std::memcpy(tail, path + end, rest + 1);
+  std::memcpy(path + head, text, static_cast<std::size_t>(length));
+  std::memcpy(path + head + length, tail, rest + 1);
+  return true;
+}
+
+// Makes what is missing of `path` from its first component on. -1, and errno 0 if a link was followed: once more.
+int make_target(int root, char (&path)[PATH_MAX], bool is_directory, std::uint64_t resolve) {
+  const int kind = is_directory ? O_DIRECTORY : 0;
+  const std::size_t length = std::strlen(path);
   int current = open_in(root, "/", O_PATH | O_DIRECTORY);
-  for (std::size_t start = 1; current >= 0 && start < length;) {
+  for (std::size_t start = 0; current >= 0;) {
+    while (path[start] == '/') ++start;
     std::size_t end = start;
     while (end < length && path[end] != '/') ++end;
-    bool last = end == length;
+    std::size_t next_start = end;
+    while (path[next_start] == '/') ++next_start;
+    const bool last = next_start >= length;
+    char prefix[PATH_MAX];
     std::memcpy(prefix, path, end);
     prefix[end] = '\0';
     const char* name = prefix + start;
+    int outcome;
     if (!last || is_directory) {
-      if (::mkdirat(current, name, 0755) != 0 && errno != EEXIST) break;
+      outcome = ::mkdirat(current, name, 0755);
     } else {
-      int file = ::openat(current, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-      if (file < 0 && errno != EEXIST) break;
-      if (file >= 0) ::close(file);
+      outcome = ::openat(current, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+      if (outcome >= 0) ::close(outcome);
     }
-    int next = open_in(root, prefix, O_PATH | (last ? kind : O_DIRECTORY), resolve);
+    const bool existed = outcome < 0 && errno == EEXIST;
+    int next = -1;
+    if (outcome >= 0 || existed) next = open_in(root, prefix, O_PATH | (last ? kind : O_DIRECTORY), resolve);
+    if (next < 0 && existed && errno == ENOENT) errno = follow_dangling_link(current, path, start, end) ? 0 : errno;
     int error = errno;
     ::close(current);
     errno = error;
+    if (next < 0 || last) return next;
     current = next;
-    if (last) return current;
-    start = end + 1;
+    start = end;
   }
-  if (current >= 0) {
-    int error = errno;
-    ::close(current);
-    errno = error;
+  return -1;
+}
+
+}  // namespace
+
+int open_target(int root, const char* path, bool is_directory, std::uint64_t resolve) {
+  int whole = open_in(root, path, O_PATH | (is_directory ? O_DIRECTORY : 0), resolve);
+  if (whole >= 0 || errno != ENOENT) return whole;
+  char left[PATH_MAX];
+  const std::size_t length = std::strlen(path);
+  if (length >= sizeof left) {
+    errno = ENAMETOOLONG;
+    return -1;
   }
+  std::memcpy(left, path, length + 1);
+  for (int links = 0; links < 40; ++links) {
+    int target = make_target(root, left, is_directory, resolve);
+    if (target >= 0 || errno != 0) return target;
+  }
+  errno = ELOOP;
   return -1;
 }
 
@@ -295,7 +364,7 @@ void make_paths_readonly(const ChildPlan& plan) {
       fail(plan, Step::readonly_path, errno, i);
     }
     int tree = ::open_tree(target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
-    if (tree < 0 || set_attributes(tree, MOUNT_ATTR_RDONLY, AT_RECURSIVE) != 0 || attach(tree, target) != 0)
+    if (tree < 0 || change_attributes(tree, MOUNT_ATTR_RDONLY, 0, AT_RECURSIVE) != 0 || attach(tree, target) != 0)
       fail(plan, Step::readonly_path, errno, i);
     ::close(tree);
     ::close(target);
@@ -326,7 +395,7 @@ void mount_cgroups(const ChildPlan& plan, const int* trees, std::uint32_t count)
     if (::symlinkat(cgroups.links[i].target, top, cgroups.links[i].name) != 0 && errno != EEXIST)
       fail(plan, Step::cgroup_mount, errno);
   }
-  if (cgroups.read_only && set_attributes(top, MOUNT_ATTR_RDONLY, 0) != 0) fail(plan, Step::cgroup_mount, errno);
+  if (cgroups.read_only && change_attributes(top, MOUNT_ATTR_RDONLY, 0, 0) != 0) fail(plan, Step::cgroup_mount, errno);
   ::close(top);
   ::close(target);
 }
@@ -334,11 +403,11 @@ void mount_cgroups(const ChildPlan& plan, const int* trees, std::uint32_t count)
 void make_rootfs_readonly(const ChildPlan& plan) {
   if (plan.dev_readonly) {
     int dev = open_in(plan.rootfs, "/dev", O_PATH | O_DIRECTORY);
-    if (dev < 0 || set_attributes(dev, MOUNT_ATTR_RDONLY, 0) != 0) fail(plan, Step::readonly_rootfs, errno);
+    if (dev < 0 || change_attributes(dev, MOUNT_ATTR_RDONLY, 0, 0) != 0) fail(plan, Step::readonly_rootfs, errno);
     ::close(dev);
   }
   if (!plan.rootfs_readonly) return;
-  if (set_attributes(plan.rootfs, MOUNT_ATTR_RDONLY, 0) != 0) fail(plan, Step::readonly_rootfs, errno);
+  if (change_attributes(plan.rootfs, MOUNT_ATTR_RDONLY, 0, 0) != 0) fail(plan, Step::readonly_rootfs, errno);
 }
 
 }  // namespace dray::runtime::child

@@ -16,6 +16,7 @@
 //   [1. helper -> parent  socket: pid and pidfd of the process proper, which the helper forked into the namespaces]
 //   [2. parent -> child   socket: a Go without descriptors when the user namespace has its maps]
 //    3. parent -> child   socket: a Go when cgroup and network are ready, with its descriptors beside it
+//   [3a. child -> parent  status pipe: `map_ids`, the mount on the socket; parent -> child, socket: a Go when done]
 //   [4. child -> parent   status pipe: `mounted`; parent -> child, socket: a Go when the hooks have run]
 //   [5. child -> parent   status pipe: `seccomp_listener`; parent -> child, socket: a Go when it has the descriptor]
 //   [6. child -> parent   status pipe: `ready`; from then on the child only listens to its gate (PlanGate)]
@@ -56,6 +57,7 @@ enum class Step : std::int32_t {
   sysctl,         // index: sysctl
   masked_path,    // index: path
   readonly_path,  // index: path
+  map_ids,        // not a failure if error_number is 0: the parent is asked to do it; index: mount
   mounted,        // not a failure: the parent's hooks may run
   wait_for_go,
   enter_cgroup,
@@ -114,6 +116,10 @@ struct PlanMount {
   std::uint64_t attributes;   ///< MOUNT_ATTR_* of a new file system; those of a bind are set already
   std::uint64_t propagation;  ///< MS_SHARED ... of a new file system; 0 = as it comes
   int tree;                   ///< of a bind: detached mount
+  const char* inner_source;   ///< of a bind from inside the root: instead of `tree`, opened in its turn
+  bool recursive;
+  bool map_ids;                                    ///< of an inner source: by the parent, who has the right to
+  std::uint64_t set, clear, tree_set, tree_clear;  ///< of an inner source
   bool is_directory;
   bool ordinary_directory;  ///< no symlink anywhere in `destination`
   bool may_cover_proc;

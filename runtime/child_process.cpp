@@ -117,6 +117,10 @@ void set_resource_limits(const ChildPlan& plan) {
   }
 }
 
+// The first process of a pid namespace is safe from signals that it does not handle; one that waits for its start shall
+// end by those that end others.
+void end_by_signal(int number) { ::syscall(SYS_exit_group, 128 + number); }
+
 void reset_signals(const ChildPlan& plan) {
   // The kernel's own struct: glibc's wrapper keeps signals 32 and 33 to itself.
   struct {
@@ -127,6 +131,15 @@ void reset_signals(const ChildPlan& plan) {
   } standard{};
   for (int number = 1; number <= 64; ++number) {
     if (number != SIGKILL && number != SIGSTOP)
+      ::syscall(SYS_rt_sigaction, number, &standard, nullptr, sizeof(std::uint64_t));
+  }
+  if (plan.process.gate.start >= 0) {
+    standard.handler = reinterpret_cast<void*>(end_by_signal);
+#if defined(__x86_64__)
+    standard.flags = 0x04000000;  // SA_RESTORER, which the kernel insists on; it is never called
+    standard.restorer = standard.handler;
+#endif
+    for (int number : {SIGHUP, SIGINT, SIGQUIT, SIGTERM})
       ::syscall(SYS_rt_sigaction, number, &standard, nullptr, sizeof(std::uint64_t));
   }
   std::uint64_t none = 0;
@@ -208,19 +221,20 @@ void set_scheduling(const ChildPlan& plan) {
       ::syscall(SYS_sched_setaffinity, 0, process.affinity.size, process.affinity.mask) != 0)
     fail(plan, Step::cpu_affinity, errno);
   const PlanMemoryPolicy& memory = process.memory_policy;
-  if (memory.mode >= 0 && ::syscall(SYS_set_mempolicy, memory.mode, memory.nodes, memory.max_node) != 0)
+  if (memory.mode >= 0 &&
+      ::syscall(SYS_set_mempolicy, memory.mode, memory.max_node > 0 ? memory.nodes : nullptr, memory.max_node) != 0)
     fail(plan, Step::memory_policy, errno);
   if (process.personality >= 0 && ::syscall(SYS_personality, process.personality) < 0)
     fail(plan, Step::personality, errno);
 }
 
-// The status pipe becomes descriptor 3, or the first after those that the command shall inherit, where dray-init
-// expects it; behind it what is needed until execve, and nothing else: a container that is created and not yet started
-// shall not hold a door to the host.
+// What dray-init reports to becomes descriptor 3, or the first after those that the command shall inherit, where it
+// expects it: the gate's FIFO, else the status pipe. Behind it what is needed until execve, and nothing else: a
+// container that is created and not yet started shall not hold a door to the host.
 void keep_only_status(ChildPlan& plan) {
   PlanProcess& process = plan.process;
   const int first = 3 + static_cast<int>(process.preserved);
-  int* const kept[] = {&plan.status, &process.init, &process.gate.start, &process.gate.status, &plan.socket};
+  int* const kept[] = {&process.gate.status, &plan.status, &process.init, &process.gate.start, &plan.socket};
   int next = first;
   // Out of the way first, then to their places.
   for (int* fd : kept) {
@@ -285,17 +299,15 @@ void look_for_command(const ChildPlan& plan) {
   fail(plan, Step::command_not_in_path, ENOENT);
 }
 
-// From now on whoever holds the other ends of the FIFOs is the parent.
+// From now on whoever holds the other ends of the FIFOs is the parent. Only read() and write() are called: the filter
+// is loaded.
 void wait_at_gate(ChildPlan& plan) {
   report(plan, Step::ready);
-  PlanGate& gate = plan.process.gate;
-  // The old pipe ends here, on which the parent waits: `create` is done.
-  if (::dup3(gate.status, plan.status, 0) < 0) fail(plan, Step::wait_for_start, errno);
-  ::close(gate.status);
+  plan.status = plan.process.gate.status;
   char word;
   ssize_t count;
   do {
-    count = ::read(gate.start, &word, 1);
+    count = ::read(plan.process.gate.start, &word, 1);
   } while (count < 0 && errno == EINTR);
   if (count < 0) fail(plan, Step::wait_for_start, errno);
 }

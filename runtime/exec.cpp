@@ -81,7 +81,8 @@ Result<Launched> Exec::start() {
   channel_ = TRY(Channel::create(builder_.plan()));
   CgroupEntrance entrance;
   if (!request_.cgroups_path.empty())
-    entrance = TRY_CTX(open_cgroup_entrance(request_.cgroups_path, request_.sub_cgroups), "error adding pid to cgroups");
+    entrance =
+        TRY_CTX(open_cgroup_entrance(request_.cgroups_path, request_.sub_cgroups), "error adding pid to cgroups");
   Child helper =
       TRY(channel_.clone(builder_.plan(), 0, entrance.unified, [](const ChildPlan& plan) { run_exec_child(plan); }));
   auto prepare = [&]() -> Result<void> {
@@ -124,6 +125,7 @@ Result<Launched> Exec::run() {
   builder_.set_exec(request_, target, flags);
   TRY(builder_.set_process(request_.process, request_.seccomp, request_.stdio, false));
   if (builder_.plan().process.seccomp_listener && !request_.take_seccomp_listener) return fail_without_listener();
+  if (request_.personality) builder_.plan().process.personality = *request_.personality;
   if (request_.memory_policy) TRY(builder_.set_memory_policy(*request_.memory_policy));
   // What was read under this number was of this process only if it still lives.
   if (::syscall(SYS_pidfd_send_signal, target.get(), 0, nullptr, 0) != 0)

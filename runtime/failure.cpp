@@ -109,7 +109,7 @@ Error explain_mount(const ChildFailure& failure, const PlanBuilder& builder) {
   std::string context = "error mounting " + quote(mount.source) + " to rootfs at " + quote(mount.destination);
   switch (failure.step) {
     case Step::mount_target_kind:
-      return Error(ErrorCode::invalid_argument, context + ": must be mounted on an ordinary directory");
+      return Error(ErrorCode::invalid_argument, context + ": must be mounted on ordinary directory");
     case Step::mount_over_proc:
       return Error(ErrorCode::invalid_argument, context + ": cannot be mounted because it is inside /proc");
     case Step::mount_target:
@@ -161,7 +161,12 @@ Error explain_failure(const ChildFailure& failure, const PlanBuilder& builder, c
     case Step::mount_create:
     case Step::mount_attach:
     case Step::mount_options:
+    case Step::map_ids:
       return explain_mount(failure, builder);
+    case Step::scheduler:
+      if (failure.error_number == EPERM && spec != nullptr && !spec->resources.cpuset_cpus.empty())
+        return with("process scheduler can't be used together with AllowedCPUs");
+      return with(sentence(failure.step));
     case Step::join_namespace:
       return with("joining the " + builder.join_name(index));
     case Step::device:
@@ -169,7 +174,7 @@ Error explain_failure(const ChildFailure& failure, const PlanBuilder& builder, c
     case Step::sysctl:
       return with("setting sysctl " + quote(std::next(spec->sysctl.begin(), failure.index)->first));
     case Step::masked_path:
-      return with("masking " + quote(spec->masked_paths[index]));
+      return with("masking " + quote(builder.plan().masked_paths[index]));
     case Step::readonly_path:
       return with("making " + quote(spec->readonly_paths[index]) + " read-only");
     case Step::resource_limit:

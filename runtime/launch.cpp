@@ -119,7 +119,12 @@ Result<void> Launch::follow(const Child& child) {
   for (;;) {
     auto report = TRY(channel_.read_report());
     if (!report || (report->step == Step::ready && report->error_number == 0)) return {};
-    if (report->step == Step::mounted) {
+    if (report->step == Step::map_ids && report->error_number == 0) {
+      FileDescriptor mount = channel_.wait_for_descriptor();
+      const PreparedMount& prepared = builder_.mount(static_cast<std::size_t>(report->index));
+      TRY_CTX(set_id_map(mount, prepared.id_map, prepared.recursive_id_map), "mounting at " + prepared.destination);
+      TRY(channel_.send_go());
+    } else if (report->step == Step::mounted) {
       TRY(request_.run_hooks(child.pid));
       TRY(channel_.send_go());
     } else if (report->step == Step::seccomp_listener && report->error_number == 0) {
@@ -180,6 +185,7 @@ Result<Launched> Launch::run() {
   builder_.set_launch(request_);
   TRY(builder_.set_process(spec_.process, spec_.seccomp, request_.stdio, request_.use_init));
   if (builder_.plan().process.seccomp_listener && !request_.take_seccomp_listener) return fail_without_listener();
+  if (spec_.personality) builder_.plan().process.personality = *spec_.personality;
   if (spec_.memory_policy) TRY(builder_.set_memory_policy(*spec_.memory_policy));
   TRY(builder_.set_container(spec_, request_.rootfs));
   auto launched = start();

@@ -26,8 +26,10 @@ namespace {
 struct FlagOption {
   std::string_view name;
   std::uint64_t set, clear;
+  bool only_recursive = false;  ///< as mount(8), which leaves the times' setting unless it gets another one
 };
 constexpr std::uint64_t kAtimeMask = MOUNT_ATTR__ATIME;
+constexpr std::uint64_t kNoSymFollow = 0x00200000;  // MOUNT_ATTR_NOSYMFOLLOW, Linux 5.14
 constexpr FlagOption kFlags[] = {
     {"ro", MOUNT_ATTR_RDONLY, 0},
     {"rw", 0, MOUNT_ATTR_RDONLY},
@@ -40,13 +42,13 @@ constexpr FlagOption kFlags[] = {
     {"noatime", MOUNT_ATTR_NOATIME, kAtimeMask},
     {"strictatime", MOUNT_ATTR_STRICTATIME, kAtimeMask},
     {"relatime", 0, kAtimeMask},
-    {"atime", 0, kAtimeMask},
+    {"atime", 0, kAtimeMask, true},
     {"norelatime", 0, 0},
-    {"nostrictatime", 0, MOUNT_ATTR_STRICTATIME},
+    {"nostrictatime", 0, kAtimeMask, true},
     {"nodiratime", MOUNT_ATTR_NODIRATIME, 0},
-    {"diratime", 0, MOUNT_ATTR_NODIRATIME},
-    {"nosymfollow", 0x00200000 /* MOUNT_ATTR_NOSYMFOLLOW */, 0},
-    {"symfollow", 0, 0x00200000},
+    {"diratime", 0, MOUNT_ATTR_NODIRATIME, true},
+    {"nosymfollow", kNoSymFollow, 0},
+    {"symfollow", 0, kNoSymFollow},
 };
 
 // Words of docker -v that mean something elsewhere (labels, other systems, the engine).
@@ -98,7 +100,7 @@ Wishes sort_options(const std::vector<std::string>& options) {
   Wishes wishes;
   for (const auto& option : options) {
     if (const FlagOption* flag = find_flag(option); flag != nullptr) {
-      wishes.top.add(*flag);
+      if (!flag->only_recursive) wishes.top.add(*flag);
       wishes.flagged = true;
     } else if (std::uint64_t propagation = propagation_of(option); propagation != 0) {
       wishes.propagation = propagation;
@@ -130,7 +132,8 @@ Result<std::uint64_t> attributes_of(FdRef mount) {
   for (auto [flag, attribute] : {std::pair<unsigned long, std::uint64_t>{ST_RDONLY, MOUNT_ATTR_RDONLY},
                                  {ST_NOSUID, MOUNT_ATTR_NOSUID},
                                  {ST_NODEV, MOUNT_ATTR_NODEV},
-                                 {ST_NOEXEC, MOUNT_ATTR_NOEXEC}}) {
+                                 {ST_NOEXEC, MOUNT_ATTR_NOEXEC},
+                                 {0x2000 /* ST_NOSYMFOLLOW */, kNoSymFollow}}) {
     if ((status.f_flag & flag) != 0) attributes |= attribute;
   }
   return attributes;
@@ -140,45 +143,50 @@ Result<std::uint64_t> attributes_of(FdRef mount) {
 // user namespace the kernel has locked what the source has; so has this.
 Result<void> set_top_attributes(FdRef tree, const Wishes& wishes, bool user_namespace) {
   if (!wishes.flagged) return {};
-  constexpr std::uint64_t kSimple = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  std::uint64_t clear = wishes.top.clear | (kSimple & ~wishes.top.set);
-  if (user_namespace) {
-    const std::uint64_t locked = TRY(attributes_of(tree));
-    if ((locked & wishes.top.clear) != 0)
-      return Failure(Error::from_errno(EPERM, "clearing an option that the source has"));
-    clear &= ~locked;
-  }
-  return change_mount(tree, wishes.top.set, clear, 0, 0);
+  const std::uint64_t present = TRY(attributes_of(tree));
+  if (user_namespace && (present & wishes.top.clear) != 0)
+    return Failure(Error::from_errno(EPERM, "clearing an option that the source has"));
+  const std::uint64_t unnamed = user_namespace ? 0 : present & ~wishes.top.set;
+  return change_mount(tree, wishes.top.set, wishes.top.clear | unnamed, 0, 0);
 }
 
-Result<void> set_id_map(FdRef tree, const Mount& mount, bool recursive, const MountSurroundings& surroundings) {
-  FileDescriptor space;
-  const Spec& spec = *surroundings.spec;
-  if (!mount.uid_mappings.empty() || !mount.gid_mappings.empty()) {
-    space = TRY(make_user_namespace(mount.uid_mappings, mount.gid_mappings));
-  } else if (!spec.namespaces.user.path.empty()) {
-    space = TRY(open_file(spec.namespaces.user.path, O_RDONLY));
-  } else if (spec.namespaces.user.is_new) {
-    space = TRY(make_user_namespace(spec.uid_mappings, spec.gid_mappings));
-  } else {
-    return fail(ErrorCode::invalid_argument, "an idmapped mount needs mappings or a user namespace");
+Result<FileDescriptor> open_id_map(const Mount& mount, const Spec& spec) {
+  if (!mount.uid_mappings.empty() || !mount.gid_mappings.empty())
+    return make_user_namespace(mount.uid_mappings, mount.gid_mappings);
+  if (!spec.namespaces.user.path.empty()) return open_file(spec.namespaces.user.path, O_RDONLY);
+  if (spec.namespaces.user.is_new) return make_user_namespace(spec.uid_mappings, spec.gid_mappings);
+  return fail(ErrorCode::invalid_argument, "an idmapped mount needs mappings or a user namespace");
+}
+
+Result<void> check_bind_options(const Wishes& wishes) {
+  for (const auto& [name, value] : wishes.others) {
+    if (value.empty()) return fail(ErrorCode::invalid_argument, "unknown mount option \"" + name + "\"");
   }
-  struct mount_attr change{};
-  change.attr_set = MOUNT_ATTR_IDMAP;
-  change.userns_fd = static_cast<std::uint64_t>(space.get());
-  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0u), &change, sizeof change) != 0)
-    return fail_errno("mapping the IDs of a mount");
+  if (wishes.copy_up) return fail(ErrorCode::invalid_argument, "tmpcopyup is for tmpfs");
   return {};
 }
 
 Result<void> prepare_bind(const Mount& mount, const Wishes& wishes, const MountSurroundings& surroundings,
                           PreparedMount& prepared) {
-  for (const auto& [name, value] : wishes.others) {
-    if (value.empty()) return fail(ErrorCode::invalid_argument, "unknown mount option \"" + name + "\"");
+  TRY(check_bind_options(wishes));
+  prepared.recursive = contains(mount.options, "rbind");
+  const unsigned depth = prepared.recursive ? AT_RECURSIVE : 0;
+  // A clone is in the peer group of its source: unless asked for, what is mounted inside must not appear on the host.
+  const std::uint64_t propagation = wishes.propagation != 0 ? wishes.propagation : std::uint64_t{MS_PRIVATE};
+  if (wishes.idmap || !mount.uid_mappings.empty() || !mount.gid_mappings.empty()) {
+    prepared.id_map = TRY(open_id_map(mount, *surroundings.spec));
+    prepared.recursive_id_map = wishes.recursive_idmap;
   }
-  if (wishes.copy_up) return fail(ErrorCode::invalid_argument, "tmpcopyup is for tmpfs");
-  bool recursive = contains(mount.options, "rbind");
-  unsigned depth = recursive ? AT_RECURSIVE : 0;
+  const std::string& rootfs = surroundings.rootfs_path;
+  if (!rootfs.empty() && mount.source.starts_with(rootfs + "/")) {
+    prepared.inner_source = mount.source.substr(rootfs.size());
+    prepared.propagation = propagation;
+    prepared.set = wishes.top.set;
+    prepared.clear = wishes.top.clear;
+    prepared.tree_set = wishes.tree.set;
+    prepared.tree_clear = wishes.tree.clear;
+    return {};
+  }
   prepared.tree = TRY(clone_mount(mount.source, depth));
   struct stat status;
   if (::fstat(prepared.tree.get(), &status) != 0) return fail_errno("reading the status of \"" + mount.source + "\"");
@@ -186,10 +194,10 @@ Result<void> prepare_bind(const Mount& mount, const Wishes& wishes, const MountS
   struct statfs filesystem;
   bool is_proc = ::fstatfs(prepared.tree.get(), &filesystem) == 0 && filesystem.f_type == PROC_SUPER_MAGIC;
   prepared.may_cover_proc = prepared.may_cover_proc || is_proc;
-  if (wishes.idmap || !mount.uid_mappings.empty() || !mount.gid_mappings.empty())
-    TRY(set_id_map(prepared.tree, mount, wishes.recursive_idmap, surroundings));
-  // A clone is in the peer group of its source: unless asked for, what is mounted inside must not appear on the host.
-  std::uint64_t propagation = wishes.propagation != 0 ? wishes.propagation : std::uint64_t{MS_PRIVATE};
+  if (prepared.id_map.valid()) {
+    TRY(set_id_map(prepared.tree, prepared.id_map, prepared.recursive_id_map));
+    prepared.id_map.reset();
+  }
   bool everywhere = wishes.propagation == 0 || wishes.recursive_propagation;
   TRY(change_mount(prepared.tree, 0, 0, propagation, everywhere ? depth : 0));
   TRY(set_top_attributes(prepared.tree, wishes, surroundings.user_namespace));
@@ -216,10 +224,11 @@ Result<FileDescriptor> make_filled_tmpfs(const PreparedMount& mount, int rootfs)
   FileDescriptor tree(::fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
   if (!tree.valid()) return fail_errno("mounting a tmpfs");
   if (!copies) return tree;
-  if (mount.keep_mode &&
-      (::fchmod(tree.get(), status.st_mode & 07777) != 0 || ::fchown(tree.get(), status.st_uid, status.st_gid) != 0))
-    return fail_errno("setting the mode of a tmpfs");
+  // fsmount() gives an O_PATH descriptor, which fchmod() does not take.
   FileDescriptor target = TRY(open_file_at(tree, ".", O_RDONLY | O_DIRECTORY));
+  if (mount.keep_mode && (::fchown(target.get(), status.st_uid, status.st_gid) != 0 ||
+                          ::fchmod(target.get(), status.st_mode & 07777) != 0))
+    return fail_errno("setting the mode of a tmpfs");
   TRY_CTX(copy_directory(*source, target), "copying what the image has there");
   return tree;
 }
@@ -240,6 +249,15 @@ Result<FileDescriptor> clone_mount(const std::string& path, unsigned extra_flags
   int tree = ::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | extra_flags);
   if (tree < 0) return fail_errno("opening \"" + path + "\"");
   return FileDescriptor(tree);
+}
+
+Result<void> set_id_map(FdRef mount, FdRef user_namespace, bool recursive) {
+  struct mount_attr change{};
+  change.attr_set = MOUNT_ATTR_IDMAP;
+  change.userns_fd = static_cast<std::uint64_t>(user_namespace.get());
+  if (::mount_setattr(mount.get(), "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0u), &change, sizeof change) != 0)
+    return fail_errno("mapping the IDs of a mount");
+  return {};
 }
 
 Result<void> change_mount(FdRef mount, std::uint64_t set, std::uint64_t clear, std::uint64_t propagation,

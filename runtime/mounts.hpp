@@ -22,12 +22,18 @@ struct PreparedMount {
   bool is_directory = true;
   bool ordinary_directory = false;
   bool may_cover_proc = false;
+  std::string inner_source;  ///< of a bind from inside the root: the child opens it, when what lies before is mounted
+  bool recursive = false;
+  std::uint64_t set = 0, clear = 0, tree_set = 0, tree_clear = 0;  ///< of an inner source
+  FileDescriptor id_map;                                           ///< of an inner source: a user namespace
+  bool recursive_id_map = false;
   bool keep_mode = false;         ///< a tmpfs that gets the mode of the directory it covers
   std::uint64_t propagation = 0;  ///< of a new file system
   std::string source;             ///< as the spec has it
 };
 struct MountSurroundings {
   int rootfs = -1;
+  std::string rootfs_path;  ///< of the host, "" = nowhere
   const Spec* spec = nullptr;
   bool user_namespace = false;
 };
@@ -38,6 +44,8 @@ std::uint64_t propagation_of(const std::string& word);
 
 /// Detached clone of what is at `path` (which is the user's or the engine's, never an image's).
 Result<FileDescriptor> clone_mount(const std::string& path, unsigned extra_flags = 0);
+/// MOUNT_ATTR_IDMAP of a detached mount, by the maps of a user namespace.
+Result<void> set_id_map(FdRef mount, FdRef user_namespace, bool recursive);
 /// Sets MOUNT_ATTR_* and propagation (0 = leave) of a detached mount; `flags` may be AT_RECURSIVE.
 Result<void> change_mount(FdRef mount, std::uint64_t set, std::uint64_t clear, std::uint64_t propagation,
                           unsigned flags);

@@ -14,6 +14,9 @@
 
 namespace dray::runtime {
 
+/// Is SELinux on (plan_attributes.cpp)?
+bool has_selinux();
+
 /// Owns all memory and descriptors that a ChildPlan points to, and fills the plan. Add what is needed, then take
 /// plan(); the builder must live until the child has executed or failed.
 class PlanBuilder {
@@ -34,6 +37,7 @@ class PlanBuilder {
   void set_exec(const ExecRequest& request, FdRef target, int namespaces);
 
   ChildPlan& plan() { return plan_; }
+  const ChildPlan& plan() const { return plan_; }
   const PreparedMount& mount(std::size_t index) const { return mounts_[index]; }
   const std::string& join_name(std::size_t index) const { return join_names_[index]; }
   /// Does another process have to prepare the namespaces that the container's is forked into?
@@ -62,7 +66,7 @@ class PlanBuilder {
   ChildPlan plan_{};
   PlanAffinity initial_affinity_{};
   bool needs_helper_ = false, in_user_namespace_ = false;
-  std::string program_;
+  std::string program_, rootfs_path_;
   std::vector<std::string> join_names_;
   std::vector<PlanJoin> joins_;
   std::optional<PlanScheduler> scheduler_;

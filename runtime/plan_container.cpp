@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <set>
 
 #include <dray/core/rooted_path.hpp>
 
@@ -81,9 +82,13 @@ Result<void> PlanBuilder::set_mounts(const Spec& spec) {
       TRY(set_cgroup_mount(mount));
       continue;
     }
-    PreparedMount prepared = TRY(prepare_mount(mount, {plan_.rootfs, &spec, in_user_namespace_}));
+    PreparedMount prepared = TRY(prepare_mount(mount, {plan_.rootfs, rootfs_path_, &spec, in_user_namespace_}));
     // The user's own /dev (-v /dev:/dev) has all it should have.
     if (prepared.destination == "/dev" && prepared.filesystem.empty()) plan_.set_up_dev = false;
+    // As runc: of those that carry files of the container's own.
+    if (!spec.mount_label.empty() && has_selinux() &&
+        (prepared.filesystem == "tmpfs" || prepared.filesystem == "devpts"))
+      prepared.options.emplace_back("context", spec.mount_label);
     mounts_.push_back(std::move(prepared));
   }
   for (const auto& mount : mounts_) {
@@ -96,6 +101,13 @@ Result<void> PlanBuilder::set_mounts(const Spec& spec) {
     plan.source = mount.source.c_str();
     plan.propagation = mount.propagation;
     plan.keep_mode = mount.keep_mode;
+    plan.inner_source = mount.inner_source.empty() ? nullptr : mount.inner_source.c_str();
+    plan.recursive = mount.recursive;
+    plan.map_ids = mount.id_map.valid();
+    plan.set = mount.set;
+    plan.clear = mount.clear;
+    plan.tree_set = mount.tree_set;
+    plan.tree_clear = mount.tree_clear;
     plan.option_count = static_cast<std::uint32_t>(options.size());
     plan.attributes = mount.attributes;
     plan.tree = mount.tree.get();
@@ -184,7 +196,10 @@ Result<void> PlanBuilder::set_covered_paths(const Spec& spec) {
     FileDescriptor null = TRY(open_device({"/dev/null", 'c', 1, 3, 0666, 0, 0}));
     plan_.null_device = descriptors_.emplace_back(std::move(null)).get();
   }
-  for (const auto& path : spec.masked_paths) masked_.push_back(keep(path));
+  std::set<std::string> once;
+  for (const auto& path : spec.masked_paths) {
+    if (once.insert(path).second) masked_.push_back(keep(path));
+  }
   for (const auto& path : spec.readonly_paths) readonly_.push_back(keep(path));
   plan_.masked_paths = masked_.data();
   plan_.masked_count = static_cast<std::uint32_t>(masked_.size());

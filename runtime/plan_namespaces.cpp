@@ -89,6 +89,7 @@ void PlanBuilder::set_host_proc_paths(const std::string& rootfs) {
 void PlanBuilder::set_launch(const LaunchRequest& request) {
   plan_.new_keyring = request.new_keyring;
   plan_.keyring = request.keyring_name.empty() ? nullptr : keep(request.keyring_name);
+  rootfs_path_ = request.rootfs_path;
   plan_.rootfs_path = request.rootfs_path.empty() ? nullptr : keep(request.rootfs_path);
   plan_.hooks = static_cast<bool>(request.run_hooks);
   plan_.own_mounts = request.spec->namespaces.mount.is_own();

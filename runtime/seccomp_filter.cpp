@@ -184,7 +184,7 @@ Result<void> add_rule(void* context, const SeccompSyscall& rule, const std::stri
     index_twice |= (seen & (1u << arg.index)) != 0;
     seen |= 1u << arg.index;
   }
-  // EEXIST: an earlier rule covers it. EDOM: the call is on none of these architectures.
+  // EEXIST: an earlier rule covers it, or says something else; the first counts, as in runc and crun. EDOM: the call is on none of these architectures.
   auto add = [&](const scmp_arg_cmp* first, std::size_t count) -> Result<void> {
     int result = seccomp_rule_add_array(context, action, number, static_cast<unsigned>(count), first);
     if (result == 0 || result == -EEXIST || result == -EDOM) return {};
@@ -333,7 +333,6 @@ Result<std::vector<sock_filter>> compile_seccomp_uncached(const Seccomp& profile
 
   std::vector<NewRule> new_rules;
   std::uint32_t newest = 0;
-  std::map<std::string_view, std::uint32_t> unconditional;
   for (const SeccompSyscall& rule : profile.syscalls) {
     std::uint32_t action = TRY(find_action(rule.action, rule.errno_ret));
     if (action == default_action) {
@@ -343,8 +342,6 @@ Result<std::vector<sock_filter>> compile_seccomp_uncached(const Seccomp& profile
       continue;
     }
     for (const std::string& name : rule.names) {
-      if (rule.args.empty() && unconditional.emplace(name, action).first->second != action)
-        return fail(ErrorCode::invalid_argument, "seccomp profile has two different actions for \"" + name + "\"");
       TRY(add_rule(context.get(), rule, name, action, new_rules, newest));
     }
   }

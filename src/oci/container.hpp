@@ -42,6 +42,8 @@ struct Bundle {
 };
 /// The bundle is the working directory afterwards.
 Result<Bundle> read_bundle(const Settings& settings, const CreateOptions& options);
+/// in_use if somebody else is in the container's cgroup, or has frozen it.
+Result<void> check_cgroup(const ContainerState& state);
 
 /// A container whose process waits at its gate.
 struct Created {
@@ -71,6 +73,8 @@ Result<void> hand_over(const Handover& handover, const runtime::Launched& launch
 /// Connects to the profile's listener and sends the descriptor with the containerProcessState.
 std::function<Result<void>(pid_t, FdRef)> make_seccomp_sender(const std::optional<runtime::Seccomp>& profile,
                                                               const ContainerState& state, const char* status);
+/// To the debug log, in runc's words.
+void log_seccomp_flags(const std::optional<runtime::Seccomp>& profile);
 /// --preserve-fds and $LISTEN_FDS; adds the variables to the environment.
 unsigned count_preserved(unsigned wanted, runtime::Process& process);
 

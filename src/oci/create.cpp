@@ -43,15 +43,6 @@ Result<void> check_terminal(const runtime::Process& process, const CreateOptions
   return {};
 }
 
-Result<void> check_cgroup(const ContainerState& state) {
-  if (state.cgroups_path.empty()) return {};
-  if (TRY(runtime::is_cgroup_frozen(state.cgroups_path)))
-    return fail(ErrorCode::in_use, "container's cgroup unexpectedly frozen");
-  if (!TRY(runtime::is_cgroup_empty(state.cgroups_path)))
-    return fail(ErrorCode::in_use, "container's cgroup is not empty");
-  return {};
-}
-
 Result<void> set_cgroup(const Settings& settings, runtime::Spec& spec, ContainerState& state) {
   if (settings.systemd_cgroup) {
     const std::string text = spec.cgroups_path.empty()
@@ -115,15 +106,22 @@ Result<void> Creation::read_bundle() {
   state_.bundle = TRY(absolute_path(options_.bundle));
   if (::chdir(state_.bundle.c_str()) != 0) return fail_errno("entering the bundle \"" + state_.bundle + "\"");
   auto config = read_file("config.json");
-  if (!config && config.error().error_number() == ENOENT)
-    return fail(ErrorCode::not_found, "JSON specification file config.json not found");
-  config_ = TRY(std::move(config));
+  if (!config) {
+    if (config.error().error_number() == ENOENT)
+      return fail(ErrorCode::not_found, "JSON specification file config.json not found");
+    return Failure(std::move(config).error());
+  }
+  config_ = std::move(*config);
   spec_ = TRY(runtime::parse_spec(config_));
   for (const auto& warning : spec_.warnings) log_warning(warning);
   for (const auto& warning : spec_.process.warnings) log_warning(warning);
   TRY(check_terminal(spec_.process, options_));
   TRY(runtime::validate_spec(spec_));
   state_.rootfs = TRY(absolute_path(spec_.rootfs_path));
+  // A destination that names the root of the host is meant in the container (runc's tests have it).
+  for (auto& mount : spec_.mounts) {
+    if (mount.destination.starts_with(state_.rootfs + "/")) mount.destination.erase(0, state_.rootfs.size());
+  }
   state_.oci_version = spec_.oci_version;
   state_.annotations = spec_.annotations;
   state_.owner = ::geteuid();
@@ -184,20 +182,22 @@ Result<Bundle> Creation::prepare() {
   TRY(check_id(state_.id));
   TRY(read_bundle());
   TRY(set_cgroup(settings_, spec_, state_));
-  TRY(check_cgroup(state_));
   return Bundle{config_, spec_, state_, handover_};
 }
 
 Result<Created> Creation::run() {
   TRY(prepare());
   warn_of_capabilities(spec_.process.capabilities);
+  // First the id: of a container that is there, the cgroup is not empty either.
   StateDirectory directory = TRY(StateDirectory::create(settings_.root, state_.id));
+  TRY(check_cgroup(state_));
   TRY(directory.write_spec(config_));
   // With the cgroup's path, by which `delete --force` finds what a killed `create` has left.
   TRY(directory.write(state_));
   log_debug("nsexec container setup");
   runtime::Launched launched = TRY(launch(directory));
   log_debug("child process in init()");
+  log_seccomp_flags(spec_.seccomp);
   log_debug("init: closing the pipe to signal completion");
   state_.pid = launched.pid;
   state_.start_ticks = read_process_stat(launched.pid).value_or(ProcessStat{}).start_ticks;
@@ -214,6 +214,15 @@ Result<Created> Creation::run() {
 }
 
 }  // namespace
+
+Result<void> check_cgroup(const ContainerState& state) {
+  if (state.cgroups_path.empty()) return {};
+  if (TRY(runtime::is_cgroup_frozen(state.cgroups_path)))
+    return fail(ErrorCode::in_use, "container's cgroup unexpectedly frozen");
+  if (!TRY(runtime::is_cgroup_empty(state.cgroups_path)))
+    return fail(ErrorCode::in_use, "container's cgroup is not empty");
+  return {};
+}
 
 Result<Bundle> read_bundle(const Settings& settings, const CreateOptions& options) {
   return Creation(settings, options).prepare();

@@ -213,6 +213,7 @@ Result<runtime::Launched> Restoration::run() {
 Result<Created> restore_container(const Settings& settings, const CreateOptions& create, const CriuOptions& options) {
   Bundle bundle = TRY(read_bundle(settings, create));
   StateDirectory directory = TRY(StateDirectory::create(settings.root, bundle.state.id));
+  TRY(check_cgroup(bundle.state));
   TRY(directory.write_spec(bundle.config));
   TRY(directory.write(bundle.state));
   runtime::Launched launched = TRY(Restoration(directory, bundle, options).run());

@@ -135,14 +135,6 @@ Result<HookOutput> listen(FdRef output, FdRef process, std::optional<Clock::time
   }
 }
 
-// As Go says it, whose words the tests of other runtimes know.
-std::string describe_end(int status) {
-  if (WIFEXITED(status)) return "exit status " + std::to_string(WEXITSTATUS(status));
-  std::string name = ::strsignal(WTERMSIG(status));
-  if (!name.empty()) name[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(name[0])));
-  return "signal: " + name;
-}
-
 Result<void> run_hook(const runtime::Hook& hook, const HookPlace& place) {
   std::vector<std::string> arguments = hook.args;
   if (arguments.empty()) arguments.push_back(hook.path);
@@ -200,6 +192,13 @@ Result<void> run_hook(const runtime::Hook& hook, const HookPlace& place) {
 }
 
 }  // namespace
+
+std::string describe_end(int status) {
+  if (WIFEXITED(status)) return "exit status " + std::to_string(WEXITSTATUS(status));
+  std::string name = ::strsignal(WTERMSIG(status));
+  if (!name.empty()) name[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(name[0])));
+  return "signal: " + name;
+}
 
 Result<void> run_hooks(const std::vector<runtime::Hook>& hooks, const HookPlace& place) {
   for (std::size_t i = 0; i < hooks.size(); ++i)

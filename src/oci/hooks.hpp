@@ -19,6 +19,9 @@ struct HookPlace {
   std::string directory;  ///< to run in; "" = ours
 };
 
+/// How a process ended, by waitpid()'s status, in Go's words: "exit status 1", "signal: bad system call".
+std::string describe_end(int status);
+
 /// One after the other; the first that fails (or hangs longer than its timeout, and is killed) ends it:
 /// "error running prestart hook #0: …".
 Result<void> run_hooks(const std::vector<runtime::Hook>& hooks, const HookPlace& place);

@@ -32,6 +32,8 @@ Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& s
     request.process.args = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
     if (!hook.env.empty()) request.process.env = hook.env;
     request.cgroups_path = state.cgroups_path;
+    request.seccomp = spec.seccomp;
+    request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, state, "created");
     Pipe input = TRY(make_pipe()), output = TRY(make_pipe());
     request.stdio = {input.read_end, output.write_end, output.write_end};
     auto launched = runtime::exec(request);
@@ -54,9 +56,7 @@ Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& s
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
     auto said = read_all(output.read_end, 64 * 1024);
     return fail(ErrorCode::command_failed,
-                name + ": exit status " +
-                    std::to_string(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)) +
-                    ", stdout: , stderr: " + (said ? *said : ""));
+                name + ": " + describe_end(status) + ", stdout: , stderr: " + (said ? *said : ""));
   }
   return {};
 }
@@ -111,7 +111,9 @@ Result<void> kill_container(const ContainerState& state, int signal, bool all) {
 
 Result<void> destroy_container(StateDirectory& directory, const ContainerState& state) {
   if (FileDescriptor process = open_process(state); process.valid()) {
-    TRY(kill_container(state, SIGKILL, false));
+    // It may end by itself meanwhile.
+    auto killed = kill_container(state, SIGKILL, false);
+    if (!killed && killed.error().code() != ErrorCode::not_found) return killed;
     TRY(wait_for_end(state, 10'000));
   }
   if (!state.cgroups_path.empty()) TRY(runtime::destroy_cgroup(state.cgroups_path));

@@ -61,6 +61,20 @@ std::function<Result<void>(pid_t, FdRef)> make_seccomp_sender(const std::optiona
   };
 }
 
+void log_seccomp_flags(const std::optional<runtime::Seccomp>& profile) {
+  if (!profile) return;
+  unsigned flags = 0;
+  for (const auto& name : profile->flags) {
+    if (name == "SECCOMP_FILTER_FLAG_LOG") flags |= 2;
+    if (name == "SECCOMP_FILTER_FLAG_SPEC_ALLOW") flags |= 4;
+    if (name == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV") flags |= 32;
+  }
+  for (const auto& rule : profile->syscalls) {
+    if (rule.action == "SCMP_ACT_NOTIFY") flags |= 8;
+  }
+  log_debug("seccomp filter flags: " + std::to_string(flags));
+}
+
 unsigned count_preserved(unsigned wanted, runtime::Process& process) {
   const char* text = ::getenv("LISTEN_FDS");
   if (text == nullptr) return wanted;

@@ -47,7 +47,8 @@ def prepare(scratch):
     for folder in ("proc", "sys"):
         (scratch / "rootfs" / folder).mkdir()
     if shutil.which("cc"):
-        subprocess.run(["cc", "-O2", "-static", HERE / "floor.c", "-o", scratch / "floor"], check=True)
+        for program in ("floor", "peak_memory"):
+            subprocess.run(["cc", "-O2", "-static", HERE / f"{program}.c", "-o", scratch / program], check=True)
 
 
 class Bundles:
@@ -130,8 +131,8 @@ class Contestant:
     def peak_memory(self, *arguments):
         """Peak resident memory in KiB of one command of the runtime, its own helpers that it waited for included.
 
-        Of busybox's `time`: what Python starts has Python's own peak as its least one."""
-        self.runner.timed(["busybox", "time", "-f", "%M", *self.prefix, *arguments])
+        Through a small program: what Python starts has Python's own peak as its least one."""
+        self.runner.timed([self.bundles.scratch / "peak_memory", *self.prefix, *arguments])
         return int(self.runner.output().split()[-1])
 
 

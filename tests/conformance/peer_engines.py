@@ -72,8 +72,8 @@ class Engine:
     def note(self, what, text):
         for pattern, instead in VARYING:
             what, text = pattern.sub(instead, what), pattern.sub(instead, text)
-        what = what.replace(self.runtime.label, "<runtime>").replace(str(self.runtime.program), "<runtime>")
-        self.transcript.append(f"{what}: {text.strip()}")
+        what = what.replace(str(self.runtime.program), "<runtime>").replace(self.runtime.label, "<runtime>")
+        self.transcript.append(f"{what[:200]}: {text.strip()}")
 
     def show(self, *arguments, stdin=None, only=None, sort=False):
         """A step whose exit code and standard output (of which only what matches `only`) are compared."""
@@ -81,7 +81,7 @@ class Engine:
         lines = done.out.split("\n")
         if only:
             lines = [line for line in lines if re.search(only, line)]
-        self.note(" ".join(map(str, arguments))[:200], "\n".join([f"exit code {done.code}", *(sorted(lines) if sort else lines)]))
+        self.note(" ".join(map(str, arguments)), "\n".join([f"exit code {done.code}", *(sorted(lines) if sort else lines)]))
         self.last_error = done.err
         return done
 

@@ -78,6 +78,7 @@ struct ExecRequest {
   Process process;
   std::optional<Seccomp> seccomp;
   std::optional<MemoryPolicy> memory_policy;
+  std::optional<std::uint32_t> personality;
   std::string cgroups_path;
   SubCgroups sub_cgroups;  ///< below it, to run in
   Stdio stdio;

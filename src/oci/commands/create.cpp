@@ -80,6 +80,12 @@ Result<int> command_run(Invocation& invocation) {
   auto started = start_container(container.directory, container.state, container.spec);
   if (!started) {
     (void)destroy_container(container.directory, container.state);
+    const ErrorCode code = started.error().code();
+    if (code == ErrorCode::command_not_found || code == ErrorCode::not_executable) {
+      // runc's process says it itself, over its own standard error; so tests and people look for it there.
+      (void)write_all(FdRef(2), started.error().message() + "\n");
+      return 255;
+    }
     return Failure(std::move(started).error().with_context("unable to start container process").with_context(failed));
   }
   if (detach) return 0;

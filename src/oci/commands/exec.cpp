@@ -176,6 +176,7 @@ Result<int> command_exec(Invocation& invocation) {
   request.plain_newlines = !options.detach;
   request.seccomp = spec.seccomp;
   request.memory_policy = spec.memory_policy;
+  request.personality = spec.personality;
   request.cgroups_path = container.state.cgroups_path;
   request.sub_cgroups = TRY(read_sub_cgroups(options.cgroups));
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
@@ -191,6 +192,7 @@ Result<int> command_exec(Invocation& invocation) {
     log_debug("nsexec: affinity: " + format_mask(cpus));
   runtime::Launched launched = TRY_CTX(runtime::exec(request), "exec failed: unable to start container process");
   log_debug("child process in init()");
+  log_seccomp_flags(spec.seccomp);
   log_debug("setns_init: about to exec");
   if (auto handed = hand_over(options.handover, launched); !handed) {
     ::kill(launched.pid, SIGKILL);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The plan's part about labels of security modules, scheduling and CPUs.
+// The plan's part about labels of security modules, scheduling, CPUs and memory nodes.
 #include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -53,8 +53,6 @@ bool has_apparmor() {
   return enabled && enabled->starts_with("Y");
 }
 
-bool has_selinux() { return ::access("/sys/fs/selinux/enforce", F_OK) == 0; }
-
 std::size_t skip_number(std::string_view text, std::size_t at, unsigned& number) {
   auto [end, error] = std::from_chars(text.data() + at, text.data() + text.size(), number);
   return error == std::errc() ? static_cast<std::size_t>(end - text.data()) : std::string_view::npos;
@@ -87,6 +85,8 @@ Result<PlanAffinity> parse_cpus(std::string_view text) {
 }
 
 }  // namespace
+
+bool has_selinux() { return ::access("/sys/fs/selinux/enforce", F_OK) == 0; }
 
 Result<void> PlanBuilder::set_memory_policy(const MemoryPolicy& policy) {
   PlanMemoryPolicy& plan = plan_.process.memory_policy;
@@ -165,7 +165,8 @@ Result<void> PlanBuilder::set_scheduling(const Process& process) {
   if (!process.cpu_affinity.final.empty()) {
     plan.affinity = TRY(parse_cpus(process.cpu_affinity.final));
   } else if (initial_affinity_.size > 0 || is_confined()) {
-    // All that the cgroup allows, whatever the caller was confined to. Not otherwise: the call may wait for a migration.
+    // All that the cgroup allows, whatever the caller was confined to. Not otherwise: the call may wait for a
+    // migration.
     plan.affinity.size = kAffinityBytes;
     std::fill(std::begin(plan.affinity.mask), std::end(plan.affinity.mask), 0xff);
   }
