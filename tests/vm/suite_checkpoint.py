@@ -212,6 +212,49 @@ class Restored(Checkpoint):
         self.restore()
         self.check_goes_on(before)
 
+    def test_network_namespace_of_the_callers(self):
+        self.assertEqual(0, command("ip", "netns", "add", self.name).code)
+        self.addCleanup(command, "ip", "netns", "delete", self.name)
+        path = pathlib.Path("/run/netns", self.name)
+
+        def change(spec):
+            next(entry for entry in spec["linux"]["namespaces"] if entry["type"] == "network")["path"] = str(path)
+        self.start(change=change)
+        self.checkpoint()
+        before = self.number()
+        self.restore()
+        self.check_goes_on(before)
+        self.assertEqual(path.stat().st_ino, os.stat(f"/proc/{self.state()['pid']}/ns/net").st_ino)
+
+    def test_configuration_of_a_container(self):
+        config = self.bundle / "criu.conf"
+        config.write_text("log-file=other.log")
+        self.start(change=lambda spec: spec.update(annotations={"org.criu.config": str(config)}))
+        self.checkpoint()
+        self.assertEqual(["other.log"], [path.name for path in self.work.glob("*.log")])
+
+    def test_lazy_pages(self):
+        if command("criu", "check", "--feature", "uffd-noncoop").code != 0:
+            self.skipTest("no userfaultfd")
+        self.start()
+        ready, told = os.pipe()
+        dump = subprocess.Popen(["dray-runtime", "checkpoint", "--lazy-pages", "--page-server", "127.0.0.1:27277", "--status-fd", str(told),
+                                 "--manage-cgroups-mode", "ignore", "--image-path", self.images, "--work-path", self.work, self.name],
+                                cwd=self.bundle, pass_fds=[told])
+        os.close(told)
+        self.assertEqual(b"\0", os.read(ready, 1))
+        self.assertEqual(b"", os.read(ready, 1))
+        os.close(ready)
+        before = self.number()
+        daemon = subprocess.Popen(["criu", "lazy-pages", "--page-server", "--address", "127.0.0.1", "--port", "27277", "-D", self.images],
+                                  cwd=self.bundle)
+        other = self.name + "-lazy"
+        self.addCleanup(self.runtime, "delete", "--force", other)
+        self.detached("restore", "-d", "--lazy-pages", "--manage-cgroups-mode", "ignore", "--image-path", self.images, "--work-path", self.images, other)
+        self.assertEqual((0, 0), (dump.wait(60), daemon.wait(60)))
+        eventually(lambda: self.number() > before + 2, what="counting goes on")
+        self.assertNotEqual(0, self.runtime("state", self.name).code)
+
     def test_exec_and_kill(self):
         self.start()
         child = self.good("exec", self.name, "sh", "-c", "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!").strip()
