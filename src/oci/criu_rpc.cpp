@@ -104,8 +104,8 @@ void read_features(std::string_view bytes, Response& response) {
 }
 
 const char* name_of_type(unsigned type) {
-  constexpr const char* kNames[] = {"EMPTY",  "DUMP",         "RESTORE",       "CHECK",         "PRE_DUMP", "PAGE_SERVER",
-                                    "NOTIFY", "CPUINFO_DUMP", "CPUINFO_CHECK", "FEATURE_CHECK", "VERSION"};
+  constexpr const char* kNames[] = {"EMPTY",       "DUMP",   "RESTORE",      "CHECK",         "PRE_DUMP",
+                                    "PAGE_SERVER", "NOTIFY", "CPUINFO_DUMP", "CPUINFO_CHECK", "FEATURE_CHECK"};
   return type < std::size(kNames) ? kNames[type] : "UNKNOWN";
 }
 
