@@ -346,6 +346,20 @@ class Terminal(Checkpoint):
         self.good("kill", self.name, "KILL")
         os.close(second)
 
+    def test_foreground(self):
+        self.write_spec("stty -echo; read line; echo \"got $line\"; exit 5", lambda spec: spec["process"].update(terminal=True))
+        first = self.receive("run", self.name)
+        self.checkpoint()
+        os.close(first)
+        terminal, ours = os.openpty()
+        restored = subprocess.Popen([self.RUNTIME, "restore", "--image-path", self.images, "--work-path", self.work, self.name],
+                                    cwd=self.bundle, stdin=ours, stdout=ours, stderr=ours)
+        os.write(terminal, b"typed\n")
+        self.expect(terminal, b"got typed")
+        self.assertEqual(5, restored.wait(30))
+        os.close(ours)
+        os.close(terminal)
+
     def test_no_socket(self):
         self.write_spec("while read line; do :; done", lambda spec: spec["process"].update(terminal=True))
         terminal = self.receive("run", self.name)
@@ -407,6 +421,24 @@ class Failing(Checkpoint):
         self.assertNotEqual(0, result.code)
         self.assertIn("error running createRuntime hook #0: exit status 3", result.err)
         self.check_nothing_left()
+
+    def test_killed_restore(self):
+        """What it leaves, `delete --force` removes."""
+        self.start()
+        self.checkpoint()
+        spec = json.loads((self.bundle / "config.json").read_text())
+        spec["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", f"echo > {self.bundle}/hook; exec sleep 30"]}]}
+        (self.bundle / "config.json").write_text(json.dumps(spec))
+        restore = subprocess.Popen([self.RUNTIME, "restore", "-d", "--image-path", self.images, self.name], cwd=self.bundle,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually((self.bundle / "hook").exists, 60, "the hook runs")
+        self.assertEqual("creating", self.state()["status"])
+        restore.kill()
+        restore.wait()
+        self.assertIn("criu-root", pathlib.Path("/proc/mounts").read_text())
+        self.good("delete", "--force", self.name)
+        self.check_nothing_left()
+        eventually(lambda: command("pgrep", "-x", "criu").out == "", what="CRIU's end")
 
     def test_nothing_to_restore(self):
         self.write_spec(COUNT)
