@@ -86,15 +86,22 @@ Result<void> make_mount_points(const std::string& root_path, const runtime::Spec
   return {};
 }
 
-// Private: what is done below is seen nowhere else.
 Result<void> attach(const std::string& rootfs, const std::string& path) {
   if (::mount(rootfs.c_str(), path.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
     return fail_errno("mounting the root file system at \"" + path + "\"");
-  if (::mount(nullptr, path.c_str(), nullptr, MS_PRIVATE | MS_REC, nullptr) != 0) {
-    Failure failure = fail_errno("making \"" + path + "\" private");
-    (void)::umount2(path.c_str(), MNT_DETACH);
-    return failure;
-  }
+  return {};
+}
+
+// What is done below is seen nowhere else; an unmounting would go on to mounts of the host below the root file system.
+Result<void> make_private(const std::string& path) {
+  if (::mount(nullptr, path.c_str(), nullptr, MS_PRIVATE | MS_REC, nullptr) != 0)
+    return fail_errno("making \"" + path + "\" private");
+  return {};
+}
+
+Result<void> detach(const std::string& path) {
+  TRY(make_private(path));
+  if (::umount2(path.c_str(), MNT_DETACH) != 0) return fail_errno("unmounting \"" + path + "\"");
   return {};
 }
 
@@ -191,17 +198,19 @@ Result<RestoreRoot> RestoreRoot::make(const std::string& path, const std::string
   if (::mkdir(path.c_str(), 0755) != 0) return fail_errno("making \"" + path + "\"");
   RestoreRoot root(path);
   TRY(attach(rootfs, path));
-  auto made = make_mount_points(path, spec, bundle);
+  auto made = make_private(path);
+  if (made) made = make_mount_points(path, spec, bundle);
   // CRIU makes the mounts itself.
-  if (::umount2(path.c_str(), MNT_DETACH) != 0) return fail_errno("unmounting \"" + path + "\"");
+  TRY(detach(path));
   TRY(std::move(made));
+  // Not private: the container's root may get mounts from the host, and CRIU takes that over from this one.
   TRY(attach(rootfs, path));
   return root;
 }
 
 RestoreRoot::~RestoreRoot() {
   if (path_.empty()) return;
-  (void)::umount2(path_.c_str(), MNT_DETACH);
+  (void)detach(path_);
   (void)::rmdir(path_.c_str());
 }
 

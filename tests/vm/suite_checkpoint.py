@@ -255,6 +255,18 @@ class Restored(Checkpoint):
         eventually(lambda: self.number() > before + 2, what="counting goes on")
         self.assertNotEqual(0, self.runtime("state", self.name).code)
 
+    def test_mount_below_the_root_file_system(self):
+        """Of the host's: restoring leaves it there."""
+        place = self.bundle / "rootfs/tmp"
+        self.assertEqual(0, command("mount", "-t", "tmpfs", "kept", place).code)
+        self.addCleanup(command, "umount", place)
+        mounts = pathlib.Path("/proc/mounts")
+        before = mounts.read_text()
+        self.write_spec(COUNT)
+        result = self.runtime("restore", "-d", "--image-path", self.bundle, self.name)
+        self.assertNotEqual(0, result.code)
+        self.assertEqual(before, mounts.read_text())
+
     def test_exec_and_kill(self):
         self.start()
         child = self.good("exec", self.name, "sh", "-c", "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!").strip()
@@ -488,4 +500,5 @@ class Reference(Checkpoint):
 
 if __name__ == "__main__":
     print(command("criu", "check").err, flush=True)
+    command("mount", "--make-rshared", "/")  # as systemd does
     sys.exit(main())
