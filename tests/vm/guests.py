@@ -26,7 +26,8 @@ COMMON = ["busybox-static", "kmod", "python3", "iproute2", "procps", "libisal2",
 PACKAGES = {
     "small": COMMON,
     "criu": [*COMMON, "criu", "iptables", "runc"],
-    "systemd": [*COMMON, "systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "uidmap"],
+    "systemd": [*COMMON, "systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "uidmap",
+                "criu", "iptables"],
 }
 IMAGE_SIZE = "2G"  # sparse
 

@@ -42,6 +42,7 @@ class Pipes:
 
 class Checkpoint(GuestTestCase):
     RUNTIME = "dray-runtime"
+    GLOBAL = ()  # flags of the runtime
 
     def setUp(self):
         self.bundle = pathlib.Path(tempfile.mkdtemp(dir="/var/tmp"))
@@ -65,7 +66,7 @@ class Checkpoint(GuestTestCase):
         self.assertFalse(pathlib.Path("/run", self.RUNTIME, self.name).exists())
 
     def runtime(self, *words, **options):
-        return command(self.RUNTIME, *words, cwd=self.bundle, **options)
+        return command(self.RUNTIME, *self.GLOBAL, *words, cwd=self.bundle, **options)
 
     def good(self, *words, **options):
         result = self.runtime(*words, **options)
@@ -76,7 +77,7 @@ class Checkpoint(GuestTestCase):
 
     def detached(self, *words, pipes=None, **options):
         """A container's standard descriptors must not be ours, which are not pipes."""
-        process = subprocess.run([self.RUNTIME, *map(str, words)], cwd=self.bundle, timeout=120, **(pipes.options() if pipes else
+        process = subprocess.run([self.RUNTIME, *self.GLOBAL, *map(str, words)], cwd=self.bundle, timeout=120, **(pipes.options() if pipes else
                                  {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}), **options)
         log = self.work / ("restore.log" if words[0] == "restore" else "dump.log")
         tail = log.read_text(errors="replace")[-3000:] if process.returncode and log.exists() else ""
@@ -266,6 +267,21 @@ class Restored(Checkpoint):
         result = self.runtime("restore", "-d", "--image-path", self.bundle, self.name)
         self.assertNotEqual(0, result.code)
         self.assertEqual(before, mounts.read_text())
+
+    def test_user_namespace(self):
+        def change(spec):
+            spec["linux"]["namespaces"].append({"type": "user"})
+            spec["linux"]["uidMappings"] = spec["linux"]["gidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        self.bundle.chmod(0o755)
+        for path in (self.bundle / "rootfs", *(self.bundle / "rootfs").rglob("*")):
+            os.lchown(path, 100000, 100000)
+        self.images.mkdir(mode=0o755)  # CRIU looks into it as the container's root, too
+        self.start(change=change)
+        self.checkpoint()
+        before = self.number()
+        self.restore()
+        self.check_goes_on(before)
+        self.assertEqual(["0", "100000", "65536"], self.good("exec", self.name, "cat", "/proc/self/uid_map").split())
 
     def test_exec_and_kill(self):
         self.start()
