@@ -95,11 +95,14 @@ std::string describe_features() {
   out.write("hooks", strings(hook_words()));
   out.write("mountOptions", strings(mount_option_words()));
   write_linux_features(out);
+  // By that name engines ask whether a runtime has `checkpoint` and `restore`.
+  std::map<std::string, std::string> annotations{{"org.opencontainers.runc.checkpoint.enabled", "true"}};
   if (const scmp_version* version = seccomp_version()) {
-    const std::string text = std::to_string(version->major) + "." + std::to_string(version->minor) + "." +
-                             std::to_string(version->micro);
-    out.write("annotations", std::map<std::string, std::string>{{"io.github.seccomp.libseccomp.version", text}});
+    annotations["io.github.seccomp.libseccomp.version"] = std::to_string(version->major) + "." +
+                                                          std::to_string(version->minor) + "." +
+                                                          std::to_string(version->micro);
   }
+  out.write("annotations", annotations);
   out.close_object();
   return std::move(out).take() + "\n";
 }

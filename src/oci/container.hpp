@@ -28,6 +28,23 @@ struct CreateOptions {
   bool detach = true;  ///< a terminal goes to console_socket
 };
 
+/// Where the caller wants to hear of the process.
+struct Handover {
+  std::string console_socket, pidfd_socket, pid_file;
+};
+
+/// What there is of a container before anything is made: the bundle, read and checked, with the cgroup's place.
+struct Bundle {
+  std::string config;  ///< config.json
+  runtime::Spec spec;
+  ContainerState state;
+  Handover handover;  ///< paths that no longer depend on the working directory
+};
+/// The bundle is the working directory afterwards.
+Result<Bundle> read_bundle(const Settings& settings, const CreateOptions& options);
+/// in_use if somebody else is in the container's cgroup, or has frozen it.
+Result<void> check_cgroup(const ContainerState& state);
+
 /// A container whose process waits at its gate.
 struct Created {
   StateDirectory directory;
@@ -52,9 +69,6 @@ Result<void> kill_container(const ContainerState& state, int signal, bool all);
 /// HOME where missing or empty, by the container's /etc/passwd; of a variable that is there twice the last stays.
 void complete_environment(runtime::Process& process, FdRef rootfs);
 /// Sends pty and pidfd to the sockets, writes the pid file.
-struct Handover {
-  std::string console_socket, pidfd_socket, pid_file;
-};
 Result<void> hand_over(const Handover& handover, const runtime::Launched& launched);
 /// Connects to the profile's listener and sends the descriptor with the containerProcessState.
 std::function<Result<void>(pid_t, FdRef)> make_seccomp_sender(const std::optional<runtime::Seccomp>& profile,

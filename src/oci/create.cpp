@@ -48,15 +48,6 @@ Result<void> check_terminal(const runtime::Process& process, const CreateOptions
   return {};
 }
 
-Result<void> check_cgroup(const ContainerState& state) {
-  if (state.cgroups_path.empty()) return {};
-  if (TRY(runtime::is_cgroup_frozen(state.cgroups_path)))
-    return fail(ErrorCode::in_use, "container's cgroup unexpectedly frozen");
-  if (!TRY(runtime::is_cgroup_empty(state.cgroups_path)))
-    return fail(ErrorCode::in_use, "container's cgroup is not empty");
-  return {};
-}
-
 Result<void> set_cgroup(const Settings& settings, runtime::Spec& spec, ContainerState& state) {
   if (settings.systemd_cgroup) {
     std::string text = spec.cgroups_path.empty() ? ":dray:" + state.id : spec.cgroups_path;
@@ -123,6 +114,7 @@ class Creation {
   Creation(const Creation&) = delete;
   Creation& operator=(const Creation&) = delete;
   Result<Created> run();
+  Result<Bundle> prepare();
 
  private:
   Result<void> read_bundle();
@@ -160,13 +152,15 @@ Result<void> Creation::read_bundle() {
   state_.bundle = TRY(absolute_path(options_.bundle));
   if (::chdir(state_.bundle.c_str()) != 0) return fail_errno("entering the bundle \"" + state_.bundle + "\"");
   auto config = read_file("config.json");
-  if (!config && config.error().error_number() == ENOENT)
-    return fail(ErrorCode::not_found, "JSON specification file config.json not found");
-  config_ = TRY(std::move(config));
+  if (!config) {
+    if (config.error().error_number() == ENOENT)
+      return fail(ErrorCode::not_found, "JSON specification file config.json not found");
+    return Failure(std::move(config).error());
+  }
+  config_ = std::move(*config);
   spec_ = TRY(runtime::parse_spec(config_));
   for (const auto& warning : spec_.warnings) log_warning(warning);
   for (const auto& warning : spec_.process.warnings) log_warning(warning);
-  warn_of_capabilities(spec_.process.capabilities);
   TRY(check_terminal(spec_.process, options_));
   TRY(runtime::validate_spec(spec_));
   state_.rootfs = TRY(absolute_path(spec_.rootfs_path));
@@ -266,12 +260,18 @@ Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   return Failure(std::move(error).with_context("unable to start container process"));
 }
 
-Result<Created> Creation::run() {
+Result<Bundle> Creation::prepare() {
   state_.id = options_.id;
   TRY(check_id(state_.id));
   TRY(read_bundle());
   names_cgroup_ = !spec_.cgroups_path.empty();
   TRY(set_cgroup(settings_, spec_, state_));
+  return Bundle{config_, spec_, state_, handover_};
+}
+
+Result<Created> Creation::run() {
+  TRY(prepare());
+  warn_of_capabilities(spec_.process.capabilities);
   // First the id: of a container that is there, the cgroup is not empty either.
   StateDirectory directory = TRY(StateDirectory::create(settings_.root, state_.id));
   TRY(check_cgroup(state_));
@@ -308,6 +308,19 @@ Result<Created> Creation::run() {
 }
 
 }  // namespace
+
+Result<void> check_cgroup(const ContainerState& state) {
+  if (state.cgroups_path.empty()) return {};
+  if (TRY(runtime::is_cgroup_frozen(state.cgroups_path)))
+    return fail(ErrorCode::in_use, "container's cgroup unexpectedly frozen");
+  if (!TRY(runtime::is_cgroup_empty(state.cgroups_path)))
+    return fail(ErrorCode::in_use, "container's cgroup is not empty");
+  return {};
+}
+
+Result<Bundle> read_bundle(const Settings& settings, const CreateOptions& options) {
+  return Creation(settings, options).prepare();
+}
 
 Result<Created> create_container(const Settings& settings, const CreateOptions& options) {
   return Creation(settings, options).run();

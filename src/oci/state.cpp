@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 namespace dray::oci {
 namespace {
 
+constexpr const char* kRestoreRoot = "/criu-root";
 constexpr const char* kGate = "/exec.fifo";
 constexpr const char* kOutcome = "/outcome/exec.fifo";
 
@@ -116,6 +118,10 @@ Result<void> StateDirectory::write_spec(const std::string& json) const {
 Result<void> StateDirectory::remove() {
   std::size_t slash = path_.rfind('/');
   FileDescriptor parent = TRY(open_file(path_.substr(0, slash), O_RDONLY | O_DIRECTORY));
+  // A killed `restore` has left it. Private, or its end would be that of mounts of the host's in the root file system.
+  const std::string left = path_ + kRestoreRoot;
+  if (::mount(nullptr, left.c_str(), nullptr, MS_PRIVATE | MS_REC, nullptr) == 0)
+    (void)::umount2(left.c_str(), MNT_DETACH);
   TRY(remove_tree(parent, path_.substr(slash + 1)));
   temporary_ = false;
   return {};

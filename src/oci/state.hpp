@@ -22,6 +22,7 @@
 //   exec.fifo          as long as the container waits for its start
 //   outcome/exec.fifo  over which `start` hears of a failing execve
 //   notify/            with $NOTIFY_SOCKET: what the container has at /run/notify
+//   criu-root          where CRIU finds the root file system while it restores
 // mkdir of the directory is what makes an id taken.
 
 namespace dray::oci {

@@ -2,8 +2,9 @@
 """Makes what a virtual machine boots from, out of Debian's packages: kernel, initramfs, root file system.
 
 Everything is cached below one folder, in a sub-folder named after the hash of this file (the recipe) and of the suite:
-a changed recipe makes new guests and drops the old ones. Two guests share one kernel:
+a changed recipe makes new guests and drops the old ones. The guests share one kernel:
   small    our own init, which mounts cgroup2 with all controllers and runs the suite as process 1's only child
+  criu     the small one with CRIU (iptables is what it locks networks with), and runc to compare with
   systemd  systemd as init, dbus, and an ordinary user with subordinate ids whose user manager gets all controllers
 """
 import fcntl
@@ -24,7 +25,9 @@ COMMON = ["busybox-static", "kmod", "python3", "iproute2", "procps", "libisal2",
           "libsqlite3-0", "libseccomp2"]
 PACKAGES = {
     "small": COMMON,
-    "systemd": [*COMMON, "systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "uidmap"],
+    "criu": [*COMMON, "criu", "iptables", "runc"],
+    "systemd": [*COMMON, "systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "uidmap",
+                "criu", "iptables"],
 }
 IMAGE_SIZE = "2G"  # sparse
 
@@ -195,7 +198,7 @@ def make_guest(folder, guest, suite):
     write(root / "etc/hostname", f"{guest}-guest\n")
     write(root / "etc/hosts", f"127.0.0.1 localhost {guest}-guest\n::1 localhost\n")
     write(root / "etc/fstab", "")
-    if guest == "small":
+    if guest in ("small", "criu"):
         write(root / "sbin/init", SMALL_INIT, 0o755)
     else:
         customize_systemd(root)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// start, kill, delete, pause, resume, checkpoint, restore.
+// start, kill, delete, pause, resume.
 #include <signal.h>
 
 #include <dray/core/process.hpp>
@@ -19,15 +19,6 @@ Result<std::optional<Container>> find_operand(Invocation& invocation, const char
   flags.operands(operands, 1, 1);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return std::optional<Container>();
   return std::optional<Container>(TRY(find_container(invocation.settings.root, operands.front())));
-}
-
-Result<int> refuse_criu(Invocation& invocation, const char* name, const char* description) {
-  std::vector<std::string> operands;
-  Flags flags = make_flags(invocation, name, kIdUsage, description);
-  flags.trailing(operands, 0);
-  if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  return fail(ErrorCode::unsupported,
-              std::string(name) + " is not supported: this runtime does not save and restore processes (CRIU)");
 }
 
 }  // namespace
@@ -128,14 +119,6 @@ Result<int> command_resume(Invocation& invocation) {
   if (container->status != Status::paused) return fail(ErrorCode::invalid_argument, "container not paused");
   TRY(runtime::thaw_cgroup(container->state.cgroups_path));
   return 0;
-}
-
-Result<int> command_checkpoint(Invocation& invocation) {
-  return refuse_criu(invocation, "checkpoint", "checkpoint a running container\n");
-}
-
-Result<int> command_restore(Invocation& invocation) {
-  return refuse_criu(invocation, "restore", "restore a container from a previous checkpoint\n");
 }
 
 }  // namespace dray::oci
