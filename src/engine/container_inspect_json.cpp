@@ -29,14 +29,16 @@ json bindings(const std::vector<network::PortMapping>& ports, bool resolved) {
 }
 
 json state_json(const ContainerInfo& info) {
+  const bool restarting = info.status == Status::restarting;
   const char* status = info.status == Status::running  ? "running"
+                       : restarting                    ? "restarting"
                        : info.status == Status::exited ? "exited"
                        : info.status == Status::dead   ? "dead"
                                                        : "created";
   return {{"Status", status},
-          {"Running", info.status == Status::running},
+          {"Running", info.status == Status::running || restarting},  // Docker counts the wait as running
           {"Paused", false},
-          {"Restarting", false},
+          {"Restarting", restarting},
           {"OOMKilled", info.oom_killed},
           {"Dead", info.status == Status::dead},
           {"Pid", info.pid},
@@ -66,7 +68,7 @@ json host_config_json(const ContainerRecord& record) {
                 {"LogConfig", {{"Type", "json-file"}, {"Config", json::object()}}},
                 {"NetworkMode", options.network},
                 {"PortBindings", bindings(options.ports, false)},
-                {"RestartPolicy", {{"Name", "no"}, {"MaximumRetryCount", 0}}},
+                {"RestartPolicy", {{"Name", options.restart.name()}, {"MaximumRetryCount", options.restart.maximum_retries}}},
                 {"AutoRemove", options.auto_remove},
                 {"VolumesFrom", nullptr},
                 {"CapAdd", list_or_null(options.cap_add)},
@@ -204,7 +206,7 @@ Result<std::string> inspect_container(Context& context, const std::string& name)
   value["HostsPath"] = directory + "/hosts";
   value["LogPath"] = log_path(context, record.id);
   value["Name"] = "/" + record.name;
-  value["RestartCount"] = 0;
+  value["RestartCount"] = info.restart_count;
   value["Driver"] = "overlay";
   value["Platform"] = "linux";
   value["MountLabel"] = "";

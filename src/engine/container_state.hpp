@@ -37,6 +37,21 @@ std::optional<RunningState> find_running(const Context& context, const std::stri
 /// True when running.json is there but nobody holds the lock: the monitor was killed, or the clean-up was.
 bool is_stale(const Context& context, const std::string& id);
 
+/// A restart is due: the container has ended, and its monitor waits to start it again.
+bool is_restarting(const Context& context, const ContainerRecord& record);
+/// Running or restarting, never missing the change from one to the other.
+bool is_active(const Context& context, const ContainerRecord& record);
+
+/// The user's wish that its policy start it no more, kept over a reboot; nothing for a container without policy.
+std::string stop_mark_path(const Context& context, const std::string& id);
+Result<void> mark_stopped(const Context& context, const ContainerRecord& record);
+void clear_stop_mark(const Context& context, const ContainerRecord& record);
+/// Marks the container as stopped and waits until the monitor has let go of its restart. A restart that had begun is
+/// finished: then the running container.
+Result<std::optional<RunningState>> cancel_restart(const Context& context, const ContainerRecord& record);
+/// Takes a restart that nobody will carry out off the exit's record. Caller holds the lock.
+void settle_exit(const Context& context, const ContainerRecord& record);
+
 std::optional<ExitState> read_exit(const Context& context, const ContainerRecord& record);
 std::optional<LastStart> read_last_start(const Context& context, const std::string& id);
 std::optional<network::Endpoint> read_endpoint(const Context& context, const std::string& id);
