@@ -19,7 +19,7 @@ struct Options {
   RestartRule restart;
   const char* exit_path = nullptr;
   const char* stop_mark = nullptr;  ///< a file that is there when the user stopped the container
-  char** cleanup_argv = nullptr;  ///< null-terminated, or null
+  char** cleanup_argv = nullptr;    ///< null-terminated, or null
   char** restart_argv = nullptr;
 };
 

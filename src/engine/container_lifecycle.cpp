@@ -92,7 +92,8 @@ Result<void> stop_container(Context& context, const std::string& name, std::opti
 Result<void> kill_container(Context& context, const std::string& name, const std::string& signal) {
   int number = TRY(parse_signal(signal.empty() ? "KILL" : signal));
   ContainerRecord record = TRY(find_record(context, name));
-  // Docker's rule: the signal is one to stop with, unless the container has a stop signal of its own and this is not it.
+  // Docker's rule: the signal is one to stop with, unless the container has a stop signal of its own and this is not
+  // it.
   const bool stops = number == SIGKILL || stop_signal_of(record).value_or(number) == number;
   const bool restarting = is_restarting(context, record);
   auto running = find_running(context, record.id);
@@ -133,9 +134,9 @@ Result<void> remove_container(Context& context, const std::string& name, bool fo
   const bool restarting = is_restarting(context, record);
   if (restarting || is_active(context, record)) {
     if (!force)
-      return fail(ErrorCode::in_use,
-                  "cannot remove container \"/" + record.name + "\": container is " +
-                      (restarting ? "restarting" : "running") + ": stop the container before removing or force remove");
+      return fail(ErrorCode::in_use, "cannot remove container \"/" + record.name + "\": container is " +
+                                         (restarting ? "restarting" : "running") +
+                                         ": stop the container before removing or force remove");
     TRY(end_container(context, record, SIGKILL, 10'000));
   }
   auto still = find_name(context, record.id);

@@ -71,7 +71,8 @@ Result<std::vector<ContainerInfo>> list_containers(Context& context, bool all) {
     auto record = read_record(context, name);
     if (record && clean_up_if_stale(context, *record)) continue;
     ContainerInfo info = record ? describe(context, *record) : describe_dead(name, record.error());
-    if (all || info.status == Status::running || info.status == Status::restarting) containers.push_back(std::move(info));
+    if (all || info.status == Status::running || info.status == Status::restarting)
+      containers.push_back(std::move(info));
   }
   return containers;
 }

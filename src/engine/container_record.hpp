@@ -9,10 +9,9 @@
 
 // What is on disk for a container. The row of table `containers` is the truth about its existence and name; directories
 // without a row are leftovers.
-//   root/containers/<id>/   config.json, last_start.json, exit.json, hosts, hostname, resolv.conf, <id>-json.log, stopped (by the
-//   user: the restart policy rests)
-//   state/containers/<id>/  lock (held by the monitor), running.json, endpoint.json, attach.sock; exit.json of --rm
-//   containers
+//   root/containers/<id>/   config.json, last_start.json, exit.json, hosts, hostname, resolv.conf, <id>-json.log,
+//   stopped (by the user: the restart policy rests) state/containers/<id>/  lock (held by the monitor), running.json,
+//   endpoint.json, attach.sock; exit.json of --rm containers
 
 namespace dray::engine {
 

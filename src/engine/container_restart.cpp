@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Restart policies, the engine's part. The monitor decides and waits (runtime/monitor/restart.cpp); it notes in exit.json
-// that a restart is due and keeps the lock, so "restarting" is, like "running", a held lock: a killed monitor leaves a
-// container that has ended. The user's wish against it is a file that outlives a reboot; it is made before anything else
-// is done to stop the container, and looked for after each step towards a restart.
+// Restart policies, the engine's part. The monitor decides and waits (runtime/monitor/restart.cpp); it notes in
+// exit.json that a restart is due and keeps the lock, so "restarting" is, like "running", a held lock: a killed monitor
+// leaves a container that has ended. The user's wish against it is a file that outlives a reboot; it is made before
+// anything else is done to stop the container, and looked for after each step towards a restart.
 #include <time.h>
 #include <unistd.h>
 

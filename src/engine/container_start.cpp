@@ -2,8 +2,8 @@
 // `start`. The caller checks, locks, mounts and thinks; then it forks a process that launches the container and execs
 // the monitor, so that the container's first process is the monitor's child from birth. The lock passes to the child by
 // the fork (one open file description) and is held until the monitor ends. The child uses no database (SQLite does not
-// survive a fork). All or nothing: a failed start leaves a 'created' container. A restart by policy is the same start, in a
-// process that the old monitor became: it has the lock already, and the old exit is kept until the container runs.
+// survive a fork). All or nothing: a failed start leaves a 'created' container. A restart by policy is the same start,
+// in a process that the old monitor became: it has the lock already, and the old exit is kept until the container runs.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>

@@ -266,8 +266,8 @@ bool clean_up_if_stale(Context& context, const ContainerRecord& record) {
   settle_exit(context, record);
   if (lacks_exit(context, record)) {
     // Docker, too, notes the time when it found the container dead. Not synced: it can be found again.
-    (void)write_file_atomically(exit_path(context, record), serialize(ExitState{137, false, format_time_now(), 0, 0}), 0600,
-                                Durability::none);
+    (void)write_file_atomically(exit_path(context, record), serialize(ExitState{137, false, format_time_now(), 0, 0}),
+                                0600, Durability::none);
   }
   return false;
 }

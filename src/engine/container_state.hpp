@@ -47,7 +47,7 @@ std::string stop_mark_path(const Context& context, const std::string& id);
 Result<void> mark_stopped(const Context& context, const ContainerRecord& record);
 void clear_stop_mark(const Context& context, const ContainerRecord& record);
 /// Marks the container as stopped and waits until the monitor has let go of its restart. A restart that had begun is
-/// finished: then the running container.
+/// finished: then the answer is the running container.
 Result<std::optional<RunningState>> cancel_restart(const Context& context, const ContainerRecord& record);
 /// Takes a restart that nobody will carry out off the exit's record. Caller holds the lock.
 void settle_exit(const Context& context, const ContainerRecord& record);
@@ -60,7 +60,8 @@ std::optional<network::Endpoint> read_endpoint(const Context& context, const std
 Result<void> clean_up_running(Context& context, const ContainerRecord& record);
 /// Row, snapshot, directories, anonymous volumes if asked. Caller holds the lock.
 Result<void> delete_container(Context& context, const ContainerRecord& record, bool volumes);
-/// Cleans a stale container up if there is one (best effort, never waits): one whose monitor was killed, or that a reboot
+/// Cleans a stale container up if there is one (best effort, never waits): one whose monitor was killed, or that a
+/// reboot
 /// ended. Its exit is noted (137, at this moment); with --rm it is removed, and the answer is true.
 bool clean_up_if_stale(Context& context, const ContainerRecord& record);
 

@@ -32,8 +32,9 @@ enum class FrameKind : std::uint8_t {
 inline constexpr std::uint32_t kMaxFrame = 64 * 1024;
 
 /// What the monitor does when the container has ended (after the clean-up): with `argv`, it waits (100 ms, doubled each
-/// time up to a minute, reset by 10 s of running) and becomes that command, which gets the lock as descriptor 3. The exit
-/// file then also has "restart_count" and "restart_delay_ms"; with a held lock the latter says that a restart is due.
+/// time up to a minute, reset by 10 s of running) and becomes that command, which gets the lock as descriptor 3. The
+/// exit file then also has "restart_count" and "restart_delay_ms"; with a held lock the latter says that a restart is
+/// due.
 struct RestartRequest {
   bool only_on_failure = false;
   int max = 0;            ///< of only_on_failure; 0 = any number

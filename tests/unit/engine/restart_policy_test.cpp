@@ -15,11 +15,10 @@ TEST_CASE("--restart in Docker's words", "[engine]") {
     Kind kind;
     int retries;
   };
-  for (const Row& row :
-       {Row{"", Kind::no, 0}, Row{"no", Kind::no, 0}, Row{"no:0", Kind::no, 0}, Row{"always", Kind::always, 0},
-        Row{"always:", Kind::always, 0}, Row{"unless-stopped", Kind::unless_stopped, 0},
-        Row{"on-failure", Kind::on_failure, 0}, Row{"on-failure:0", Kind::on_failure, 0},
-        Row{"on-failure:5", Kind::on_failure, 5}}) {
+  for (const Row& row : {Row{"", Kind::no, 0}, Row{"no", Kind::no, 0}, Row{"no:0", Kind::no, 0},
+                         Row{"always", Kind::always, 0}, Row{"always:", Kind::always, 0},
+                         Row{"unless-stopped", Kind::unless_stopped, 0}, Row{"on-failure", Kind::on_failure, 0},
+                         Row{"on-failure:0", Kind::on_failure, 0}, Row{"on-failure:5", Kind::on_failure, 5}}) {
     INFO(row.text);
     auto policy = parse_restart_policy(row.text);
     REQUIRE_OK(policy);

@@ -264,8 +264,9 @@ TEST_CASE("a restart: noted, lock kept, the command gets it; not against the use
   c.restart.count = 1;
   c.restart.delay_ms = 100;
   c.restart.stop_mark = c.state + "/stopped";
-  c.restart.argv = {"/bin/sh", "-c", "readlink /proc/self/fd/3 >> " + c.state + "/seen; umask >> " + c.state +
-                                         "/seen; flock -n 3 && sleep 0.3"};
+  c.restart.argv = {
+      "/bin/sh", "-c",
+      "readlink /proc/self/fd/3 >> " + c.state + "/seen; umask >> " + c.state + "/seen; flock -n 3 && sleep 0.3"};
   if (stopped) REQUIRE_OK(write_file_atomically(c.restart.stop_mark, "", 0600, Durability::none));
   c.start("echo ready; sleep 0.1; exit 4");
   REQUIRE(read_frame(c.client.get()).payload == "ready\n");

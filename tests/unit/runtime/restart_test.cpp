@@ -16,16 +16,13 @@ TEST_CASE("which ends a policy answers with a restart", "[runtime]") {
     RestartRule rule;
     bool after_success, after_failure;
   };
-  for (const Row& row : {Row{{RestartRule::never, 0, 0, 0}, false, false},
-                         Row{{RestartRule::always, 0, 0, 0}, true, true},
-                         Row{{RestartRule::always, 0, 1000000, 60'000}, true, true},
-                         Row{{RestartRule::on_failure, 0, 0, 0}, false, true},
-                         Row{{RestartRule::on_failure, 0, 99, 0}, false, true},
-                         Row{{RestartRule::on_failure, 2, 0, 0}, false, true},
-                         Row{{RestartRule::on_failure, 2, 1, 100}, false, true},
-                         Row{{RestartRule::on_failure, 2, 2, 200}, false, false},
-                         Row{{RestartRule::on_failure, 2, 3, 400}, false, false},
-                         Row{{9, 0, 0, 0}, false, false}}) {
+  for (const Row& row :
+       {Row{{RestartRule::never, 0, 0, 0}, false, false}, Row{{RestartRule::always, 0, 0, 0}, true, true},
+        Row{{RestartRule::always, 0, 1000000, 60'000}, true, true},
+        Row{{RestartRule::on_failure, 0, 0, 0}, false, true}, Row{{RestartRule::on_failure, 0, 99, 0}, false, true},
+        Row{{RestartRule::on_failure, 2, 0, 0}, false, true}, Row{{RestartRule::on_failure, 2, 1, 100}, false, true},
+        Row{{RestartRule::on_failure, 2, 2, 200}, false, false},
+        Row{{RestartRule::on_failure, 2, 3, 400}, false, false}, Row{{9, 0, 0, 0}, false, false}}) {
     INFO("policy " << row.rule.policy << ", max " << row.rule.max << ", count " << row.rule.count);
     CHECK(wants_restart(row.rule, 0) == row.after_success);
     CHECK(wants_restart(row.rule, 1) == row.after_failure);
