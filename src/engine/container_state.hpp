@@ -61,8 +61,7 @@ Result<void> clean_up_running(Context& context, const ContainerRecord& record);
 /// Row, snapshot, directories, anonymous volumes if asked. Caller holds the lock.
 Result<void> delete_container(Context& context, const ContainerRecord& record, bool volumes);
 /// Cleans a stale container up if there is one (best effort, never waits): one whose monitor was killed, or that a
-/// reboot
-/// ended. Its exit is noted (137, at this moment); with --rm it is removed, and the answer is true.
+/// reboot ended. Its exit is noted (137, at this moment); with --rm it is removed, and the answer is true.
 bool clean_up_if_stale(Context& context, const ContainerRecord& record);
 
 /// pidfd of the running container's first process; not_found if it is gone (or its number was reused).
