@@ -133,9 +133,21 @@ Result<void> execute(MonitorRequest& request) {
   arguments.add("exit_durable", request.exit_durable ? "1" : "0");
   arguments.add("client_cleans", request.client_cleans ? "1" : "0");
   if (!request.exit_path.empty()) arguments.add("exit", request.exit_path);
+  const RestartRequest& restart = request.restart;
+  if (!restart.argv.empty()) {
+    arguments.add("restart", restart.only_on_failure ? "2" : "1");
+    arguments.add("restart_max", std::to_string(restart.max));
+    arguments.add("restart_count", std::to_string(restart.count));
+    arguments.add("restart_delay", std::to_string(restart.delay_ms));
+    arguments.add("stop_mark", restart.stop_mark);
+  }
   if (!request.cleanup_argv.empty()) {
     arguments.add_word("--");
     for (std::string& word : request.cleanup_argv) arguments.add_word(std::move(word));
+  }
+  if (!restart.argv.empty()) {
+    arguments.add_word("--");
+    for (const std::string& word : restart.argv) arguments.add_word(word);
   }
   std::vector<std::string> environment = small_environment();
   std::vector<char*> environment_pointers;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // dray-monitor: the one process that stays with a container, so it is small: static, no C++ library, buffers only in
 // use. It relays until the container's first process ends, records the exit, has the clean-up done, tells the clients,
-// ends.
+// and ends, or, where the restart policy says so, becomes the command that starts the container again.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "json_log.hpp"
@@ -23,12 +24,24 @@ namespace {
 
 using dray::monitor::Options;
 using dray::monitor::Relay;
+using dray::monitor::RestartRule;
 
 Relay relay;  // static storage: untouched pages of its buffers cost nothing
 
-constexpr int kIgnoredSignals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM};
+constexpr int kIgnoredSignals[] = {SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM};
 constexpr int kGoodbyeMs = 10'000;
 constexpr int kClientCleansMs = 2000;
+/// Where the restarting command expects the lock.
+constexpr int kLockDescriptor = 3;
+
+/// SIGTERM goes to each process when the machine is shut down: what ends now is not started again.
+volatile sig_atomic_t told_to_end = 0;
+
+int64_t now_ms() {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * int64_t{1000} + now.tv_nsec / 1000000;
+}
 
 bool write_whole(int fd, const char* data, size_t size) {
   while (size > 0) {
@@ -77,9 +90,10 @@ bool was_oom_killed(int fd) {
 }
 
 /// Temporary file and rename: after a kill the exit is there or not, never half; `durable`, also after a power failure.
-bool write_exit_file(const char* path, int code, bool oom, bool durable) {
+/// `delay_ms` > 0: it will be started again after so long, for the `restarts`th time.
+bool write_exit_file(const char* path, int code, bool oom, bool durable, int restarts, int delay_ms) {
   char temporary[4200];
-  char text[160];
+  char text[240];
   size_t length = strlen(path);
   if (length == 0 || length > 4090) return false;
   memcpy(temporary, path, length);
@@ -90,15 +104,22 @@ bool write_exit_file(const char* path, int code, bool oom, bool durable) {
     memcpy(out, piece, size + 1);
     out += size;
   };
-  char number[24] = {}, time[32] = {};
-  dray::monitor::format_number(static_cast<uint64_t>(code), number);
+  auto add_number = [&add](const char* name, int value) {
+    char number[24] = {};
+    dray::monitor::format_number(static_cast<uint64_t>(value), number);
+    add(name);
+    add(number);
+  };
+  char time[32] = {};
   dray::monitor::format_now(time);
-  add("{\"exit_code\":");
-  add(number);
+  add_number("{\"exit_code\":", code);
   add(oom ? ",\"oom_killed\":true" : ",\"oom_killed\":false");
   add(",\"finished_at\":\"");
   add(time);
-  add("\"}\n");
+  add("\"");
+  if (restarts > 0) add_number(",\"restart_count\":", restarts);
+  if (delay_ms > 0) add_number(",\"restart_delay_ms\":", delay_ms);
+  add("}\n");
 
   int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return false;
@@ -119,15 +140,32 @@ bool write_exit_file(const char* path, int code, bool oom, bool durable) {
   return true;
 }
 
-/// Starts the clean-up command with signals, OOM score and descriptors as a program expects them. -1 = not started.
+/// Becomes a command of the engine, with signals, OOM score and umask as a program expects them.
+[[noreturn]] void become(char** argv, const char* oom_score) {
+  for (int number : kIgnoredSignals) signal(number, SIG_DFL);
+  if (*oom_score != '\0') set_oom_score(oom_score, nullptr, 0);
+  umask(0022);
+  execvp(argv[0], argv);
+  _exit(127);
+}
+
+/// -1 = not started.
 pid_t start_cleanup(char** argv, const char* oom_score) {
   pid_t pid = fork();
   if (pid != 0) return pid;
-  for (int number : kIgnoredSignals) signal(number, SIG_DFL);
-  if (*oom_score != '\0') set_oom_score(oom_score, nullptr, 0);
   syscall(SYS_close_range, 3, ~0u, 0);
-  execvp(argv[0], argv);
-  _exit(127);
+  become(argv, oom_score);
+}
+
+/// Forks a process that has the lock from now on, waits, and becomes the restarting command. Forked because clients may
+/// still take their time with the output. Killed at any moment, it leaves a container that has ended: the lock is free.
+void restart_later(const Options& options, int delay_ms, const char* oom_score) {
+  if (fork() != 0) return;
+  signal(SIGTERM, SIG_DFL);
+  if (told_to_end != 0 || dup2(options.lock, kLockDescriptor) < 0) _exit(0);
+  syscall(SYS_close_range, kLockDescriptor + 1, ~0u, 0);
+  if (!dray::monitor::await_restart(options.stop_mark, delay_ms)) _exit(0);
+  become(options.restart_argv, oom_score);
 }
 
 void run_cleanup(char** argv, const char* oom_score) {
@@ -154,6 +192,8 @@ int main(int argc, char** argv) {
     return 64;
   }
   for (int number : kIgnoredSignals) signal(number, SIG_IGN);
+  signal(SIGTERM, [](int) { told_to_end = 1; });
+  const int64_t started_ms = now_ms();
   signal(SIGCHLD, SIG_DFL);  // were it ignored, nobody could be reaped
   sigset_t none;
   sigemptyset(&none);
@@ -174,12 +214,20 @@ int main(int argc, char** argv) {
   relay.unwatch(options.pidfd);
   relay.finish_output();
   bool oom = was_oom_killed(options.oom);
-  if (options.exit_path != nullptr) write_exit_file(options.exit_path, code, oom, options.exit_durable);
+  const RestartRule& rule = options.restart;
+  const bool again = options.lock >= 0 && options.exit_path != nullptr && wants_restart(rule, code) &&
+                     told_to_end == 0 && access(options.stop_mark, F_OK) != 0;
+  const int delay_ms = again ? dray::monitor::next_delay_ms(rule.delay_ms, now_ms() - started_ms) : 0;
+  const bool noted = options.exit_path != nullptr && write_exit_file(options.exit_path, code, oom, options.exit_durable,
+                                                                     rule.count + (again ? 1 : 0), delay_ms);
   // The name goes before the clean-up, which may start a successor; who has connected is still served.
   if (options.state_directory >= 0) unlinkat(options.state_directory, "attach.sock", 0);
   const bool cleaned = options.client_cleans && relay.delegate_cleanup(kClientCleansMs);
   if (!cleaned && options.cleanup_argv != nullptr) run_cleanup(options.cleanup_argv, oom_score);
 
+  // A client may keep us long; whoever starts the container next needs its ports.
+  dray::monitor::close_kept(argc, argv);
+  if (again && noted) restart_later(options, delay_ms, oom_score);
   // Free the lock before the news is out: who hears of the exit may remove or restart the container at once.
   if (options.lock >= 0) close(options.lock);
   relay.send_exit(code);

@@ -46,6 +46,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"volume ls", command_volume_list, "List volumes"},
     {"volume rm", command_volume_remove, "Remove one or more volumes"},
     {"system prune", command_prune, "Remove unused data and leftovers of killed processes"},
+    {"system start-containers", command_start_containers, "Start what restart policies want to run (for boot)"},
     {"container attach", command_attach, ""},
     {"container cleanup", command_cleanup, ""},
     {"container create", command_create, ""},
@@ -57,6 +58,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"container list", command_ps, ""},
     {"container ps", command_ps, ""},
     {"container restart", command_restart, ""},
+    {"container restart-by-policy", command_restart_by_policy, ""},
     {"container rm", command_rm, ""},
     {"container run", command_run, ""},
     {"container start", command_start, ""},
@@ -84,7 +86,7 @@ void show_help() {
   for (const Command& command : kCommands) {
     if (command.summary.empty()) continue;
     std::string name(command.name);
-    name.resize(std::max<std::size_t>(name.size(), 17), ' ');
+    name.resize(std::max<std::size_t>(name.size(), 23), ' ');
     text += "  " + name + " " + std::string(command.summary) + "\n";
   }
   text +=

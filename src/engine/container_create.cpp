@@ -117,6 +117,8 @@ Result<void> check_options(ContainerOptions& options) {
     return fail(ErrorCode::not_found, "network " + options.network + " not found");
   if (options.memory != 0 && options.memory < 6 * 1024 * 1024)
     return fail(ErrorCode::invalid_argument, "Minimum memory limit allowed is 6MB");
+  if (options.auto_remove && options.restart.kind != RestartPolicy::Kind::no)
+    return fail(ErrorCode::invalid_argument, "can't create 'AutoRemove' container with restart policy");
   if (options.nano_cpus < 0) return fail(ErrorCode::invalid_argument, "NanoCPUs must not be negative");
   if (!options.working_dir.empty() && !options.working_dir.starts_with('/'))
     return fail(ErrorCode::invalid_argument,

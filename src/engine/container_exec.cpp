@@ -54,6 +54,8 @@ Result<Exec> exec_in_container(Context& context, const std::string& name, const 
   ContainerRecord record = TRY(find_record(context, name));
   auto running = find_running(context, record.id);
   if (!running) {
+    if (is_restarting(context, record))
+      return fail(ErrorCode::in_use, "Container " + record.id + " is restarting, wait until the container is running");
     clean_up_if_stale(context, record);
     return fail(ErrorCode::in_use, "container " + record.id + " is not running");
   }

@@ -29,14 +29,16 @@ json bindings(const std::vector<network::PortMapping>& ports, bool resolved) {
 }
 
 json state_json(const ContainerInfo& info) {
+  const bool restarting = info.status == Status::restarting;  // Docker says that it runs, too
   const char* status = info.status == Status::running  ? "running"
+                       : restarting                    ? "restarting"
                        : info.status == Status::exited ? "exited"
                        : info.status == Status::dead   ? "dead"
                                                        : "created";
   return {{"Status", status},
-          {"Running", info.status == Status::running},
+          {"Running", info.status == Status::running || restarting},
           {"Paused", false},
-          {"Restarting", false},
+          {"Restarting", restarting},
           {"OOMKilled", info.oom_killed},
           {"Dead", info.status == Status::dead},
           {"Pid", info.pid},
@@ -61,36 +63,37 @@ json host_config_json(const ContainerRecord& record) {
   for (const auto& device : options.devices) devices.push_back({{"PathOnHost", device.substr(0, device.find(':'))}});
   for (const auto& limit : options.ulimits)
     ulimits.push_back({{"Name", limit.type}, {"Soft", limit.soft}, {"Hard", limit.hard}});
-  json value = {{"Binds", binds.empty() ? json(nullptr) : binds},
-                {"ContainerIDFile", ""},
-                {"LogConfig", {{"Type", "json-file"}, {"Config", json::object()}}},
-                {"NetworkMode", options.network},
-                {"PortBindings", bindings(options.ports, false)},
-                {"RestartPolicy", {{"Name", "no"}, {"MaximumRetryCount", 0}}},
-                {"AutoRemove", options.auto_remove},
-                {"VolumesFrom", nullptr},
-                {"CapAdd", list_or_null(options.cap_add)},
-                {"CapDrop", list_or_null(options.cap_drop)},
-                {"CgroupnsMode", "private"},
-                {"Dns", options.dns.servers},
-                {"DnsOptions", options.dns.options},
-                {"DnsSearch", options.dns.search},
-                {"ExtraHosts", list_or_null(options.add_hosts)},
-                {"GroupAdd", list_or_null(options.group_add)},
-                {"IpcMode", "private"},
-                {"Privileged", options.privileged},
-                {"PublishAllPorts", false},
-                {"ReadonlyRootfs", options.read_only},
-                {"SecurityOpt", list_or_null(options.security_opt)},
-                {"ShmSize", 67108864},
-                {"Runtime", "dray"},
-                {"Memory", options.memory},
-                {"NanoCpus", options.nano_cpus},
-                {"CgroupParent", "dray"},
-                {"Devices", devices},
-                {"MemorySwap", options.memory * 2},
-                {"PidsLimit", options.pids_limit > 0 ? json(options.pids_limit) : json(nullptr)},
-                {"Ulimits", ulimits}};
+  json value = {
+      {"Binds", binds.empty() ? json(nullptr) : binds},
+      {"ContainerIDFile", ""},
+      {"LogConfig", {{"Type", "json-file"}, {"Config", json::object()}}},
+      {"NetworkMode", options.network},
+      {"PortBindings", bindings(options.ports, false)},
+      {"RestartPolicy", {{"Name", options.restart.name()}, {"MaximumRetryCount", options.restart.maximum_retries}}},
+      {"AutoRemove", options.auto_remove},
+      {"VolumesFrom", nullptr},
+      {"CapAdd", list_or_null(options.cap_add)},
+      {"CapDrop", list_or_null(options.cap_drop)},
+      {"CgroupnsMode", "private"},
+      {"Dns", options.dns.servers},
+      {"DnsOptions", options.dns.options},
+      {"DnsSearch", options.dns.search},
+      {"ExtraHosts", list_or_null(options.add_hosts)},
+      {"GroupAdd", list_or_null(options.group_add)},
+      {"IpcMode", "private"},
+      {"Privileged", options.privileged},
+      {"PublishAllPorts", false},
+      {"ReadonlyRootfs", options.read_only},
+      {"SecurityOpt", list_or_null(options.security_opt)},
+      {"ShmSize", 67108864},
+      {"Runtime", "dray"},
+      {"Memory", options.memory},
+      {"NanoCpus", options.nano_cpus},
+      {"CgroupParent", "dray"},
+      {"Devices", devices},
+      {"MemorySwap", options.memory * 2},
+      {"PidsLimit", options.pids_limit > 0 ? json(options.pids_limit) : json(nullptr)},
+      {"Ulimits", ulimits}};
   if (options.use_init) value["Init"] = true;
   if (!tmpfs.empty()) value["Tmpfs"] = tmpfs;
   return value;
@@ -204,7 +207,7 @@ Result<std::string> inspect_container(Context& context, const std::string& name)
   value["HostsPath"] = directory + "/hosts";
   value["LogPath"] = log_path(context, record.id);
   value["Name"] = "/" + record.name;
-  value["RestartCount"] = 0;
+  value["RestartCount"] = info.restart_count;
   value["Driver"] = "overlay";
   value["Platform"] = "linux";
   value["MountLabel"] = "";

@@ -43,9 +43,11 @@ bool await_end(FdRef process, int timeout_ms, const CancelToken* cancel = nullpt
   return ::poll(&item, 1, 0) > 0;
 }
 
-// Stops a running container and waits until its monitor has cleaned up.
+// Stops a running container and waits until its monitor has cleaned up. Its restart policy rests from here on.
 Result<void> end_container(Context& context, const ContainerRecord& record, int signal_number, int timeout_ms) {
+  TRY(mark_stopped(context, record));
   auto running = find_running(context, record.id);
+  if (!running && is_restarting(context, record)) running = TRY(cancel_restart(context, record));
   if (!running) {
     clean_up_if_stale(context, record);
     return {};
@@ -64,14 +66,17 @@ Result<void> end_container(Context& context, const ContainerRecord& record, int 
   return {};
 }
 
+// Nothing where none is set; an image may say anything, too.
+std::optional<int> stop_signal_of(const ContainerRecord& record) {
+  if (record.stop_signal.empty()) return std::nullopt;
+  auto parsed = parse_signal(record.stop_signal);
+  return parsed ? std::optional<int>(*parsed) : std::nullopt;
+}
+
 int seconds_to_ms(int seconds) { return seconds < 0 ? -1 : seconds > 1'000'000 ? -1 : seconds * 1000; }
 
 Result<void> stop_record(Context& context, const ContainerRecord& record, std::optional<int> timeout_seconds) {
-  int number = SIGTERM;
-  if (!record.stop_signal.empty()) {
-    auto parsed = parse_signal(record.stop_signal);
-    if (parsed) number = *parsed;  // an image may say anything; SIGTERM then
-  }
+  int number = stop_signal_of(record).value_or(SIGTERM);
   int timeout = timeout_seconds.value_or(record.options.stop_timeout_seconds);
   return end_container(context, record, number, seconds_to_ms(timeout));
 }
@@ -87,7 +92,13 @@ Result<void> stop_container(Context& context, const std::string& name, std::opti
 Result<void> kill_container(Context& context, const std::string& name, const std::string& signal) {
   int number = TRY(parse_signal(signal.empty() ? "KILL" : signal));
   ContainerRecord record = TRY(find_record(context, name));
+  // Docker's rule: the signal is one to stop with, unless the container has a stop signal of its own and this is not
+  // it.
+  const bool stops = number == SIGKILL || stop_signal_of(record).value_or(number) == number;
+  const bool restarting = is_restarting(context, record);
   auto running = find_running(context, record.id);
+  if (stops && (running || restarting)) TRY(mark_stopped(context, record));
+  if (!running && restarting) return stops ? end_container(context, record, number, 10'000) : Result<void>();
   if (!running) {
     clean_up_if_stale(context, record);
     return fail(ErrorCode::in_use, "cannot kill container: " + name + ": container " + record.id + " is not running");
@@ -120,11 +131,12 @@ Result<void> remove_container(Context& context, const std::string& name, bool fo
     record.id = found.id;
     record.name = found.name;
   }
-  if (find_running(context, record.id)) {
+  const bool restarting = is_restarting(context, record);
+  if (restarting || is_active(context, record)) {
     if (!force)
-      return fail(ErrorCode::in_use,
-                  "cannot remove container \"/" + record.name +
-                      "\": container is running: stop the container before removing or force remove");
+      return fail(ErrorCode::in_use, "cannot remove container \"/" + record.name + "\": container is " +
+                                         (restarting ? "restarting" : "running") +
+                                         ": stop the container before removing or force remove");
     TRY(end_container(context, record, SIGKILL, 10'000));
   }
   auto still = find_name(context, record.id);
@@ -139,6 +151,7 @@ Result<void> remove_container(Context& context, const std::string& name, bool fo
 Result<int> wait_container(Context& context, const std::string& name, const CancelToken& cancel) {
   ContainerRecord record = TRY(find_record(context, name));
   std::string state = container_state_directory(context, record.id);
+  while (!cancel.cancelled() && !find_running(context, record.id) && is_restarting(context, record)) sleep_us(10'000);
   // Held while we wait: the clean-up of a --rm container gives us time to read the exit code.
   FileDescriptor directory, waiters;
   auto running = find_running(context, record.id);
@@ -161,7 +174,8 @@ Result<int> wait_container(Context& context, const std::string& name, const Canc
       auto exit = parse_exit(*text);
       if (!exit) return Failure(std::move(exit).error());
       waiters.reset();
-      if (running) TRY(await_monitor(context, record.id, kCleanUpTimeoutMs));
+      // With a restart due, the monitor goes on.
+      if (running && exit->restart_delay_ms == 0) TRY(await_monitor(context, record.id, kCleanUpTimeoutMs));
       return exit->exit_code;
     }
     if (!find_running(context, record.id)) break;

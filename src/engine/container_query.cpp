@@ -17,15 +17,21 @@ ContainerInfo describe(Context& context, const ContainerRecord& record) {
   info.options.labels = record.labels;
   auto last = read_last_start(context, record.id);
   if (last) info.started_at = last->started_at;
-  if (auto running = find_running(context, record.id)) {
+  auto running = find_running(context, record.id);
+  auto exit = read_exit(context, record);
+  if (!running && !exit) running = find_running(context, record.id);  // it was restarted between the two looks
+  if (running) {
     info.status = Status::running;
     info.pid = running->pid;
     info.started_at = running->started_at;
+    info.restart_count = running->restart_count;
     info.endpoint = read_endpoint(context, record.id);
     return info;
   }
-  if (auto exit = read_exit(context, record)) {
-    info.status = Status::exited;
+  if (exit) {
+    info.status = is_restarting(context, record) ? Status::restarting : Status::exited;
+    info.restart_count = exit->restart_count;
+    if (last) info.error = last->error;  // why the restart failed
     info.exit_code = exit->exit_code;
     info.oom_killed = exit->oom_killed;
     info.finished_at = exit->finished_at;
@@ -65,7 +71,8 @@ Result<std::vector<ContainerInfo>> list_containers(Context& context, bool all) {
     auto record = read_record(context, name);
     if (record && clean_up_if_stale(context, *record)) continue;
     ContainerInfo info = record ? describe(context, *record) : describe_dead(name, record.error());
-    if (all || info.status == Status::running) containers.push_back(std::move(info));
+    if (all || info.status == Status::running || info.status == Status::restarting)
+      containers.push_back(std::move(info));
   }
   return containers;
 }

@@ -9,9 +9,9 @@
 
 // What is on disk for a container. The row of table `containers` is the truth about its existence and name; directories
 // without a row are leftovers.
-//   root/containers/<id>/   config.json, last_start.json, exit.json, hosts, hostname, resolv.conf, <id>-json.log
-//   state/containers/<id>/  lock (held by the monitor), running.json, endpoint.json, attach.sock; exit.json of --rm
-//   containers
+//   root/containers/<id>/   config.json, last_start.json, exit.json, hosts, hostname, resolv.conf, <id>-json.log,
+//   stopped (by the user: the restart policy rests) state/containers/<id>/  lock (held by the monitor), running.json,
+//   endpoint.json, attach.sock; exit.json of --rm containers
 
 namespace dray::engine {
 
@@ -45,11 +45,14 @@ struct RunningState {
   pid_t pid = 0;
   std::uint64_t start_ticks = 0;  ///< field 22 of /proc/<pid>/stat: tells a reused pid
   std::string started_at;
+  int restart_count = 0;
 };
 struct ExitState {
   int exit_code = 0;
   bool oom_killed = false;
   std::string finished_at;
+  int restart_count = 0;     ///< the one that is due included
+  int restart_delay_ms = 0;  ///< > 0: the monitor starts it again, as long as it holds the lock
 };
 /// How the latest start went; outlives a reboot, so that a container that was running then is known to have ended.
 struct LastStart {

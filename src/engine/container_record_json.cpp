@@ -126,6 +126,10 @@ json options_json(const ContainerOptions& options) {
   json mounts = json::array(), ports = json::array(), ulimits = json::array();
   for (const auto& mount : options.mounts) mounts.push_back(mount_json(mount));
   for (const auto& port : options.ports) ports.push_back(port_json(port));
+  if (options.restart.kind != RestartPolicy::Kind::no) {
+    value["restart"] = options.restart.name();
+    value["restart_max"] = options.restart.maximum_retries;
+  }
   for (const auto& limit : options.ulimits)
     ulimits.push_back({{"type", limit.type}, {"soft", limit.soft}, {"hard", limit.hard}});
   value["mounts"] = std::move(mounts);
@@ -165,6 +169,10 @@ ContainerOptions options_of(const json& value) {
   get(value, "stop_signal", options.stop_signal);
   get(value, "stop_timeout", options.stop_timeout_seconds);
   get(value, "trust_host_ca", options.trust_host_ca);
+  std::string restart;
+  get(value, "restart", restart);
+  if (auto policy = parse_restart_policy(restart)) options.restart = *policy;
+  get(value, "restart_max", options.restart.maximum_retries);
   if (value.contains("entrypoint")) get(value, "entrypoint", options.entrypoint.emplace());
   each(value, "mounts", [&](const json& item) { options.mounts.push_back(mount_of(item)); });
   each(value, "ports", [&](const json& item) { options.ports.push_back(port_of(item)); });
@@ -255,7 +263,9 @@ Result<ContainerRecord> parse_record(std::string_view text) {
 }
 
 std::string serialize(const RunningState& state) {
-  return text_of({{"pid", state.pid}, {"start_ticks", state.start_ticks}, {"started_at", state.started_at}});
+  json value = {{"pid", state.pid}, {"start_ticks", state.start_ticks}, {"started_at", state.started_at}};
+  if (state.restart_count > 0) value["restart_count"] = state.restart_count;
+  return text_of(value);
 }
 
 Result<RunningState> parse_running(std::string_view text) {
@@ -264,13 +274,16 @@ Result<RunningState> parse_running(std::string_view text) {
   get(value, "pid", state.pid);
   get(value, "start_ticks", state.start_ticks);
   get(value, "started_at", state.started_at);
+  get(value, "restart_count", state.restart_count);
   if (state.pid <= 1) return fail(ErrorCode::corrupt, "running.json holds no process number");
   return state;
 }
 
 std::string serialize(const ExitState& state) {
-  return text_of(
-      {{"exit_code", state.exit_code}, {"oom_killed", state.oom_killed}, {"finished_at", state.finished_at}});
+  json value = {{"exit_code", state.exit_code}, {"oom_killed", state.oom_killed}, {"finished_at", state.finished_at}};
+  if (state.restart_count > 0) value["restart_count"] = state.restart_count;
+  if (state.restart_delay_ms > 0) value["restart_delay_ms"] = state.restart_delay_ms;
+  return text_of(value);
 }
 
 Result<ExitState> parse_exit(std::string_view text) {
@@ -280,6 +293,8 @@ Result<ExitState> parse_exit(std::string_view text) {
   get(value, "exit_code", state.exit_code);
   get(value, "oom_killed", state.oom_killed);
   get(value, "finished_at", state.finished_at);
+  get(value, "restart_count", state.restart_count);
+  get(value, "restart_delay_ms", state.restart_delay_ms);
   return state;
 }
 

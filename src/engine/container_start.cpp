@@ -2,10 +2,13 @@
 // `start`. The caller checks, locks, mounts and thinks; then it forks a process that launches the container and execs
 // the monitor, so that the container's first process is the monitor's child from birth. The lock passes to the child by
 // the fork (one open file description) and is held until the monitor ends. The child uses no database (SQLite does not
-// survive a fork). All or nothing: a failed start leaves a 'created' container.
+// survive a fork). All or nothing: a failed start leaves a 'created' container. A restart by policy is the same start,
+// in a process that the old monitor became: it has the lock already, and the old exit is kept until the container runs.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,9 +32,15 @@ struct Plan {
   FileDescriptor rootfs, lock, first_client;
   std::string state_directory, log_path, exit_path, hosts_path, network_state_directory;
   std::vector<std::string> cleanup_argv;
+  runtime::RestartRequest restart;
 };
 
-Result<std::vector<std::string>> make_cleanup_argv(const Context& context, const std::string& id) {
+/// The restart that a start is; none for the user's own.
+struct RestartStep {
+  int count = 0, delay_ms = 0;
+};
+
+Result<std::vector<std::string>> make_argv(const Context& context, const char* command, const std::string& id) {
   char path[PATH_MAX];
   ssize_t length = ::readlink("/proc/self/exe", path, sizeof path);
   if (length <= 0) return fail_errno("reading /proc/self/exe");
@@ -41,7 +50,7 @@ Result<std::vector<std::string>> make_cleanup_argv(const Context& context, const
                                    "--state",
                                    context.configuration.state,
                                    "container",
-                                   "cleanup",
+                                   command,
                                    id};
   return argv;
 }
@@ -115,6 +124,7 @@ Result<runtime::MonitorRequest> launch_container(Plan& plan) {
   request.client_cleans = options.auto_remove && request.first_client.valid();
   request.cgroups_path = plan.spec.cgroups_path;
   request.cleanup_argv = plan.cleanup_argv;
+  request.restart = plan.restart;
   return request;
 }
 
@@ -122,10 +132,14 @@ Result<runtime::MonitorRequest> launch_container(Plan& plan) {
 Result<std::string> launch_and_record(Plan& plan, runtime::MonitorRequest& request) {
   request = TRY(launch_container(plan));
   pid_t pid = request.launched.pid;
-  RunningState state{pid, read_process_stat(pid).value_or(ProcessStat{}).start_ticks, format_time_now()};
+  RunningState state{pid, read_process_stat(pid).value_or(ProcessStat{}).start_ticks, format_time_now(),
+                     plan.restart.count};
   auto written =
       write_file_atomically(plan.state_directory + "/running.json", serialize(state), 0600, Durability::none);
-  if (written) return state.started_at;
+  if (written) {
+    if (plan.restart.count > 0) ::unlink(plan.exit_path.c_str());  // until here it said "restarting"
+    return state.started_at;
+  }
   ::kill(pid, SIGKILL);
   while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
   }
@@ -169,15 +183,30 @@ int exit_code_of(const Error& error) {
   return 128;
 }
 
-Result<Plan> make_plan(Context& context, const ContainerRecord& record, FileLock lock) {
+Result<runtime::RestartRequest> make_restart_request(const Context& context, const ContainerRecord& record,
+                                                     RestartStep step) {
+  const RestartPolicy& policy = record.options.restart;
+  runtime::RestartRequest request;
+  if (policy.kind == RestartPolicy::Kind::no) return request;
+  request.only_on_failure = policy.kind == RestartPolicy::Kind::on_failure;
+  request.max = policy.maximum_retries;
+  request.count = step.count;
+  request.delay_ms = step.delay_ms;
+  request.stop_mark = stop_mark_path(context, record.id);
+  request.argv = TRY(make_argv(context, "restart-by-policy", record.id));
+  return request;
+}
+
+Result<Plan> make_plan(Context& context, const ContainerRecord& record, FileDescriptor lock, RestartStep step) {
   Plan plan{.record = record};
-  plan.lock = lock.take_fd();
+  plan.lock = std::move(lock);
   plan.state_directory = container_state_directory(context, record.id);
   plan.log_path = log_path(context, record.id);
   plan.exit_path = exit_path(context, record);
   plan.hosts_path = container_directory(context, record.id) + "/hosts";
   plan.network_state_directory = context.configuration.state;
-  plan.cleanup_argv = TRY(make_cleanup_argv(context, record.id));
+  plan.cleanup_argv = TRY(make_argv(context, "cleanup", record.id));
+  plan.restart = TRY(make_restart_request(context, record, step));
   store::MountRecipe recipe = TRY(context.store->snapshots().mount_recipe(record.snapshot));
   plan.rootfs = TRY(store::open_mount(recipe));
   plan.spec = TRY(make_spec(context, record, plan.rootfs));
@@ -194,15 +223,19 @@ Error give_up(Context& context, const ContainerRecord& record, Error error) {
     return error;
   }
   LastStart failure{"", error.message(), exit_code_of(error)};
+  // After a failed restart, the exit before it is still what the container is known by.
+  if (auto last = read_last_start(context, record.id); last && read_exit(context, record))
+    failure.started_at = last->started_at;
+  settle_exit(context, record);
   (void)write_file_atomically(container_directory(context, record.id) + "/last_start.json", serialize(failure), 0600,
                               Durability::none);
   return error;
 }
 
-Result<Started> launch_locked(Context& context, const ContainerRecord& record, FileLock lock,
-                              const StartOptions& options) {
+Result<Started> launch_locked(Context& context, const ContainerRecord& record, FileDescriptor lock,
+                              const StartOptions& options, RestartStep step) {
   Started started;
-  Plan plan = TRY(make_plan(context, record, std::move(lock)));
+  Plan plan = TRY(make_plan(context, record, std::move(lock), step));
   if (options.attach) {
     int pair[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
@@ -236,6 +269,18 @@ Result<Started> launch_locked(Context& context, const ContainerRecord& record, F
   return started;
 }
 
+// The lock that the monitor left as descriptor 3, if it is that: anybody may call the command.
+Result<FileDescriptor> inherited_lock(const Context& context, const ContainerRecord& record) {
+  constexpr int kNumber = 3;
+  struct stat given, expected;
+  const std::string path = container_state_directory(context, record.id) + "/lock";
+  if (::fstat(kNumber, &given) != 0 || ::stat(path.c_str(), &expected) != 0 || given.st_ino != expected.st_ino ||
+      given.st_dev != expected.st_dev || ::flock(kNumber, LOCK_EX | LOCK_NB) != 0)
+    return fail(ErrorCode::invalid_argument, "only a container's monitor runs this command; see dray start");
+  ::fcntl(kNumber, F_SETFD, FD_CLOEXEC);
+  return FileDescriptor(kNumber);
+}
+
 }  // namespace
 
 Result<Started> start_container(Context& context, const std::string& name, const StartOptions& options) {
@@ -244,6 +289,13 @@ Result<Started> start_container(Context& context, const std::string& name, const
   // A process that has just ended may still be marked as running: then its monitor's clean-up is waited for.
   auto running = find_running(context, record.id);
   if (running && open_process(*running)) return Started{};
+  if (running || is_restarting(context, record)) {
+    // A restart that waits for its time gives way to this start.
+    if (TRY(cancel_restart(context, record))) {
+      clear_stop_mark(context, record);
+      return Started{};
+    }
+  }
   auto lock = lock_container(context, record.id, 5000);
   if (!lock) {
     if (lock.error().code() == ErrorCode::in_use && find_running(context, record.id)) return Started{};
@@ -252,16 +304,35 @@ Result<Started> start_container(Context& context, const std::string& name, const
   TRY(find_name(context, record.id));  // removed while we waited for the lock?
   std::string state_directory = container_state_directory(context, record.id);
   if (::access((state_directory + "/running.json").c_str(), F_OK) == 0) TRY(clean_up_running(context, record));
+  clear_stop_mark(context, record);
   ::unlink(exit_path(context, record).c_str());
   // A second descriptor of the lock: should the start fail, undoing it is still covered.
   FileDescriptor held(::fcntl(lock->fd().get(), F_DUPFD_CLOEXEC, 3));
-  auto started = launch_locked(context, record, std::move(*lock), options);
+  auto started = launch_locked(context, record, lock->take_fd(), options, {});
   if (started) return started;
+  return Failure(give_up(context, record, std::move(started).error()));
+}
+
+Result<void> restart_by_policy(Context& context, const std::string& id) {
+  store::Store::Lease lease = TRY(context.store->lease());
+  ContainerRecord record = TRY(find_record(context, id));
+  FileDescriptor lock = TRY(inherited_lock(context, record));
+  auto exit = read_exit(context, record);
+  const bool stopped = ::access(stop_mark_path(context, record.id).c_str(), F_OK) == 0;
+  if (!exit || exit->restart_delay_ms == 0 || stopped) return {};
+  // What a clean-up that was killed has left.
+  if (::access((container_state_directory(context, record.id) + "/running.json").c_str(), F_OK) == 0)
+    TRY(clean_up_running(context, record));
+  FileDescriptor held(::fcntl(lock.get(), F_DUPFD_CLOEXEC, 3));
+  auto started = launch_locked(context, record, std::move(lock), {}, {exit->restart_count, exit->restart_delay_ms});
+  if (started) return {};
   return Failure(give_up(context, record, std::move(started).error()));
 }
 
 Result<FileDescriptor> attach_container(Context& context, const std::string& name) {
   ContainerRecord record = TRY(find_record(context, name));
+  if (!find_running(context, record.id) && is_restarting(context, record))
+    return fail(ErrorCode::in_use, "You cannot attach to a restarting container, wait until it is running");
   if (!find_running(context, record.id))
     return fail(ErrorCode::invalid_argument, "You cannot attach to a stopped container, start it first");
   return runtime::connect_monitor(container_state_directory(context, record.id));

@@ -241,12 +241,19 @@ bool lacks_exit(const Context& context, const ContainerRecord& record) {
   return start && start->error.empty() && !start->started_at.empty();
 }
 
+// Its monitor was killed, or told not to, after it had noted that it would restart the container.
+bool lost_restart(const Context& context, const ContainerRecord& record) {
+  if (record.options.restart.kind == RestartPolicy::Kind::no) return false;
+  auto exit = read_exit(context, record);
+  return exit && exit->restart_delay_ms > 0;
+}
+
 }  // namespace
 
 bool clean_up_if_stale(Context& context, const ContainerRecord& record) {
   const std::string directory = container_state_directory(context, record.id);
   auto needed = [&] {
-    return exists(directory + "/running.json") || lacks_exit(context, record) ||
+    return exists(directory + "/running.json") || lacks_exit(context, record) || lost_restart(context, record) ||
            (record.options.auto_remove && is_of_another_boot(context, record));
   };
   if (lock_held(directory + "/lock") || !needed()) return false;
@@ -256,10 +263,11 @@ bool clean_up_if_stale(Context& context, const ContainerRecord& record) {
   // A failure is not lost: running.json stays, and the next command tries again.
   if (!clean_up_running(context, record)) return false;
   if (record.options.auto_remove) return delete_container(context, record, true).has_value();
+  settle_exit(context, record);
   if (lacks_exit(context, record)) {
     // Docker, too, notes the time when it found the container dead. Not synced: it can be found again.
-    (void)write_file_atomically(exit_path(context, record), serialize(ExitState{137, false, format_time_now()}), 0600,
-                                Durability::none);
+    (void)write_file_atomically(exit_path(context, record), serialize(ExitState{137, false, format_time_now(), 0, 0}),
+                                0600, Durability::none);
   }
   return false;
 }

@@ -37,6 +37,21 @@ std::optional<RunningState> find_running(const Context& context, const std::stri
 /// True when running.json is there but nobody holds the lock: the monitor was killed, or the clean-up was.
 bool is_stale(const Context& context, const std::string& id);
 
+/// A restart is due: the container has ended, and its monitor waits to start it again.
+bool is_restarting(const Context& context, const ContainerRecord& record);
+/// Running or restarting, never missing the change from one to the other.
+bool is_active(const Context& context, const ContainerRecord& record);
+
+/// The user's wish that its policy start it no more, kept over a reboot; nothing for a container without policy.
+std::string stop_mark_path(const Context& context, const std::string& id);
+Result<void> mark_stopped(const Context& context, const ContainerRecord& record);
+void clear_stop_mark(const Context& context, const ContainerRecord& record);
+/// Marks the container as stopped and waits until the monitor has let go of its restart. A restart that had begun is
+/// finished: then the answer is the running container.
+Result<std::optional<RunningState>> cancel_restart(const Context& context, const ContainerRecord& record);
+/// Takes a restart that nobody will carry out off the exit's record. Caller holds the lock.
+void settle_exit(const Context& context, const ContainerRecord& record);
+
 std::optional<ExitState> read_exit(const Context& context, const ContainerRecord& record);
 std::optional<LastStart> read_last_start(const Context& context, const std::string& id);
 std::optional<network::Endpoint> read_endpoint(const Context& context, const std::string& id);
@@ -45,8 +60,8 @@ std::optional<network::Endpoint> read_endpoint(const Context& context, const std
 Result<void> clean_up_running(Context& context, const ContainerRecord& record);
 /// Row, snapshot, directories, anonymous volumes if asked. Caller holds the lock.
 Result<void> delete_container(Context& context, const ContainerRecord& record, bool volumes);
-/// Cleans a stale container up if there is one (best effort, never waits): one whose monitor was killed, or that a reboot
-/// ended. Its exit is noted (137, at this moment); with --rm it is removed, and the answer is true.
+/// Cleans a stale container up if there is one (best effort, never waits): one whose monitor was killed, or that a
+/// reboot ended. Its exit is noted (137, at this moment); with --rm it is removed, and the answer is true.
 bool clean_up_if_stale(Context& context, const ContainerRecord& record);
 
 /// pidfd of the running container's first process; not_found if it is gone (or its number was reused).

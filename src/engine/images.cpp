@@ -46,7 +46,7 @@ Result<std::optional<Use>> find_use(Context& context, const Digest& image_id) {
   for (const auto& name : names) {
     auto record = read_record(context, name);
     if (!record || record->image_id != image_id) continue;
-    bool running = find_running(context, record->id).has_value();
+    bool running = is_active(context, *record);
     if (!use || running) use = Use{record->id.substr(0, 12), running};
     if (running) break;
   }

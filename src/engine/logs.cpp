@@ -94,7 +94,7 @@ Result<void> read_logs(Context& context, const std::string& name, const LogOptio
   FileDescriptor file;
   for (;;) {
     // Asked before reading: what was written before the end is read after this.
-    bool running = options.follow && find_running(context, record.id).has_value();
+    bool running = options.follow && is_active(context, record);
     if (!file.valid()) {
       auto opened = open_file(log_path(context, record.id), O_RDONLY);
       if (opened) {

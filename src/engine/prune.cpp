@@ -39,7 +39,7 @@ Result<void> remove_unowned(const std::string& parent, const std::vector<std::st
 Result<void> prune_containers(Context& context, PruneReport& report) {
   auto containers = TRY(list_containers(context, true));
   for (const auto& container : containers) {
-    if (container.status == Status::running) continue;
+    if (container.status == Status::running || container.status == Status::restarting) continue;
     auto removed = remove_container(context, container.id, false, false);
     if (removed) {
       report.containers.push_back(container.id);

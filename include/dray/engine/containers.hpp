@@ -30,6 +30,17 @@ struct VolumeMount {
 Result<VolumeMount> parse_volume(const std::string& text);
 Result<VolumeMount> parse_mount(const std::string& text);
 
+/// --restart. The monitor applies it; after a reboot, start_wanted_containers() does.
+struct RestartPolicy {
+  enum class Kind { no, always, unless_stopped, on_failure };
+  Kind kind = Kind::no;
+  int maximum_retries = 0;  ///< of on_failure; 0 = any number
+
+  const char* name() const;
+};
+/// "no", "always", "unless-stopped", "on-failure[:N]"; "" = no. invalid_argument with Docker's wording.
+Result<RestartPolicy> parse_restart_policy(const std::string& text);
+
 /// All that `create` fixes for a container; kept as JSON in containers/<id>/config.json.
 struct ContainerOptions {
   std::string image;                                   ///< reference or ID
@@ -55,15 +66,18 @@ struct ContainerOptions {
   std::string stop_signal;
   int stop_timeout_seconds = 10;
   bool trust_host_ca = false;
+  RestartPolicy restart;
 };
 
-enum class Status { created, running, exited, dead };
+/// restarting: it has ended, and its restart policy starts it again in a moment.
+enum class Status { created, running, restarting, exited, dead };
 
 struct ContainerInfo {
   std::string id, name, image, image_id;
   std::vector<std::string> command;  ///< entrypoint + cmd as run
   Status status = Status::created;
   int exit_code = 0;
+  int restart_count = 0;  ///< by the policy, since the user started it
   bool oom_killed = false;
   std::string error;  ///< why the last start failed
   pid_t pid = 0;
@@ -106,10 +120,19 @@ Result<void> kill_container(Context& context, const std::string& name, const std
 Result<void> restart_container(Context& context, const std::string& name, std::optional<int> timeout_seconds);
 /// `rm`: in_use if running and not `force`. `volumes`: anonymous volumes too.
 Result<void> remove_container(Context& context, const std::string& name, bool force, bool volumes);
-/// Blocks until it is not running; the exit code.
+/// Blocks until it is not running; the exit code. Like Docker's, it returns at each end, also when a restart follows.
 Result<int> wait_container(Context& context, const std::string& name, const CancelToken& cancel);
 /// What the monitor runs when the process has ended: network detached, cgroup removed, --rm honoured. Idempotent.
 Result<void> clean_up_container(Context& context, const std::string& id);
+/// What the monitor becomes when a restart is due; it left the container's lock as descriptor 3.
+Result<void> restart_by_policy(Context& context, const std::string& id);
+struct StartWantedReport {
+  std::vector<std::string> started;                     ///< names
+  std::vector<std::pair<std::string, Error>> failures;  ///< names
+};
+/// Starts what should run and does not (after a reboot, or after a killed monitor): containers that were started once,
+/// with policy always, or unless-stopped and not stopped by the user.
+Result<StartWantedReport> start_wanted_containers(Context& context);
 
 /// ID, unambiguous ID prefix, or name. not_found: "No such container: x".
 Result<ContainerInfo> find_container(Context& context, const std::string& name);

@@ -31,6 +31,19 @@ enum class FrameKind : std::uint8_t {
 };
 inline constexpr std::uint32_t kMaxFrame = 64 * 1024;
 
+/// What the monitor does when the container has ended (after the clean-up): with `argv`, it waits (100 ms, doubled each
+/// time up to a minute, reset by 10 s of running) and becomes that command, which gets the lock as descriptor 3. The
+/// exit file then also has "restart_count" and "restart_delay_ms"; with a held lock the latter says that a restart is
+/// due.
+struct RestartRequest {
+  bool only_on_failure = false;
+  int max = 0;            ///< of only_on_failure; 0 = any number
+  int count = 0;          ///< restarts so far
+  int delay_ms = 0;       ///< before the latest one
+  std::string stop_mark;  ///< while this file is there, nothing is restarted; its making ends a wait
+  std::vector<std::string> argv;
+};
+
 struct MonitorRequest {
   Launched launched;
   bool terminal = false;
@@ -51,6 +64,7 @@ struct MonitorRequest {
   bool client_cleans = false;
   std::vector<std::string>
       cleanup_argv;  ///< run after exit, e.g. {"/usr/bin/dray","--root",…,"container","cleanup",ID}
+  RestartRequest restart;
 };
 
 /// Replaces the calling process by dray-monitor; returns only on failure. Call in a process with no other duty (a

@@ -125,6 +125,9 @@ void ContainerFlags::declare(Flags& flags) {
   flags.option("--pull", pull, "Pull image before running (always, missing, never)");
   flags.flag("-q,--quiet", quiet, "Suppress the pull output");
   flags.flag("--read-only", read_only, "Mount the container's root filesystem as read only");
+  flags.option(
+      "--restart", restart,
+      "Restart policy to apply when a container exits: no, on-failure[:max-retries], always or unless-stopped");
   flags.flag("--rm", remove, "Automatically remove the container when it exits");
   flags.list("--security-opt", security_opt, "Security Options");
   flags.option("--stop-signal", stop_signal, "Signal to stop the container");
@@ -206,6 +209,9 @@ Result<engine::ContainerOptions> ContainerFlags::to_options() const {
   options.stop_signal = stop_signal;
   options.stop_timeout_seconds = stop_timeout.value_or(10);
   options.trust_host_ca = trust_host_ca;
+  options.restart = TRY(engine::parse_restart_policy(restart));
+  if (remove && options.restart.kind != engine::RestartPolicy::Kind::no)
+    return invalid("conflicting options: cannot specify both --restart and --rm");
   return options;
 }
 

@@ -16,7 +16,7 @@ struct ContainerFlags {
   bool interactive = false, terminal = false, remove = false, init = false, privileged = false, read_only = false,
        trust_host_ca = false, quiet = false;
   std::string name, hostname, network = "bridge", user, working_dir, memory, cpus, stop_signal, pull = "missing",
-                              platform, cidfile;
+                              platform, cidfile, restart;
   std::optional<std::string> entrypoint;
   std::optional<int> pids_limit, stop_timeout;
   std::vector<std::string> env, env_files, volumes, mounts, ports, tmpfs, cap_add, cap_drop, security_opt, add_hosts,

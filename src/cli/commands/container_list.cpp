@@ -19,6 +19,8 @@ std::string state_name(engine::Status status) {
       return "created";
     case engine::Status::running:
       return "running";
+    case engine::Status::restarting:
+      return "restarting";
     case engine::Status::exited:
       return "exited";
     case engine::Status::dead:
@@ -34,6 +36,8 @@ std::string status_text(const engine::ContainerInfo& info) {
       return "Created";
     case engine::Status::running:
       return "Up " + human_duration(now - parse_time(info.started_at).value_or(now));
+    case engine::Status::restarting:
+      return "Restarting (" + std::to_string(info.exit_code) + ") " + human_age(info.finished_at);
     case engine::Status::exited:
       return "Exited (" + std::to_string(info.exit_code) + ") " + human_age(info.finished_at);
     case engine::Status::dead:

@@ -110,4 +110,32 @@ int command_cleanup(Invocation& invocation) {
   });
 }
 
+int command_restart_by_policy(Invocation& invocation) {
+  std::vector<std::string> ids;
+  Flags flags("dray container restart-by-policy", "ID", "Internal: what the monitor becomes when a restart is due");
+  return run_verb(invocation, flags, ids, [&](engine::Context& context, const std::string& id) -> Result<std::string> {
+    TRY(engine::restart_by_policy(context, id));
+    return std::string();
+  });
+}
+
+int command_start_containers(Invocation& invocation) {
+  std::vector<std::string> operands;
+  Flags flags("dray system start-containers", "",
+              "Start the containers that a restart policy wants to run and that do not run: those with policy always,\n"
+              "and those with unless-stopped that were not stopped by the user. There is no daemon: call this at boot");
+  flags.operands(operands, 0, 0);
+  auto outcome = flags.parse(invocation.arguments);
+  if (!outcome) return report(outcome.error());
+  if (*outcome == Flags::Outcome::help_shown) return 0;
+  auto context = open_engine(invocation);
+  if (!context) return report(context.error());
+  auto wanted = engine::start_wanted_containers(*context);
+  if (!wanted) return report(wanted.error());
+  for (const auto& name : wanted->started) print(name + "\n");
+  int code = 0;
+  for (auto& [name, error] : wanted->failures) code = report(std::move(error).with_context("starting " + name));
+  return code;
+}
+
 }  // namespace dray::cli

@@ -34,6 +34,7 @@ struct Container {
   std::string state;
   bool terminal = false, open_stdin = false, first_client = true;
   std::vector<std::string> cleanup;
+  RestartRequest restart;
   pid_t monitor = -1;
   FileDescriptor client;
 
@@ -110,6 +111,7 @@ struct Container {
     request.log_path = state + "/log.json";
     request.exit_path = state + "/exit.json";
     request.cleanup_argv = cleanup;
+    request.restart = restart;
     return become_monitor(std::move(request));
   }
 
@@ -250,6 +252,34 @@ TEST_CASE("killed by a signal: 128 + number; the monitor itself survives the usu
   REQUIRE(read_to_end(c.client.get()).code == 137);
   REQUIRE(c.reap() == 0);
   REQUIRE(!connect_monitor(c.state));
+}
+
+TEST_CASE("a restart: noted, lock kept, the command gets it; not against the user's wish nor after SIGTERM") {
+  NEEDS_MONITOR();
+  const bool stopped = GENERATE(false, true), told = GENERATE(false, true);
+  Container c;
+  c.cleanup = {"/bin/sh", "-c", "echo clean >> " + c.state + "/seen"};
+  c.restart.only_on_failure = true;
+  c.restart.max = 3;
+  c.restart.count = 1;
+  c.restart.delay_ms = 100;
+  c.restart.stop_mark = c.state + "/stopped";
+  c.restart.argv = {
+      "/bin/sh", "-c",
+      "readlink /proc/self/fd/3 >> " + c.state + "/seen; umask >> " + c.state + "/seen; flock -n 3 && sleep 0.3"};
+  if (stopped) REQUIRE_OK(write_file_atomically(c.restart.stop_mark, "", 0600, Durability::none));
+  c.start("echo ready; sleep 0.1; exit 4");
+  REQUIRE(read_frame(c.client.get()).payload == "ready\n");
+  if (told) kill(c.monitor, SIGTERM);
+  REQUIRE(read_to_end(c.client.get()).code == 4);
+  REQUIRE(c.reap() == 0);
+  const bool again = !stopped && !told;
+  CHECK(FileLock::try_acquire(c.state + "/lock", FileLock::Mode::exclusive).has_value() == !again);
+  if (again) REQUIRE_OK(FileLock::acquire(c.state + "/lock", FileLock::Mode::exclusive));
+  const std::string exit = c.file("exit.json");
+  INFO(exit);
+  CHECK(exit.ends_with(again ? "Z\",\"restart_count\":2,\"restart_delay_ms\":200}\n" : "Z\",\"restart_count\":1}\n"));
+  CHECK(c.file("seen") == (again ? "clean\n" + c.state + "/lock\n0022\n" : "clean\n"));
 }
 
 TEST_CASE("megabytes pass through stdin, a slow reader and stdout without loss; leaving closes stdin") {
