@@ -187,8 +187,8 @@ Result<void> enter_rdt_group(const RdtGroup& group, pid_t pid) {
     if (path.empty()) continue;
     auto written = write_command(path + "/tasks", std::to_string(pid));
     if (!written)
-      return Failure(explain(written.error(), group.path)
-                         .with_context("intelrdt: unable to add pid " + std::to_string(pid)));
+      return Failure(
+          explain(written.error(), group.path).with_context("intelrdt: unable to add pid " + std::to_string(pid)));
   }
   return {};
 }

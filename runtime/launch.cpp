@@ -104,8 +104,8 @@ Result<void> Launch::prepare_surroundings(const Child& child,
   if (request_.configure_network) {
     // One that is joined by its path: the child may not have got there yet.
     const std::string& joined = spec_.namespaces.network.path;
-    FileDescriptor netns = TRY(
-        open_file(joined.empty() ? "/proc/" + std::to_string(child.pid) + "/ns/net" : joined, O_RDONLY));
+    FileDescriptor netns =
+        TRY(open_file(joined.empty() ? "/proc/" + std::to_string(child.pid) + "/ns/net" : joined, O_RDONLY));
     TRY(request_.configure_network(netns));
   }
   const auto& prepared = cgroup.get();

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 
-#include "mountinfo.hpp"
 #include <dray/runtime/user_namespace.hpp>
+#include "mountinfo.hpp"
 
 #include "plan_builder.hpp"
 #include "user_namespace.hpp"

@@ -128,8 +128,8 @@ Result<std::vector<CgroupMountPoint>> cgroup_mount_points(const std::string& cgr
   std::vector<CgroupMountPoint> out;
   for (const Hierarchy& hierarchy : *place.all)
     if (!hierarchy.unified || place.all->size() == 1)
-      out.push_back({hierarchy.mount_point + (place.path.empty() ? "" : "/" + place.path), hierarchy.name,
-                     hierarchy.unified});
+      out.push_back(
+          {hierarchy.mount_point + (place.path.empty() ? "" : "/" + place.path), hierarchy.name, hierarchy.unified});
   return out;
 }
 

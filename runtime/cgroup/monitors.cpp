@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A process that is to outlive the unit of systemd it was started from.
 #include <linux/sched.h>
-#include <signal.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>

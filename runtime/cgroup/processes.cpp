@@ -5,6 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <optional>
+
 #include <algorithm>
 #include <cerrno>
 
@@ -24,16 +26,22 @@ long now_ms() {
   return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
 }
 
-/// Removes it where it is empty; true if all are gone.
+/// Removes it where it is empty; true if all are gone. What cannot be removed in one hierarchy keeps it in no other;
+/// that is an error once there are no processes left to be killed.
 Result<bool> remove_empty(const std::vector<Hierarchy>& all, const std::string& path) {
   bool gone = true;
+  std::optional<Error> first;
   for (const Hierarchy& hierarchy : all) {
-    FileDescriptor root = TRY(cgroup::open_root(hierarchy));
-    auto removed = cgroup::remove_directory(root, path);
+    auto root = cgroup::open_root(hierarchy);
+    auto removed = root ? cgroup::remove_directory(*root, path) : Result<void>(Failure(std::move(root).error()));
     if (removed) continue;
-    if (removed.error().code() != ErrorCode::in_use) return Failure(std::move(removed).error());
-    gone = false;
+    if (removed.error().code() == ErrorCode::in_use) {
+      gone = false;
+    } else if (!first) {
+      first = std::move(removed).error();
+    }
   }
+  if (gone && first) return Failure(std::move(*first));
   return gone;
 }
 

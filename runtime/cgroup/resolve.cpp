@@ -57,8 +57,7 @@ Result<std::string> resolve_path(const std::vector<Hierarchy>& all, std::string_
   for (const Hierarchy& hierarchy : all) {
     std::string base = below_mount(hierarchy, own_path(hierarchy, own));
     // Our own has processes, so v2 gives its children no controllers (cgroups(7), "no internal processes"): beside it.
-    if (hierarchy.unified && all.size() == 1)
-      base.erase(base.rfind('/') == std::string::npos ? 0 : base.rfind('/'));
+    if (hierarchy.unified && all.size() == 1) base.erase(base.rfind('/') == std::string::npos ? 0 : base.rfind('/'));
     bases.push_back(std::move(base));
   }
   const bool same = std::ranges::all_of(bases, [&](const std::string& base) { return base == bases.front(); });

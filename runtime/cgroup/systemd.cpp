@@ -108,9 +108,7 @@ Result<dbus::Connection> connect(const SystemdUnit& unit) {
 
 }  // namespace
 
-Result<int> read_version(dbus::Connection& connection) {
-  return parse_version(TRY(read_text(connection, "Version")));
-}
+Result<int> read_version(dbus::Connection& connection) { return parse_version(TRY(read_text(connection, "Version"))); }
 
 Result<std::string> read_text(dbus::Connection& connection, const char* property) {
   dbus::Writer body;
@@ -233,8 +231,7 @@ Result<std::vector<std::string>> start_systemd_unit(const SystemdUnit& unit, con
   systemd::Properties limits = TRY(systemd::resource_properties(resources, place.is_unified(), version));
   std::vector<dbus::Property> properties = systemd::unit_properties(unit, description, pid, place.is_unified());
   properties.insert(properties.end(), limits.list.begin(), limits.list.end());
-  for (const auto& [name, text] : unit.properties)
-    properties.push_back(TRY(systemd::annotated_property(name, text)));
+  for (const auto& [name, text] : unit.properties) properties.push_back(TRY(systemd::annotated_property(name, text)));
   TRY(systemd::start_unit(connection, unit, properties));
   return std::move(limits.warnings);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <climits>
+#include <cstdlib>
 
 namespace dray {
 namespace {
@@ -106,7 +107,10 @@ Result<std::string> executable_directory() {
   ssize_t length = ::readlink("/proc/self/exe", buffer, sizeof buffer);
   if (length <= 0) return fail_errno("reading /proc/self/exe");
   std::string path(buffer, static_cast<std::size_t>(length));
-  return path.substr(0, path.rfind('/'));
+  const std::size_t slash = path.rfind('/');
+  // At the top of a mount of its own.
+  if (const char* told = ::getenv(kExecutableDirectory); slash == 0 && told != nullptr) return std::string(told);
+  return path.substr(0, slash);
 }
 
 }  // namespace dray

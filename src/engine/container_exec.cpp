@@ -9,6 +9,7 @@
 
 #include <dray/core/rooted_path.hpp>
 #include <dray/runtime/launch.hpp>
+#include <dray/runtime/sealed_program.hpp>
 
 #include "container_spec.hpp"
 #include "container_state.hpp"
@@ -47,6 +48,20 @@ Result<runtime::Process> make_exec_process(const Context& context, const Contain
   return process;
 }
 
+// Whoever in the container may look into processes may open our file by /proc: its first process, or one that an
+// earlier exec has let in, of which a file tells. Executes this program once more; nothing is begun yet.
+Result<void> seal_if_seen(const Context& context, const ContainerRecord& record,
+                          const std::vector<std::string>& names) {
+  auto has_ptrace = [](const std::vector<std::string>& list) {
+    return std::find(list.begin(), list.end(), "CAP_SYS_PTRACE") != list.end();
+  };
+  const std::string mark = container_state_directory(context, record.id) + "/ptrace";
+  const auto own = TRY(capability_names(record.options, record.options.privileged));
+  if (has_ptrace(own) || ::access(mark.c_str(), F_OK) == 0) TRY(runtime::run_sealed());
+  if (has_ptrace(names) && !has_ptrace(own)) return write_file_atomically(mark, "", 0600, Durability::none);
+  return {};
+}
+
 }  // namespace
 
 Result<Exec> exec_in_container(Context& context, const std::string& name, const ExecOptions& options) {
@@ -59,13 +74,15 @@ Result<Exec> exec_in_container(Context& context, const std::string& name, const 
     clean_up_if_stale(context, record);
     return fail(ErrorCode::in_use, "container " + record.id + " is not running");
   }
+  const bool privileged = record.options.privileged || options.privileged;
+  auto names = TRY(capability_names(record.options, privileged));
+  TRY(seal_if_seen(context, record, names));
   FileDescriptor process = TRY_CTX(open_process(*running), "container " + record.id);
   FileDescriptor rootfs = TRY(open_file("/proc/" + std::to_string(running->pid) + "/root", O_PATH | O_DIRECTORY));
   runtime::ExecRequest request;
   request.pid = running->pid;
   request.process = TRY(make_exec_process(context, record, options, rootfs));
-  auto names = TRY(capability_names(record.options, record.options.privileged || options.privileged));
-  request.seccomp = TRY(make_seccomp(record.options, record.options.privileged || options.privileged, names));
+  request.seccomp = TRY(make_seccomp(record.options, privileged, names));
   request.cgroups_path = cgroups_path(record.id);
   Exec exec;
   FileDescriptor in, out, err;

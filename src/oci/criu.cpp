@@ -49,8 +49,7 @@ std::string place_in_container(FdRef root, const std::string& path) {
   auto target = open_in_root(root, path, O_PATH);
   if (!target) return path;
   char place[PATH_MAX];
-  const ssize_t length =
-      ::readlink(("/proc/self/fd/" + std::to_string(target->get())).c_str(), place, sizeof place);
+  const ssize_t length = ::readlink(("/proc/self/fd/" + std::to_string(target->get())).c_str(), place, sizeof place);
   return length > 0 ? std::string(place, static_cast<std::size_t>(length)) : path;
 }
 
@@ -116,8 +115,7 @@ Result<Job> make_dump_job(const Container& container, const runtime::Spec& spec,
 Result<void> prepare_images(const CriuOptions& options) {
   TRY_CTX(make_directories(options.image_path, 0700), "the images' directory");
   if (options.parent_path.empty()) return {};
-  if (options.parent_path.front() == '/')
-    return fail(ErrorCode::invalid_argument, "--parent-path must be relative");
+  if (options.parent_path.front() == '/') return fail(ErrorCode::invalid_argument, "--parent-path must be relative");
   const std::string parent = join_path(options.image_path, options.parent_path);
   struct stat status;
   if (::stat(parent.c_str(), &status) != 0) return fail_errno("invalid --parent-path: \"" + parent + "\"");
@@ -130,8 +128,8 @@ Result<void> prepare_images(const CriuOptions& options) {
 
 Result<void> checkpoint_container(Container& container, const CriuOptions& options) {
   if (container.status != Status::running && container.status != Status::paused)
-    return fail(ErrorCode::invalid_argument, std::string("container cannot be checkpointed in ") +
-                                                 name_of(container.status) + " state");
+    return fail(ErrorCode::invalid_argument,
+                std::string("container cannot be checkpointed in ") + name_of(container.status) + " state");
   TRY(prepare_images(options));
   const runtime::Spec spec = TRY(container.directory.read_spec());
   TRY(check_status_descriptor(options));

@@ -73,7 +73,7 @@ Result<void> make_mount_points(const std::string& root_path, const runtime::Spec
     if (mount.type == "cgroup" || destination == "/" || is_on_tmpfs(destination, spec.mounts)) continue;
     const bool bind = mount.type == "bind";
     const std::string source = join_path(bundle, mount.source);
-    struct stat status {};
+    struct stat status{};
     if (bind && ::stat(source.c_str(), &status) != 0) return fail_errno("looking at \"" + source + "\"");
     TRY_CTX(make_mount_point(root, destination, !bind || S_ISDIR(status.st_mode)),
             "making the mount point \"" + destination + "\"");
@@ -179,8 +179,7 @@ Result<std::vector<std::string>> describe_descriptors(pid_t pid) {
 }
 
 Result<void> write_descriptors(const std::string& directory, const std::vector<std::string>& descriptors) {
-  const std::string text =
-      nlohmann::json(descriptors).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string text = nlohmann::json(descriptors).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return write_file_atomically(directory + kDescriptorsFile, text, 0600, Durability::none);
 }
 

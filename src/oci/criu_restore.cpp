@@ -86,8 +86,8 @@ Result<void> add_cgroup_roots(Job& job, pid_t criu) {
 // What CRIU makes is born in the cgroup in which it is itself.
 Result<void> Restoration::make_cgroup(pid_t criu) {
   if (state_.systemd_unit) {
-    const auto warnings = TRY(runtime::start_systemd_unit(*state_.systemd_unit, "container " + state_.id, criu,
-                                                          spec_.resources));
+    const auto warnings =
+        TRY(runtime::start_systemd_unit(*state_.systemd_unit, "container " + state_.id, criu, spec_.resources));
     cgroup_made_ = true;
     for (const auto& warning : warnings) log_warning(warning);
   }
@@ -171,18 +171,17 @@ Result<void> Restoration::listen(const Response& notification, FileDescriptor de
 }
 
 Result<runtime::Launched> Restoration::restore() {
-  RestoreRoot root =
-      TRY(RestoreRoot::make(directory_.path() + "/criu-root", state_.rootfs, spec_, state_.bundle));
+  RestoreRoot root = TRY(RestoreRoot::make(directory_.path() + "/criu-root", state_.rootfs, spec_, state_.bundle));
   Job external;  // CRIU inherits its descriptors, so they are opened first
   TRY(add_namespaces(external));
   Session session = TRY(Session::start(FdRef(0), FdRef(1), FdRef(2)));
   TRY(make_cgroup(session.pid()));
   Job job = TRY(make_restore_job(root, session.pid()));
   job.options.append(external.options);
-  auto restored = session.ask(RequestType::restore, job.options,
-                              [this](const Response& notification, FileDescriptor descriptor) {
-                                return listen(notification, std::move(descriptor));
-                              });
+  auto restored =
+      session.ask(RequestType::restore, job.options, [this](const Response& notification, FileDescriptor descriptor) {
+        return listen(notification, std::move(descriptor));
+      });
   if (!restored) {
     criu::quote_log(job.log);
     return Failure(std::move(restored).error().with_hint("log file: " + job.log));

@@ -102,9 +102,9 @@ Result<ContainerState> parse_state(const std::string& json) {
       document.at("systemdManager").get_to(unit.manager_cgroup);
     }
     if (document.contains("rdtGroup"))
-      state.rdt_group = runtime::RdtGroup{document.at("rdtGroup").get<std::string>(),
-                                          document.at("rdtMonitoring").get<std::string>(),
-                                          document.at("rdtOwn").get<bool>()};
+      state.rdt_group =
+          runtime::RdtGroup{document.at("rdtGroup").get<std::string>(), document.at("rdtMonitoring").get<std::string>(),
+                            document.at("rdtOwn").get<bool>()};
     document.at("ownPidNamespace").get_to(state.own_pid_namespace);
     if (document.contains("newKeyring")) document.at("newKeyring").get_to(state.new_keyring);
     if (document.at("annotations").is_object()) document.at("annotations").get_to(state.annotations);

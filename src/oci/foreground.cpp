@@ -63,7 +63,8 @@ class Input {
     const ssize_t count = ::read(0, buffer, sizeof buffer);
     if (count < 0 && (errno == EINTR || errno == EAGAIN)) return;
     open_ = count > 0;
-    pending_ = open_ ? std::string(buffer, static_cast<std::size_t>(count)) : "\x04";  // ^D: end of input for a terminal
+    pending_ =
+        open_ ? std::string(buffer, static_cast<std::size_t>(count)) : "\x04";  // ^D: end of input for a terminal
   }
   void write(FdRef console) {
     const ssize_t count = ::write(console.get(), pending_.data(), pending_.size());
@@ -109,12 +110,12 @@ Result<int> Foreground::follow(const runtime::Launched& launched, const NotifySo
   }
   bool ended = false;
   while (!ended || output_open) {
-    struct pollfd waiting[5] = {{signals_.get(), POLLIN, 0},
-                                {ended ? -1 : launched.pidfd.get(), POLLIN, 0},
-                                {output_open ? launched.console.get() : -1,
-                                 static_cast<short>(input.pending() ? POLLIN | POLLOUT : POLLIN), 0},
-                                {ended ? -1 : input.source(), POLLIN, 0},
-                                {notify != nullptr ? notify->fd().get() : -1, POLLIN, 0}};
+    struct pollfd waiting[5] = {
+        {signals_.get(), POLLIN, 0},
+        {ended ? -1 : launched.pidfd.get(), POLLIN, 0},
+        {output_open ? launched.console.get() : -1, static_cast<short>(input.pending() ? POLLIN | POLLOUT : POLLIN), 0},
+        {ended ? -1 : input.source(), POLLIN, 0},
+        {notify != nullptr ? notify->fd().get() : -1, POLLIN, 0}};
     // After the end only what is in the pty already is waited for: another process may hold it open for ever.
     const int count = ::poll(waiting, 5, ended ? 0 : -1);
     if (count < 0 && errno != EINTR) return fail_errno("waiting for the container");

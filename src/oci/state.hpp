@@ -33,8 +33,8 @@ struct ContainerState {
   uid_t owner = 0;
   pid_t pid = 0;  ///< 0 while it is being created
   std::uint64_t start_ticks = 0;
-  std::string boot;  ///< the kernel's boot_id: after a reboot another process may have the same pid and ticks
-  std::string cgroups_path;                          ///< "" = none
+  std::string boot;          ///< the kernel's boot_id: after a reboot another process may have the same pid and ticks
+  std::string cgroups_path;  ///< "" = none
   std::optional<runtime::SystemdUnit> systemd_unit;  ///< of the cgroup
   std::optional<runtime::RdtGroup> rdt_group;
   bool own_pid_namespace = true;
@@ -65,6 +65,9 @@ class StateDirectory {
   Result<runtime::Spec> read_spec() const;
   Result<void> write_spec(const std::string& json) const;
   Result<void> remove();
+  /// A process with CAP_SYS_PTRACE was let into the container.
+  Result<void> mark_ptrace() const;
+  bool has_ptrace() const;
 
   /// The two FIFOs of the gate, opened so that the container's process finds both ends.
   struct GateFiles {

@@ -47,6 +47,9 @@ class ChildProcess {
 /// Directory of our own executable (/proc/self/exe): the sibling programs dray-monitor, dray-init and dray-registry are
 /// there.
 Result<std::string> executable_directory();
+/// Environment variable with that directory for a program that runs from a mount of its own
+/// (runtime/sealed_program.hpp); ignored where /proc/self/exe shows a directory.
+inline constexpr const char* kExecutableDirectory = "DRAY_EXECUTABLE_DIRECTORY";
 
 /// Of /proc/PID/stat. A number and its start together name a process for good.
 struct ProcessStat {

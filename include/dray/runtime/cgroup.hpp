@@ -127,8 +127,8 @@ pid_t fork_monitor();
 
 /// A cgroupsPath "slice:prefix:name", as container managers give it to runtimes that work with systemd.
 struct SystemdUnit {
-  std::string slice;  ///< "system.slice" if the text left it out
-  std::string name;   ///< "prefix-name.scope"; or the name itself, if it ends in ".slice"
+  std::string slice;           ///< "system.slice" if the text left it out
+  std::string name;            ///< "prefix-name.scope"; or the name itself, if it ends in ".slice"
   bool of_user = false;        ///< of the caller's own systemd, not of the host's
   std::string manager_cgroup;  ///< where that one's units are; see user_manager_cgroup()
   /// More properties at the start: name -> value in GVariant's text form, as annotations "org.systemd.property.<name>"

@@ -22,8 +22,7 @@ void add_flags(Flags& flags, CriuOptions& options) {
   flags.flag("--ext-unix-sk", options.external_unix_sockets, "allow external unix sockets");
   flags.flag("--shell-job", options.shell_job, "allow shell jobs");
   flags.flag("--file-locks", options.file_locks, "handle file locks, for safety");
-  flags.option("--manage-cgroups-mode", options.cgroups_mode,
-               "cgroups mode: soft|full|strict|ignore (default: soft)");
+  flags.option("--manage-cgroups-mode", options.cgroups_mode, "cgroups mode: soft|full|strict|ignore (default: soft)");
   flags.list("--empty-ns", options.empty_namespaces, "create a namespace, but don't restore its properties");
   flags.flag("--auto-dedup", options.auto_dedup, "enable auto deduplication of memory images");
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <dray/runtime/sealed_program.hpp>
 #include <dray/runtime/spec_json.hpp>
 
 #include "../command.hpp"
@@ -145,6 +146,18 @@ Flags make_exec_flags(const Invocation& invocation, ExecOptions& options) {
   return flags;
 }
 
+bool has_ptrace(const runtime::Capabilities& sets) {
+  return std::find(sets.bounding.begin(), sets.bounding.end(), "CAP_SYS_PTRACE") != sets.bounding.end();
+}
+
+// Who may look into processes may open our file by /proc. Of a user namespace's processes none may.
+Result<void> seal_if_seen(const Container& container, const runtime::Spec& spec) {
+  if (spec.namespaces.user.is_own()) return {};
+  if (!has_ptrace(spec.process.capabilities) && !container.directory.has_ptrace()) return {};
+  log_debug("exeseal: running from a read-only mount of /proc/self/exe");
+  return runtime::run_sealed();
+}
+
 Result<void> check_status(const Container& container, bool ignore_paused) {
   if (container.status == Status::stopped || container.status == Status::creating)
     return fail(ErrorCode::invalid_argument, "cannot exec in a stopped container");
@@ -164,10 +177,12 @@ Result<int> command_exec(Invocation& invocation) {
   const Container container = TRY(find_container(invocation.settings.root, options.operands.front()));
   TRY(check_status(container, options.ignore_paused));
   const runtime::Spec spec = TRY(container.directory.read_spec());
+  TRY(seal_if_seen(container, spec));
   runtime::ExecRequest request;
   request.pid = container.state.pid;
   request.process = TRY(make_process(options, spec));
   TRY(runtime::validate_process(request.process));
+  if (has_ptrace(request.process.capabilities)) TRY(container.directory.mark_ptrace());
   const bool has_socket = !options.handover.console_socket.empty();
   if (request.process.terminal && options.detach && !has_socket)
     return fail(ErrorCode::invalid_argument, "cannot allocate tty if runc will detach without setting console socket");
@@ -185,8 +200,7 @@ Result<int> command_exec(Invocation& invocation) {
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
   request.new_keyring = container.state.new_keyring;
   request.keyring_name = "_ses." + container.state.id;
-  request.preserved_descriptors =
-      TRY(count_preserved(static_cast<unsigned>(options.preserved), request.process));
+  request.preserved_descriptors = TRY(count_preserved(static_cast<unsigned>(options.preserved), request.process));
   request.enter_groups = make_group_entrance(container.state);
   request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, container.state, name_of(container.status));
   FileDescriptor rootfs =
