@@ -65,6 +65,13 @@ Result<void> make_mount_point(FdRef root, const std::string& path, bool director
   return {};
 }
 
+// What is done below is seen nowhere else; an unmounting would go on to mounts of the host below the root file system.
+Result<void> make_private(const std::string& path) {
+  if (::mount(nullptr, path.c_str(), nullptr, MS_PRIVATE | MS_REC, nullptr) != 0)
+    return fail_errno("making \"" + path + "\" private");
+  return {};
+}
+
 // As at create: in the order of the list, and with those before it mounted, since a mount point may be in one of them.
 Result<void> make_mount_points(const std::string& root_path, const runtime::Spec& spec, const std::string& bundle) {
   FileDescriptor root = TRY(open_file(root_path, O_PATH | O_DIRECTORY));
@@ -82,6 +89,7 @@ Result<void> make_mount_points(const std::string& root_path, const runtime::Spec
     const std::string name = "/proc/self/fd/" + std::to_string(target.get());
     if (::mount(source.c_str(), name.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
       return fail_errno("mounting \"" + source + "\" at \"" + destination + "\"");
+    TRY(make_private(root_path));  // what is mounted in this one shall not be seen in the host's folder
   }
   return {};
 }
@@ -89,13 +97,6 @@ Result<void> make_mount_points(const std::string& root_path, const runtime::Spec
 Result<void> attach(const std::string& rootfs, const std::string& path) {
   if (::mount(rootfs.c_str(), path.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
     return fail_errno("mounting the root file system at \"" + path + "\"");
-  return {};
-}
-
-// What is done below is seen nowhere else; an unmounting would go on to mounts of the host below the root file system.
-Result<void> make_private(const std::string& path) {
-  if (::mount(nullptr, path.c_str(), nullptr, MS_PRIVATE | MS_REC, nullptr) != 0)
-    return fail_errno("making \"" + path + "\" private");
   return {};
 }
 
