@@ -289,7 +289,7 @@ Result<Started> start_container(Context& context, const std::string& name, const
   // A process that has just ended may still be marked as running: then its monitor's clean-up is waited for.
   auto running = find_running(context, record.id);
   if (running && open_process(*running)) return Started{};
-  if (running || is_restarting(context, record)) {
+  if (record.options.restart.kind != RestartPolicy::Kind::no && (running || is_restarting(context, record))) {
     // A restart that waits for its time gives way to this start.
     if (TRY(cancel_restart(context, record))) {
       clear_stop_mark(context, record);

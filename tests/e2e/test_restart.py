@@ -132,7 +132,7 @@ class Restart(DrayTestCase):
         # Killed in the wait or in the restart: either way it has ended, and says so.
         self.assertIn(self.exited(waiting), (3, 137))
         running = self.start("unless-stopped", "exec sleep 1000")
-        os.kill(monitor_of(running), signal.SIGKILL)
+        os.kill(eventually(lambda: monitor_of(running)), signal.SIGKILL)
         self.assertEqual(137, eventually(lambda: self.inspect(running, "State.Status") == "exited" and self.exited(running)))
         kept = self.start("unless-stopped", "exec sleep 1000")
         stopped = self.start("unless-stopped", "exec sleep 1000", "--name", "stopped")

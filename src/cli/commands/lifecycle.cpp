@@ -121,7 +121,7 @@ int command_restart_by_policy(Invocation& invocation) {
 
 int command_start_containers(Invocation& invocation) {
   std::vector<std::string> operands;
-  Flags flags("dray system start-containers", "",
+  Flags flags("dray system start-containers", "[OPTIONS]",
               "Start the containers that a restart policy wants to run and that do not run: those with policy always,\n"
               "and those with unless-stopped that were not stopped by the user. There is no daemon: call this at boot");
   flags.operands(operands, 0, 0);
