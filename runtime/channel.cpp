@@ -143,7 +143,13 @@ Result<void> Channel::send_go(const std::vector<FileDescriptor>& tasks, const st
   std::vector<int> fds;
   for (const auto* list : {&tasks, &mounts})
     for (const FileDescriptor& fd : *list) fds.push_back(fd.get());
-  Go go{static_cast<std::uint32_t>(tasks.size()), static_cast<std::uint32_t>(mounts.size())};
+  return send(
+      Go{Step::wait_for_go, static_cast<std::uint32_t>(tasks.size()), static_cast<std::uint32_t>(mounts.size())}, fds);
+}
+
+Result<void> Channel::send_go(Step answers) { return send(Go{answers, 0, 0}, {}); }
+
+Result<void> Channel::send(Go go, const std::vector<int>& fds) {
   struct iovec part{&go, sizeof go};
   alignas(struct cmsghdr) char control[CMSG_SPACE(2 * kMaxCgroups * sizeof(int))] = {};
   struct msghdr message{};
@@ -206,7 +212,7 @@ Result<void> Channel::hand_over_listener(const Child& child, int number, const L
   FileDescriptor listener(static_cast<int>(::syscall(SYS_pidfd_getfd, child.pidfd.get(), number, 0)));
   if (!listener.valid()) return fail_errno("fetching the seccomp notification descriptor");
   TRY(take(child.pid, listener));
-  return send_go();
+  return send_go(Step::seccomp_listener);
 }
 
 }  // namespace dray::runtime

@@ -49,7 +49,9 @@ class Channel {
   /// born in, may be invalid. The child's ends are closed here.
   Result<Child> clone(const ChildPlan& plan, std::uint64_t namespaces, FdRef cgroup, void (*run)(const ChildPlan&));
 
-  Result<void> send_go(const std::vector<FileDescriptor>& tasks = {}, const std::vector<FileDescriptor>& mounts = {});
+  Result<void> send_go(const std::vector<FileDescriptor>& tasks, const std::vector<FileDescriptor>& mounts);
+  /// Without descriptors, where the child waits for something else.
+  Result<void> send_go(Step answers);
   /// The process proper that a helper has forked; nullopt if the helper ended before.
   std::optional<Child> receive_process();
   /// The pty's master, which the child sends before it says that it is ready; invalid if it has not.
@@ -68,6 +70,8 @@ class Channel {
   Result<void> hand_over_listener(const Child& child, int number, const Listener& take);
 
  private:
+  Result<void> send(Go go, const std::vector<int>& fds);
+
   Pipe status_;
   FileDescriptor ours_, childs_;
 };

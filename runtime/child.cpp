@@ -53,7 +53,18 @@ bool send_with_fd(int socket, const void* payload, std::size_t size, int fd) {
   return sent == static_cast<ssize_t>(size);
 }
 
-Go wait_for_go(const ChildPlan& plan, Step step, int* fds) {
+namespace {
+
+// One that came while the child waited for another: the parent prepares the cgroup meanwhile. The child is one thread,
+// and its memory a copy.
+struct EarlyGo {
+  bool there;
+  Go go;
+  int fds[2 * kMaxCgroups];
+};
+EarlyGo early_go;
+
+Go receive_go(const ChildPlan& plan, Step step, int* fds) {
   Go go;
   struct iovec part{&go, sizeof go};
   alignas(struct cmsghdr) char control[CMSG_SPACE(2 * kMaxCgroups * sizeof(int))];
@@ -73,6 +84,27 @@ Go wait_for_go(const ChildPlan& plan, Step step, int* fds) {
   if (size != (go.tasks_count + go.mount_count) * sizeof(int)) fail(plan, step, EMFILE);
   if (size > 0) std::memcpy(fds, CMSG_DATA(header), size);
   return go;
+}
+
+}  // namespace
+
+Go wait_for_go(const ChildPlan& plan, Step step, int* fds) {
+  while (!(step == Step::wait_for_go && early_go.there)) {
+    int received[2 * kMaxCgroups];
+    const Go go = receive_go(plan, step, received);
+    const std::size_t size = (go.tasks_count + go.mount_count) * sizeof(int);
+    if (go.answers == step) {
+      if (size > 0) std::memcpy(fds, received, size);
+      return go;
+    }
+    if (go.answers != Step::wait_for_go) fail(plan, step, EPROTO);
+    early_go.there = true;
+    early_go.go = go;
+    std::memcpy(early_go.fds, received, size);
+  }
+  early_go.there = false;
+  std::memcpy(fds, early_go.fds, sizeof early_go.fds);
+  return early_go.go;
 }
 
 namespace {

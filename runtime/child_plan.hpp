@@ -208,6 +208,7 @@ inline constexpr std::uint32_t kMaxCgroups = 64;  ///< hierarchies
 
 /// What lies beside it: first the opened "tasks" files of cgroup v1 to enter by, then the cgroups' mounts, detached.
 struct Go {
+  Step answers = Step::wait_for_go;  ///< where the child waits for it; the one for the cgroup may come early
   std::uint32_t tasks_count = 0, mount_count = 0;
 };
 

@@ -138,7 +138,7 @@ Result<Child> Launch::clone_process(FdRef birthplace) {
   }
   if (plan.wait_for_maps) {
     TRY(write_id_maps(child.pid, spec_.uid_mappings, spec_.gid_mappings));
-    TRY(channel_.send_go());
+    TRY(channel_.send_go(Step::wait_for_maps));
   }
   return child;
 }
@@ -156,10 +156,10 @@ Result<void> Launch::follow(const Child& child) {
       FileDescriptor mount = channel_.wait_for_descriptor();
       const PreparedMount& prepared = builder_.mount(static_cast<std::size_t>(report->index));
       TRY_CTX(set_id_map(mount, prepared.id_map, prepared.recursive_id_map), "mounting at " + prepared.destination);
-      TRY(channel_.send_go());
+      TRY(channel_.send_go(Step::map_ids));
     } else if (report->step == Step::mounted && builder_.plan().hooks) {
       TRY(request_.run_hooks(child.pid));
-      TRY(channel_.send_go());
+      TRY(channel_.send_go(Step::mounted));
     } else if (report->step == Step::seccomp_listener && report->error_number == 0 && process.seccomp_listener) {
       TRY(channel_.hand_over_listener(child, report->index, request_.take_seccomp_listener));
     } else {
@@ -233,6 +233,10 @@ Result<Launched> Launch::run() {
   auto launched = start();
   if (launched || !cgroup_made_) return launched;
   Error error = std::move(launched).error();
+  // Ours is reaped: whoever is in it came by another hand, at the same moment.
+  const bool shared = request_.existing_cgroup != ExistingCgroup::replace &&
+                      !is_cgroup_empty(spec_.cgroups_path).value_or(true);
+  if (shared) return Failure(std::move(error));
   auto removed = destroy_cgroup(spec_.cgroups_path);
   if (removed && request_.systemd_unit) removed = stop_systemd_unit(*request_.systemd_unit);
   if (!removed) error = std::move(error).with_cleanup_failure(removed.error());

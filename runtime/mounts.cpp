@@ -143,11 +143,16 @@ Result<std::uint64_t> attributes_of(FdRef mount) {
 // user namespace the kernel has locked what the source has; so has this.
 Result<void> set_top_attributes(FdRef tree, const Wishes& wishes, bool user_namespace) {
   if (!wishes.flagged) return {};
+  constexpr std::uint64_t kLockable = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   const std::uint64_t present = TRY(attributes_of(tree));
-  if (user_namespace && (present & wishes.top.clear) != 0)
+  if (user_namespace && (present & kLockable & wishes.top.clear) != 0)
     return Failure(Error::from_errno(EPERM, "clearing an option that the source has"));
-  const std::uint64_t unnamed = user_namespace ? 0 : present & ~wishes.top.set;
-  return change_mount(tree, wishes.top.set, wishes.top.clear | unnamed, 0, 0);
+  std::uint64_t clear = wishes.top.clear | (present & ~wishes.top.set);
+  if (user_namespace) clear &= ~(present & kLockable);
+  // The times' settings are one: a word for one of them replaces all.
+  if ((wishes.top.set & (kAtimeMask | MOUNT_ATTR_NODIRATIME)) != 0 || (wishes.top.clear & kAtimeMask) != 0)
+    clear |= kAtimeMask | (MOUNT_ATTR_NODIRATIME & ~wishes.top.set);
+  return change_mount(tree, wishes.top.set, clear, 0, 0);
 }
 
 Result<FileDescriptor> open_id_map(const Mount& mount, const Spec& spec) {

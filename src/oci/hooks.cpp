@@ -136,7 +136,7 @@ Result<void> run_hook(const runtime::Hook& hook, const HookPlace& place) {
   Pipe output = TRY(make_pipe()), outcome = TRY(make_pipe());
   Plan plan{hook.path.c_str(),
             argv.data(),
-            envp.data(),
+            hook.env.empty() ? environ : envp.data(),
             place.directory.empty() ? nullptr : place.directory.c_str(),
             -1,
             0,

@@ -63,7 +63,14 @@ Result<runtime::Process> make_process(const ExecOptions& options, const runtime:
   if (!options.label.empty()) process.selinux_label = options.label;
   if (!options.apparmor.empty()) process.apparmor_profile = options.apparmor;
   process.no_new_privileges = process.no_new_privileges || options.no_new_privileges;
-  for (const auto& name : options.capabilities) add_capability(process.capabilities, name);
+  const auto known = runtime::all_capabilities();
+  for (const auto& name : options.capabilities) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) {
+      add_capability(process.capabilities, name);
+    } else {
+      log_warning("ignoring unknown or unavailable capabilities: [" + name + "]");
+    }
+  }
   if (!options.user.empty()) {
     const std::size_t colon = options.user.find(':');
     process.user.uid = TRY(parse_id(std::string_view(options.user).substr(0, colon), "user"));
