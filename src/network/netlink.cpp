@@ -9,6 +9,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <system_error>
 #include <thread>
 
 namespace dray::network {
@@ -65,13 +66,17 @@ void MessageBuilder::finish() {
 
 Result<void> in_namespace(FdRef netns, const std::function<Result<void>()>& work) {
   Result<void> result;
-  std::thread([&] {
-    if (::setns(netns.get(), CLONE_NEWNET) != 0) {
-      result = fail_errno("entering a network namespace");
-      return;
-    }
-    result = work();
-  }).join();
+  try {
+    std::thread([&] {
+      if (::setns(netns.get(), CLONE_NEWNET) != 0) {
+        result = fail_errno("entering a network namespace");
+        return;
+      }
+      result = work();
+    }).join();
+  } catch (const std::system_error& error) {  // no more threads
+    return Failure(Error::from_errno(error.code().value(), "starting a thread"));
+  }
   return result;
 }
 

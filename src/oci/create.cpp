@@ -60,7 +60,8 @@ Result<void> set_cgroup(const Settings& settings, runtime::Spec& spec, Container
       if (key.starts_with(prefix)) state.systemd_unit->properties.emplace(key.substr(prefix.size()), value);
     state.cgroups_path = TRY(runtime::systemd_cgroups_path(*state.systemd_unit));
   } else {
-    state.cgroups_path = TRY(runtime::resolve_cgroups_path(spec.cgroups_path.empty() ? state.id : spec.cgroups_path));
+    state.cgroups_path = TRY_CTX(
+        runtime::resolve_cgroups_path(spec.cgroups_path.empty() ? state.id : spec.cgroups_path), "linux.cgroupsPath");
     // The root of all; "" would mean none, and no limits.
     if (state.cgroups_path.empty()) return fail(ErrorCode::invalid_argument, "linux.cgroupsPath: must not be \"/\"");
   }
