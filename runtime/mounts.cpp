@@ -139,6 +139,16 @@ Result<std::uint64_t> attributes_of(FdRef mount) {
   return attributes;
 }
 
+constexpr std::uint64_t kTimes = kAtimeMask | MOUNT_ATTR_NODIRATIME;
+
+Result<std::uint64_t> times_of(FdRef mount) {
+  struct statvfs status;
+  if (::fstatvfs(mount.get(), &status) != 0) return fail_errno("reading the options of a mount");
+  const std::uint64_t directories = (status.f_flag & ST_NODIRATIME) != 0 ? MOUNT_ATTR_NODIRATIME : 0;
+  if ((status.f_flag & ST_NOATIME) != 0) return directories | MOUNT_ATTR_NOATIME;
+  return directories | ((status.f_flag & ST_RELATIME) != 0 ? MOUNT_ATTR_RELATIME : MOUNT_ATTR_STRICTATIME);
+}
+
 // As mount(8) and runc: without any word the source's attributes stay; with one, those not named are cleared. For a
 // user namespace the kernel has locked what the source has; so has this.
 Result<void> set_top_attributes(FdRef tree, const Wishes& wishes, bool user_namespace) {
@@ -149,9 +159,12 @@ Result<void> set_top_attributes(FdRef tree, const Wishes& wishes, bool user_name
     return Failure(Error::from_errno(EPERM, "clearing an option that the source has"));
   std::uint64_t clear = wishes.top.clear | (present & ~wishes.top.set);
   if (user_namespace) clear &= ~(present & kLockable);
-  // The times' settings are one: a word for one of them replaces all.
-  if ((wishes.top.set & (kAtimeMask | MOUNT_ATTR_NODIRATIME)) != 0 || (wishes.top.clear & kAtimeMask) != 0)
+  // The times' settings are one: a word for one of them replaces all; and they are locked, too.
+  if ((wishes.top.set & kTimes) != 0 || (wishes.top.clear & kAtimeMask) != 0) {
+    if (user_namespace && TRY(times_of(tree)) != (wishes.top.set & kTimes))
+      return Failure(Error::from_errno(EPERM, "changing how the source keeps times"));
     clear |= kAtimeMask | (MOUNT_ATTR_NODIRATIME & ~wishes.top.set);
+  }
   return change_mount(tree, wishes.top.set, clear, 0, 0);
 }
 
