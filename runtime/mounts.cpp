@@ -234,6 +234,7 @@ Result<FileDescriptor> make_filled_tmpfs(const PreparedMount& mount, int rootfs)
   auto source = open_in_root(FdRef(rootfs), mount.destination, O_RDONLY | O_DIRECTORY);
   struct stat status{};
   const bool copies = source && ::fstat(source->get(), &status) == 0;
+  TRY(configure(FSCONFIG_SET_STRING, "source", mount.source.c_str()));
   for (const auto& [key, value] : mount.options) {
     TRY(configure(value.empty() ? FSCONFIG_SET_FLAG : FSCONFIG_SET_STRING, key.c_str(),
                   value.empty() ? nullptr : value.c_str()));
