@@ -117,11 +117,13 @@ Result<FileDescriptor> open_proc() {
   return directory;
 }
 
+// Of rules on one call the first counts (seccomp_filter.cpp).
 bool allows_execveat(const Seccomp& profile) {
-  return std::any_of(profile.syscalls.begin(), profile.syscalls.end(), [](const SeccompSyscall& rule) {
-    return rule.action == "SCMP_ACT_ALLOW" && rule.args.empty() &&
-           std::find(rule.names.begin(), rule.names.end(), "execveat") != rule.names.end();
-  });
+  for (const SeccompSyscall& rule : profile.syscalls) {
+    if (std::find(rule.names.begin(), rule.names.end(), "execveat") != rule.names.end())
+      return rule.action == "SCMP_ACT_ALLOW" && rule.args.empty();
+  }
+  return profile.default_action == "SCMP_ACT_ALLOW";
 }
 
 // Profiles are written for runtimes that end in execve(); ours ends in an execveat() of dray-init. That one call is let
