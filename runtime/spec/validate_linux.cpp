@@ -140,8 +140,8 @@ Result<void> check_paths(const Spec& spec, const char* name, const std::vector<s
   if (!paths.empty() && !spec.namespaces.mount.is_own())
     return invalid(std::string("linux.") + name, "unable to restrict sys entries without a private MNT namespace");
   for (std::size_t i = 0; i < paths.size(); ++i)
-    if (paths[i].empty() || paths[i][0] != '/')
-      return invalid("linux." + indexed(name, i), "expected an absolute path");
+    // A relative one is taken from the root, as by runc.
+    if (paths[i].empty()) return invalid("linux." + indexed(name, i), "must not be empty");
   return {};
 }
 
