@@ -191,17 +191,17 @@ FileDescriptor Channel::wait_for_descriptor() {
   return message ? std::move(message->fd) : FileDescriptor();
 }
 
-Result<std::optional<ChildFailure>> Channel::read_report() {
-  ChildFailure report;
-  std::size_t count = TRY(read_some(status_.read_end, std::as_writable_bytes(std::span(&report, 1))));
-  if (count != sizeof report) return std::optional<ChildFailure>();
-  return std::optional<ChildFailure>(report);
+Result<std::optional<ChildFailure>> Channel::read_report(const Child& child, const ChildPlan& plan,
+                                                         const Deadline& deadline) {
+  const Execution execution(child.pid, child.pidfd, identify_file("/proc/self/exe"),
+                            identify_file(FdRef(plan.process.init)));
+  return execution.read_report(status_.read_end, deadline);
 }
 
 std::optional<ChildFailure> Channel::pending_failure() {
   struct pollfd waiting{status_.read_end.get(), POLLIN, 0};
   while (::poll(&waiting, 1, 0) == 1 && (waiting.revents & POLLIN) != 0) {
-    auto report = read_report();
+    auto report = read_failure(status_.read_end);
     if (!report || !*report) return std::nullopt;
     if (is_failure(**report)) return **report;
   }

@@ -128,9 +128,9 @@ void PlanBuilder::set_launch(const LaunchRequest& request) {
   if (request.gate) plan_.process.gate = {request.gate->start.get(), request.gate->status.get()};
 }
 
-void PlanBuilder::set_exec(const ExecRequest& request, FdRef target, int namespaces) {
+void PlanBuilder::set_exec(const ExecRequest& request, int namespaces) {
   set_oom_score(request.process);
-  plan_.target = target.get();
+  plan_.target = request.pidfd.get();
   plan_.join_flags = namespaces;
   in_user_namespace_ = enters_user_namespace_ = (namespaces & CLONE_NEWUSER) != 0;
   plan_.become_root = in_user_namespace_;

@@ -81,6 +81,7 @@ Result<Exec> exec_in_container(Context& context, const std::string& name, const 
   FileDescriptor rootfs = TRY(open_file("/proc/" + std::to_string(running->pid) + "/root", O_PATH | O_DIRECTORY));
   runtime::ExecRequest request;
   request.pid = running->pid;
+  request.pidfd = process;
   request.process = TRY(make_exec_process(context, record, options, rootfs));
   request.seccomp = TRY(make_seccomp(record.options, privileged, names));
   request.cgroups_path = cgroups_path(record.id);

@@ -39,15 +39,6 @@ Result<std::string> from_here(const std::string& path) {
   return std::string(here) + "/" + path;
 }
 
-Result<void> check_terminal(const runtime::Process& process, const CreateOptions& options) {
-  const bool has_socket = !options.console_socket.empty();
-  if (options.detach && process.terminal && !has_socket)
-    return fail(ErrorCode::invalid_argument, "cannot allocate tty if runc will detach without setting console socket");
-  if ((!process.terminal || !options.detach) && has_socket)
-    return fail(ErrorCode::invalid_argument, "cannot use console socket if runc will not detach or allocate tty");
-  return {};
-}
-
 Result<void> set_cgroup(const Settings& settings, runtime::Spec& spec, ContainerState& state) {
   if (settings.systemd_cgroup) {
     std::string text = spec.cgroups_path.empty() ? ":dray:" + state.id : spec.cgroups_path;
@@ -161,7 +152,7 @@ Result<void> Creation::read_bundle() {
   spec_ = TRY(runtime::parse_spec(config_));
   for (const auto& warning : spec_.warnings) log_warning(warning);
   for (const auto& warning : spec_.process.warnings) log_warning(warning);
-  TRY(check_terminal(spec_.process, options_));
+  TRY(check_terminal(spec_.process.terminal, options_.detach, options_.console_socket));
   TRY(runtime::validate_spec(spec_));
   state_.rootfs = TRY(absolute_path(spec_.rootfs_path));
   // A destination that names the root of the host is meant in the container (runc's tests have it).

@@ -32,12 +32,6 @@ bool is_alive(const ContainerState& state) {
 
 }  // namespace
 
-std::string read_boot_id() {
-  auto text = read_file("/proc/sys/kernel/random/boot_id", 256);
-  if (!text) return "";
-  return text->substr(0, text->find('\n'));
-}
-
 const char* name_of(Status status) {
   switch (status) {
     case Status::creating:
@@ -140,16 +134,18 @@ Result<StateDirectory::GateFiles> StateDirectory::make_gate() const {
   return gate;
 }
 
-// Not whether the file is there: a `start` that was killed could not remove it.
 Result<void> StateDirectory::mark_ptrace() const {
   return write_file_atomically(path_ + "/ptrace", "", 0600, Durability::none);
 }
 
 bool StateDirectory::has_ptrace() const { return ::access((path_ + "/ptrace").c_str(), F_OK) == 0; }
 
+// Not whether the file is there: a `start` that was killed could not remove it.
 bool StateDirectory::has_gate() const { return open_file(path_ + kGate, O_WRONLY | O_NONBLOCK).has_value(); }
 
-Result<void> StateDirectory::open_gate(const std::string& command) const {
+Result<void> StateDirectory::open_gate(const ContainerState& state, const std::string& command) const {
+  const FileDescriptor process = open_process(state);
+  if (!process.valid()) return fail(ErrorCode::invalid_argument, "cannot start a container that has stopped");
   // First the ear, then the word: the process may answer at once.
   FileDescriptor outcome = TRY(open_file(path_ + kOutcome, O_RDONLY | O_NONBLOCK));
   FileDescriptor gate;
@@ -157,11 +153,7 @@ Result<void> StateDirectory::open_gate(const std::string& command) const {
   if (!opened && opened.error().error_number() == ENXIO)
     return fail(ErrorCode::invalid_argument, "cannot start a container that has stopped");
   gate = TRY(std::move(opened));
-  TRY(write_all(gate, "0"));
-  gate.reset();
-  // A pipe without writers is at its end: the process has it open until execve.
-  if (::fcntl(outcome.get(), F_SETFL, 0) != 0) return fail_errno("listening to the container");
-  auto started = runtime::read_gate(outcome, command);
+  auto started = runtime::open_gate({gate, outcome}, state.pid, process, command);
   (void)::unlink((path_ + kOutcome).c_str());
   if (::unlink((path_ + kGate).c_str()) != 0 && started) return fail_errno("removing \"" + path_ + kGate + "\"");
   return started;

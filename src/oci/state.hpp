@@ -44,7 +44,6 @@ struct ContainerState {
 
 enum class Status { creating, created, running, paused, stopped };
 const char* name_of(Status status);
-std::string read_boot_id();
 
 /// The directory of one container.
 class StateDirectory {
@@ -76,7 +75,7 @@ class StateDirectory {
   Result<GateFiles> make_gate() const;
   bool has_gate() const;  ///< A process waits at it: the container is not yet started.
   /// Lets the process go on and waits for its execve, whose failure is the error. invalid_argument if it has ended.
-  Result<void> open_gate(const std::string& command) const;
+  Result<void> open_gate(const ContainerState& state, const std::string& command) const;
 
  private:
   explicit StateDirectory(std::string path) : path_(std::move(path)) {}

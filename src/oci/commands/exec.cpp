@@ -185,31 +185,18 @@ Result<int> command_exec(Invocation& invocation) {
   TRY(check_status(container, options.ignore_paused));
   const runtime::Spec spec = TRY(container.directory.read_spec());
   TRY(seal_if_seen(container, spec));
-  runtime::ExecRequest request;
-  request.pid = container.state.pid;
+  const FileDescriptor process = open_process(container.state);
+  if (!process.valid()) return fail(ErrorCode::invalid_argument, "cannot exec in a stopped container");
+  runtime::ExecRequest request = make_exec_request(container.state, process, spec, name_of(container.status));
   request.process = TRY(make_process(options, spec));
   TRY(runtime::validate_process(request.process));
   if (has_ptrace(request.process.capabilities)) TRY(container.directory.mark_ptrace());
-  const bool has_socket = !options.handover.console_socket.empty();
-  if (request.process.terminal && options.detach && !has_socket)
-    return fail(ErrorCode::invalid_argument, "cannot allocate tty if runc will detach without setting console socket");
-  if (has_socket && (!request.process.terminal || !options.detach))
-    return fail(ErrorCode::invalid_argument, "cannot use console socket if runc will not detach or allocate tty");
+  TRY(check_terminal(request.process.terminal, options.detach, options.handover.console_socket));
   request.plain_newlines = !options.detach;
-  request.seccomp = spec.seccomp;
-  request.memory_policy = spec.memory_policy;
-  request.personality = spec.personality;
-  request.cgroups_path = container.state.cgroups_path;
-  request.systemd_unit = container.state.systemd_unit;
   request.may_stay_outside = invocation.settings.rootless;
-  request.warn = [](const std::string& warning) { log_warning(warning); };
   request.sub_cgroups = TRY(read_sub_cgroups(options.cgroups));
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
-  request.new_keyring = container.state.new_keyring;
-  request.keyring_name = "_ses." + container.state.id;
   request.preserved_descriptors = TRY(count_preserved(static_cast<unsigned>(options.preserved), request.process));
-  request.enter_groups = make_group_entrance(container.state);
-  request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, container.state, name_of(container.status));
   FileDescriptor rootfs =
       TRY(open_file("/proc/" + std::to_string(container.state.pid) + "/root", O_PATH | O_DIRECTORY));
   complete_environment(request.process, rootfs);
