@@ -182,6 +182,7 @@ std::optional<Child> Channel::receive_process() {
 }
 
 FileDescriptor Channel::receive_console() {
+  if (console_.valid()) return std::move(console_);
   auto message = receive(ours_, MSG_DONTWAIT);
   return message ? std::move(message->fd) : FileDescriptor();
 }
@@ -208,9 +209,20 @@ std::optional<ChildFailure> Channel::pending_failure() {
   return std::nullopt;
 }
 
-Result<void> Channel::hand_over_listener(const Child& child, int number, const Listener& take) {
-  FileDescriptor listener(static_cast<int>(::syscall(SYS_pidfd_getfd, child.pidfd.get(), number, 0)));
-  if (!listener.valid()) return fail_errno("fetching the seccomp notification descriptor");
+Result<void> Channel::hand_over_listener(const Child& child, const PlanProcess& process, int number,
+                                         const Listener& take) {
+  FileDescriptor listener;
+  if (process.send_listener) {
+    if (process.terminal) console_ = wait_for_descriptor();
+    listener = wait_for_descriptor();
+    if (!listener.valid())
+      return fail(ErrorCode::unsupported,
+                  "the seccomp profile keeps us from sending its notification descriptor: for an "
+                  "ordinary user it must allow sendmsg");
+  } else {
+    listener = FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_getfd, child.pidfd.get(), number, 0)));
+    if (!listener.valid()) return fail_errno("fetching the seccomp notification descriptor");
+  }
   TRY(take(child.pid, listener));
   return send_go(Step::seccomp_listener);
 }

@@ -66,14 +66,15 @@ class Channel {
   std::optional<ChildFailure> pending_failure();
 
   using Listener = std::function<Result<void>(pid_t pid, FdRef listener)>;
-  /// Fetches the seccomp notification descriptor `number` of the child, hands it over and lets the child go on.
-  Result<void> hand_over_listener(const Child& child, int number, const Listener& take);
+  /// Gets the seccomp notification descriptor `number` of the child, hands it over and lets the child go on.
+  Result<void> hand_over_listener(const Child& child, const PlanProcess& process, int number, const Listener& take);
 
  private:
   Result<void> send(Go go, const std::vector<int>& fds);
 
   Pipe status_;
   FileDescriptor ours_, childs_;
+  FileDescriptor console_;  // that came before the listener
 };
 
 }  // namespace dray::runtime

@@ -236,6 +236,7 @@ struct PlanProcess {
   std::uint16_t seccomp_length;
   std::uint32_t seccomp_flags;
   bool seccomp_listener;   ///< the parent wants the notification descriptor
+  bool send_listener;      ///< over the socket: the parent has not the right to fetch it
   const char* label_file;  ///< relative to /proc: "thread-self/attr/exec"
   PlanText label;
   std::int64_t personality;  ///< -1 = as it is

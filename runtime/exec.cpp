@@ -62,9 +62,9 @@ Result<void> Exec::follow(const Child& process) {
   for (;;) {
     auto report = TRY(channel_.read_report(process, builder_.plan(), request_.deadline));
     if (!report) return {};
-    const bool has_listener = builder_.plan().process.seccomp_listener;
-    if (report->step == Step::seccomp_listener && report->error_number == 0 && has_listener) {
-      TRY(channel_.hand_over_listener(process, report->index, request_.take_seccomp_listener));
+    const PlanProcess& plan = builder_.plan().process;
+    if (report->step == Step::seccomp_listener && report->error_number == 0 && plan.seccomp_listener) {
+      TRY(channel_.hand_over_listener(process, plan, report->index, request_.take_seccomp_listener));
     } else {
       return Failure(explain_failure(*report, builder_, request_.process, nullptr));
     }

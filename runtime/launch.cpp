@@ -161,7 +161,7 @@ Result<void> Launch::follow(const Child& child) {
       TRY(request_.run_hooks(child.pid));
       TRY(channel_.send_go(Step::mounted));
     } else if (report->step == Step::seccomp_listener && report->error_number == 0 && process.seccomp_listener) {
-      TRY(channel_.hand_over_listener(child, report->index, request_.take_seccomp_listener));
+      TRY(channel_.hand_over_listener(child, process, report->index, request_.take_seccomp_listener));
     } else {
       return Failure(explain_failure(*report, builder_, spec_.process, &spec_));
     }

@@ -303,7 +303,18 @@ Result<void> PlanBuilder::set_seccomp(const Seccomp& profile) {
   if (filter_.size() > BPF_MAXINSNS) return fail(ErrorCode::invalid_argument, "the profile is too large");
   plan_.process.seccomp_listener = std::any_of(profile.syscalls.begin(), profile.syscalls.end(),
                                                [](const auto& rule) { return rule.action == "SCMP_ACT_NOTIFY"; });
+  const auto asks_about = [&](std::string_view call) {
+    return std::any_of(profile.syscalls.begin(), profile.syscalls.end(), [&](const auto& rule) {
+      return rule.action == "SCMP_ACT_NOTIFY" &&
+             std::find(rule.names.begin(), rule.names.end(), call) != rule.names.end();
+    });
+  };
+  plan_.process.send_listener = plan_.process.seccomp_listener && is_rootless();
   if (plan_.process.seccomp_listener) plan_.process.seccomp_flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
+  // Nobody could answer yet.
+  if (plan_.process.send_listener && asks_about("sendmsg"))
+    return fail(ErrorCode::unsupported,
+                "SCMP_ACT_NOTIFY for sendmsg, with which an ordinary user's listener is handed over");
   plan_.process.seccomp = filter_.data();
   plan_.process.seccomp_length = static_cast<std::uint16_t>(filter_.size());
   return {};

@@ -62,8 +62,8 @@ void write_linux_features(JsonWriter& out) {
   out.open_object("cgroup");
   out.write("v1", true);
   out.write("v2", true);
-  out.write("systemd", false);
-  out.write("systemdUser", false);
+  out.write("systemd", true);
+  out.write("systemdUser", true);
   out.write("rdma", true);
   out.close_object();
   write_seccomp_features(out);
@@ -98,9 +98,8 @@ std::string describe_features() {
   // By that name engines ask whether a runtime has `checkpoint` and `restore`.
   std::map<std::string, std::string> annotations{{"org.opencontainers.runc.checkpoint.enabled", "true"}};
   if (const scmp_version* version = seccomp_version()) {
-    annotations["io.github.seccomp.libseccomp.version"] = std::to_string(version->major) + "." +
-                                                          std::to_string(version->minor) + "." +
-                                                          std::to_string(version->micro);
+    annotations["io.github.seccomp.libseccomp.version"] =
+        std::to_string(version->major) + "." + std::to_string(version->minor) + "." + std::to_string(version->micro);
   }
   out.write("annotations", annotations);
   out.close_object();

@@ -30,6 +30,18 @@ bool is_alive(const ContainerState& state) {
   return state.boot == read_boot_id();
 }
 
+// Whoever can write here decides which processes we kill and which files we remove.
+Result<void> check_root(const std::string& root) {
+  struct stat status;
+  if (::stat(root.c_str(), &status) != 0)
+    return errno == ENOENT ? Result<void>() : fail_errno("opening \"" + root + "\"");
+  if (status.st_uid != ::geteuid())
+    return fail(ErrorCode::permission_denied, "the state root \"" + root + "\" belongs to another user");
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (status.st_mode & S_ISVTX) == 0)
+    return fail(ErrorCode::permission_denied, "the state root \"" + root + "\" can be written by others");
+  return {};
+}
+
 }  // namespace
 
 const char* name_of(Status status) {
@@ -63,6 +75,7 @@ Result<void> check_id(const std::string& id) {
 Result<StateDirectory> StateDirectory::create(const std::string& root, const std::string& id) {
   TRY(check_id(id));
   TRY_CTX(make_directories(root, 0711), "making the directory of the containers' states");
+  TRY(check_root(root));
   StateDirectory directory(root + "/" + id);
   if (::mkdir(directory.path_.c_str(), 0711) != 0) {
     if (errno == EEXIST) return fail(ErrorCode::already_exists, "container with given ID already exists");
@@ -74,10 +87,14 @@ Result<StateDirectory> StateDirectory::create(const std::string& root, const std
 
 Result<StateDirectory> StateDirectory::open(const std::string& root, const std::string& id) {
   TRY(check_id(id));
+  TRY(check_root(root));
   StateDirectory directory(root + "/" + id);
   struct stat status;
   if (::lstat(directory.path_.c_str(), &status) != 0 || !S_ISDIR(status.st_mode))
     return fail(ErrorCode::not_found, "container does not exist");
+  // In one like /tmp.
+  if (status.st_uid != ::geteuid())
+    return fail(ErrorCode::permission_denied, "\"" + directory.path_ + "\" belongs to another user");
   return directory;
 }
 
@@ -161,6 +178,7 @@ Result<void> StateDirectory::open_gate(const ContainerState& state, const std::s
 
 Result<std::vector<std::string>> list_ids(const std::string& root, bool must_exist) {
   std::vector<std::string> ids;
+  TRY(check_root(root));
   DIR* directory = ::opendir(root.c_str());
   if (directory == nullptr) {
     if (errno == ENOENT && !must_exist) return ids;

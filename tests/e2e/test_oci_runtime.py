@@ -3,12 +3,14 @@
 """dray-runtime does what a config.json and runc's command line say."""
 
 import ctypes
+import fcntl
 import json
 import os
 import pathlib
 import signal
 import socket
 import subprocess
+import termios
 import time
 
 from harness import Terminal
@@ -218,6 +220,48 @@ class LifeCycle(OciTestCase):
             self.assertEqual(b"ready", process.stdout.readline().strip())
             output, _ = process.communicate(b"x" * 1_000_000, timeout=60)
         self.assertEqual(1_000_000, output.count(b"x"))
+
+    def test_signals_get_through_while_nobody_reads(self):
+        """The output is blocked: that is no reason to keep a signal from the container."""
+        got = self.rootfs / "tmp" / "got"
+        got.unlink(missing_ok=True)
+        config = self.config(
+            "trap 'touch /tmp/got; kill $!; exit 5' TERM; yes & wait", process={"terminal": True}
+        )
+        command = self.command("run", "--bundle", self.bundle(config), self.new_id())
+        ours, theirs = socket.socketpair()
+        for reader, writer in (os.pipe(), (ours.detach(), theirs.detach())):
+            got.unlink(missing_ok=True)
+            with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer) as process:
+                os.close(writer)
+                size = -1
+                while size != (size := int.from_bytes(fcntl.ioctl(reader, termios.FIONREAD, b"0000"), "little")) or not size:
+                    time.sleep(0.3)  # until nothing more goes in
+                process.send_signal(signal.SIGTERM)
+                eventually(got.exists, 5, "the container got the signal")
+                with open(reader, "rb") as output:
+                    self.assertIn(b"y\ny\ny", output.read().replace(b"\r", b""))
+                self.assertEqual(5, process.wait(10))
+
+    def test_a_blocked_end_can_be_cut_short(self):
+        config = self.config("head -c 200000 /dev/zero", process={"terminal": True})
+        name = self.new_id()
+        reader, writer = os.pipe()
+        with subprocess.Popen(
+            self.command("run", "--keep", "--bundle", self.bundle(config), name), stdin=subprocess.DEVNULL, stdout=writer
+        ) as process:
+            os.close(writer)
+            eventually(lambda: name in self.ids(), 5, "the container is there")
+            time.sleep(0.5)
+            for _ in range(50):  # the first goes to the container
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(0.1)
+                    break
+                except subprocess.TimeoutExpired:
+                    continue
+            self.assertIsNotNone(process.poll())
+        os.close(reader)
 
     def test_two_starts_at_once(self):
         log = self.scratch / "poststart.log"
