@@ -15,6 +15,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include <dray/core/socket.hpp>
+
 namespace dray::runtime {
 namespace {
 
@@ -25,24 +27,9 @@ struct Message {
 
 std::optional<Message> receive(FdRef socket, int flags) {
   Message result;
-  struct iovec part{&result.number, sizeof result.number};
-  alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  struct msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  ssize_t count;
-  do {
-    count = ::recvmsg(socket.get(), &message, flags | MSG_CMSG_CLOEXEC);
-  } while (count < 0 && errno == EINTR);
-  if (count <= 0) return std::nullopt;
-  struct cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (header != nullptr && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof(int))) {
-    int fd;
-    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    result.fd = FileDescriptor(fd);
-  }
+  auto received = receive_with_descriptor(socket, std::as_writable_bytes(std::span(&result.number, 1)), flags);
+  if (!received || received->size == 0) return std::nullopt;
+  result.fd = std::move(received->descriptor);
   return result;
 }
 

@@ -151,12 +151,6 @@ Result<StateDirectory::GateFiles> StateDirectory::make_gate() const {
   return gate;
 }
 
-Result<void> StateDirectory::mark_ptrace() const {
-  return write_file_atomically(path_ + "/ptrace", "", 0600, Durability::none);
-}
-
-bool StateDirectory::has_ptrace() const { return ::access((path_ + "/ptrace").c_str(), F_OK) == 0; }
-
 // Not whether the file is there: a `start` that was killed could not remove it.
 bool StateDirectory::has_gate() const { return open_file(path_ + kGate, O_WRONLY | O_NONBLOCK).has_value(); }
 

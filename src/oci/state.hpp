@@ -64,9 +64,6 @@ class StateDirectory {
   Result<runtime::Spec> read_spec() const;
   Result<void> write_spec(const std::string& json) const;
   Result<void> remove();
-  /// A process with CAP_SYS_PTRACE was let into the container.
-  Result<void> mark_ptrace() const;
-  bool has_ptrace() const;
 
   /// The two FIFOs of the gate, opened so that the container's process finds both ends.
   struct GateFiles {

@@ -232,36 +232,39 @@ class LifeCycle(OciTestCase):
         ours, theirs = socket.socketpair()
         for reader, writer in (os.pipe(), (ours.detach(), theirs.detach())):
             got.unlink(missing_ok=True)
-            with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer) as process:
-                os.close(writer)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer)
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            os.close(writer)
+            with open(reader, "rb") as output:
                 size = -1
-                while size != (size := int.from_bytes(fcntl.ioctl(reader, termios.FIONREAD, b"0000"), "little")) or not size:
+                while size != (now := self.unread(output)) or now == 0:
+                    size = now
                     time.sleep(0.3)  # until nothing more goes in
                 process.send_signal(signal.SIGTERM)
                 eventually(got.exists, 5, "the container got the signal")
-                with open(reader, "rb") as output:
-                    self.assertIn(b"y\ny\ny", output.read().replace(b"\r", b""))
-                self.assertEqual(5, process.wait(10))
+                self.assertIn(b"y\ny\ny", output.read().replace(b"\r", b""))
+            self.assertEqual(5, process.wait(10))
+
+    @staticmethod
+    def unread(stream):
+        return int.from_bytes(fcntl.ioctl(stream, termios.FIONREAD, b"0000"), "little")
 
     def test_a_blocked_end_can_be_cut_short(self):
-        config = self.config("head -c 200000 /dev/zero", process={"terminal": True})
+        config = self.config("head -c 70000 /dev/zero", process={"terminal": True})  # more than a pipe holds
         name = self.new_id()
         reader, writer = os.pipe()
-        with subprocess.Popen(
-            self.command("run", "--keep", "--bundle", self.bundle(config), name), stdin=subprocess.DEVNULL, stdout=writer
-        ) as process:
-            os.close(writer)
-            eventually(lambda: name in self.ids(), 5, "the container is there")
-            time.sleep(0.5)
-            for _ in range(50):  # the first goes to the container
-                process.send_signal(signal.SIGTERM)
-                try:
-                    process.wait(0.1)
-                    break
-                except subprocess.TimeoutExpired:
-                    continue
-            self.assertIsNotNone(process.poll())
-        os.close(reader)
+        self.addCleanup(os.close, reader)
+        command = self.command("run", "--keep", "--bundle", self.bundle(config), name)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        os.close(writer)
+        eventually(lambda: name in self.ids(), 5, "the container is there")
+        self.wait_for(name, "stopped")
+        self.assertIsNone(process.poll())
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(0, process.wait(5))
 
     def test_two_starts_at_once(self):
         log = self.scratch / "poststart.log"
