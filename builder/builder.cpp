@@ -95,10 +95,9 @@ Result<std::map<int, CopyContent>> load_context(store::Store& store, const Plan&
   std::map<int, CopyContent> contents;
   std::vector<const Vertex*> readers;
   for (const Vertex& vertex : plan.vertices) {
-    const auto* copy = std::get_if<CopyOp>(&vertex.op);
-    if (copy == nullptr || copy->from != CopyOp::From::context) continue;
-    contents[vertex.id] = {};
-    if (!copy->paths.empty()) readers.push_back(&vertex);
+    const bool copies = std::holds_alternative<CopyOp>(vertex.op) && vertex.inputs.size() > 1;
+    if (copies && std::holds_alternative<LocalOp>(plan.vertices[static_cast<std::size_t>(vertex.inputs[1])].op))
+      readers.push_back(&vertex);
   }
   if (readers.empty()) return contents;
   const int id = numbers.reserve();
@@ -134,7 +133,7 @@ PlanOptions plan_options(const BuildRequest& request) {
   options.labels = request.labels;
   options.target = request.target;
   options.network = request.network;
-  options.platform = request.platform;
+  if (!request.platforms.empty()) options.platform = request.platforms.front();
   options.created = format_time_now();
   return options;
 }
@@ -183,13 +182,14 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
   for (const std::string& warning : plan.warnings)
     progress.report({.kind = ProgressEvent::Kind::message, .text = "WARN: " + warning});
 
-  const SourceTree tree{.root = context.directory, .is_context = true, .ignore = &context.ignore};
+  const std::map<std::string, SourceTree> locals = {
+      {"context", {.root = context.directory, .is_context = true, .ignore = &context.ignore}}};
   const std::map<int, CopyContent> contents =
-      TRY(load_context(store, plan, tree, !context.unpacked, numbers, progress, cancel));
+      TRY(load_context(store, plan, locals.at("context"), !context.unpacked, numbers, progress, cancel));
   const SolveRequest solving{.store = store,
                              .executor = executor,
-                             .context = tree,
-                             .from_context = contents,
+                             .locals = locals,
+                             .contents = contents,
                              .no_cache = request.no_cache,
                              .first_id = numbers.reserve(static_cast<int>(plan.vertices.size())),
                              .base_layers = [&](const SourceOp& source) -> Result<std::vector<DiffId>> {

@@ -17,6 +17,7 @@
 #include <dray/core/rooted_path.hpp>
 
 #include "ops/ops.hpp"
+#include "plan/values.hpp"
 
 namespace dray::builder {
 namespace {
@@ -46,8 +47,9 @@ Result<void> copy_xattrs(FdRef from, FdRef to, const std::string& path) {
 
 class TreeCopier {
  public:
-  TreeCopier(const CopyOp& op, const SourceTree& tree, std::optional<Owner> owner, const CancelToken& cancel)
-      : op_(op), tree_(tree), owner_(owner), cancel_(cancel) {}
+  TreeCopier(std::optional<std::uint32_t> mode, const SourceTree& tree, std::optional<Owner> owner,
+             const CancelToken& cancel)
+      : mode_(mode), tree_(tree), owner_(owner), cancel_(cancel) {}
 
   /// What the source directory holds, into the open directory.
   Result<void> copy_directory(const Source& source, FileDescriptor destination, bool created) {
@@ -89,7 +91,7 @@ class TreeCopier {
     const gid_t gid = owner_ ? owner_->gid : status.st_gid;
     if (::fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) != 0)
       return fail_errno("changing the owner of \"" + path + "\"");
-    const mode_t mode = op_.mode ? *op_.mode : status.st_mode & 07777;
+    const mode_t mode = mode_ ? *mode_ : status.st_mode & 07777;
     if (!is_link && ::chmod(proc_path(fd).c_str(), mode) != 0)
       return fail_errno("changing the mode of \"" + path + "\"");
     return {};
@@ -187,7 +189,7 @@ class TreeCopier {
     return {};
   }
 
-  const CopyOp& op_;
+  std::optional<std::uint32_t> mode_;  ///< --chmod
   const SourceTree& tree_;
   std::optional<Owner> owner_;  ///< nullopt: as in the source
   const CancelToken& cancel_;
@@ -277,7 +279,8 @@ Result<void> copy_sources(FdRef root, const CopyOp& op, const SourceTree& tree, 
   // Files of the context belong to root, those of a stage keep their owner (as in BuildKit), unless --chown.
   const std::optional<Owner> forced = tree.is_context || !op.chown.empty() ? std::optional(owner) : std::nullopt;
   Destination destination(root, op, sources.size() + op.files.size(), owner);
-  TreeCopier copier(op, tree, forced, cancel);
+  const std::optional<std::uint32_t> mode = TRY(parse_mode(op.chmod));
+  TreeCopier copier(mode, tree, forced, cancel);
   for (const Source& source : sources) {
     if (source.is_directory()) {
       bool created = false;
@@ -313,7 +316,7 @@ Result<void> copy_sources(FdRef root, const CopyOp& op, const SourceTree& tree, 
     TRY_CTX(write_all(made, file.content), file.name);
     struct stat status = {};
     status.st_mode = S_IFREG | 0644;
-    TRY(TreeCopier(op, tree, owner, cancel).set_owner_and_mode(made, status, file.name, false));
+    TRY(TreeCopier(mode, tree, owner, cancel).set_owner_and_mode(made, status, file.name, false));
   }
   return {};
 }

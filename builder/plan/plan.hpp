@@ -28,7 +28,45 @@ struct SourceOp {
   image::Platform platform;
 };
 
-/// RUN.
+/// A directory of the user's: the build context ("context") or a named one (--build-context NAME=DIRECTORY).
+struct LocalOp {
+  std::string name = "context";
+};
+
+/// One file from http or https. Its root filesystem is that file: "/<filename>", mode 0600 unless ADD says otherwise.
+struct HttpOp {
+  std::string url;
+  std::string checksum;  ///< "sha256:…"; "" = any content
+  std::string filename;  ///< from the URL's path; "download" where it has none
+};
+
+/// A git repository's tree at one commit, as a root filesystem.
+struct GitOp {
+  std::string remote;  ///< without fragment and query
+  std::string ref;     ///< branch, tag, commit; "" = the remote's HEAD
+  std::string subdirectory;
+  std::string checksum;  ///< the commit, or the beginning of its name; "" = any
+  bool keep_git_dir = false;
+  bool skip_submodules = false;
+};
+
+/// RUN --mount.
+struct RunMount {
+  enum class Type { bind, cache, tmpfs, secret, ssh } type = Type::bind;
+  enum class Sharing { shared, private_copy, locked } sharing = Sharing::shared;
+  std::string target;  ///< absolute, clean; "" only for a secret that is only in the environment
+  int input = -1;      ///< bind, cache with from=: index into Vertex::inputs; -1: empty (cache, tmpfs)
+  std::string source;  ///< bind, cache: absolute path in that input; "/" = all of it
+  std::string id;      ///< cache, secret, ssh
+  std::string env;     ///< secret: name of the variable that holds it; "" = none
+  bool read_only = false;
+  bool required = false;              ///< secret, ssh: an error where the build was given none of that id
+  std::optional<std::uint32_t> mode;  ///< cache 0755, secret 0400, ssh 0600 where not given
+  std::uint32_t uid = 0, gid = 0;
+  std::uint64_t size = 0;  ///< tmpfs: bytes; 0 = no limit
+};
+
+/// RUN. inputs[0] is its root filesystem; more inputs are what its mounts show.
 struct RunOp {
   std::vector<std::string> args;  ///< full argv: SHELL is already put before the shell form
   /// "K=V": the image's ENV, then the build arguments in scope. Part of the cache key.
@@ -39,6 +77,11 @@ struct RunOp {
   std::string working_dir = "/";
   std::string user;
   std::string network = "default";  ///< default | none | host
+  std::vector<RunMount> mounts;
+  bool insecure = false;             ///< --security=insecure
+  std::vector<std::string> devices;  ///< --device: CDI names, ",required" taken off
+  /// A heredoc with "#!": the file the process finds at args[0] ("/dev/pipes/EOF"). Part of the cache key.
+  std::string script;
 };
 
 /// A file whose content stands in the Dockerfile (COPY <<EOF /path).
@@ -47,19 +90,21 @@ struct InlineFile {
   std::string content;
 };
 
-/// COPY and ADD. The source is the build context, or the root filesystem of inputs[1].
+/// COPY and ADD. The source is inputs[1]: a LocalOp, HttpOp, GitOp or any root filesystem; none for heredocs alone.
 struct CopyOp {
-  enum class From { context, vertex };
-  From from = From::context;
   /// Clean absolute paths below the source's root ("/src", "/" for everything), with wildcards as in
   /// filepath.Match.
   std::vector<std::string> paths;
-  std::vector<InlineFile> files;      ///< heredocs, written after `paths`
-  std::string destination;            ///< absolute; a trailing "/" means: a directory
-  std::string chown;                  ///< "user", "user:group", numbers or names of the target's rootfs; "" = 0:0
-  std::optional<std::uint32_t> mode;  ///< --chmod
-  std::vector<std::string> exclude;   ///< --exclude, as .dockerignore lines (IgnorePatterns)
-  bool is_add = false;                ///< ADD: local tar archives are unpacked
+  std::vector<InlineFile> files;     ///< heredocs, written after `paths`
+  std::string destination;           ///< absolute; a trailing "/" means: a directory
+  std::string chown;                 ///< "user", "user:group", numbers or names of the target's rootfs; "" = 0:0
+  std::string chmod;                 ///< octal or symbolic ("u+rwX,go-w"), checked; "" = as in the source
+  std::vector<std::string> exclude;  ///< --exclude, as .dockerignore lines (IgnorePatterns)
+  bool is_add = false;               ///< ADD: local tar archives are unpacked
+  bool unpack = false;               ///< ADD --unpack: archives from http are unpacked too
+  bool parents = false;              ///< --parents: the source's directories are made at the destination
+  /// --link: the layer is made on an empty root and put on whatever is below: it depends on its sources alone.
+  bool link = false;
 };
 
 /// WORKDIR: creates the directory with its parents (0755) where it is missing.
@@ -68,13 +113,13 @@ struct WorkdirOp {
   std::string owner;  ///< USER at that point; "" = 0:0
 };
 
-using Op = std::variant<SourceOp, RunOp, CopyOp, WorkdirOp>;
+using Op = std::variant<SourceOp, LocalOp, HttpOp, GitOp, RunOp, CopyOp, WorkdirOp>;
 
 struct Vertex {
   int id = 0;  ///< its index in Plan::vertices
   Op op;
-  /// The rootfs it stands on first (always there except for a SourceOp), then the rootfs a CopyOp copies
-  /// from.
+  /// The rootfs it stands on first (none for sources: SourceOp, LocalOp, HttpOp, GitOp), then what it reads: a CopyOp's
+  /// source, a RunOp's mounts.
   std::vector<int> inputs;
   std::string title;  ///< "[stage-1 2/4] RUN pip install", for progress
   SourceLocation location;

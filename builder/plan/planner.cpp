@@ -179,6 +179,16 @@ class Planner : public PlanBuilder {
     return plan_.vertices.back().id;
   }
 
+  int local_source(const std::string& name) override {
+    for (const Vertex& vertex : plan_.vertices) {
+      const auto* local = std::get_if<LocalOp>(&vertex.op);
+      if (local != nullptr && local->name == name) return vertex.id;
+    }
+    Vertex vertex;
+    vertex.op = LocalOp{name};
+    return add(std::move(vertex));
+  }
+
   Result<int> copy_source(const std::string& name, int user) override {
     const StageBase source = TRY(stages_.copy_source(name, user));
     if (source.stage >= 0) {

@@ -284,12 +284,12 @@ class Applier {
     CopyOp op;
     op.is_add = copy.is_add && copy.unpack;
     op.chown = TRY(expand(copy.chown));
-    const std::string chmod = TRY(expand(copy.chmod));
-    op.mode = TRY(parse_mode(chmod));
+    op.chmod = TRY(expand(copy.chmod));
+    TRY(parse_mode(op.chmod));
     op.exclude = copy.exclude;
     std::string text = name;
     if (!op.chown.empty()) text += " --chown=" + op.chown;
-    if (!chmod.empty()) text += " --chmod=" + chmod;
+    if (!op.chmod.empty()) text += " --chmod=" + op.chmod;
 
     for (const std::string& source : copy.sources) {
       const std::string path = TRY(expand(source));
@@ -317,11 +317,10 @@ class Applier {
     if (directory && op.destination != "/") op.destination += "/";
 
     std::vector<int> inputs = {state_.vertex};
-    if (!copy.from.empty()) {
-      op.from = CopyOp::From::vertex;
-      const int source = TRY(context_.builder.copy_source(copy.from, context_.index));
-      inputs.push_back(source);
-    }
+    if (!copy.from.empty())
+      inputs.push_back(TRY(context_.builder.copy_source(copy.from, context_.index)));
+    else if (!op.paths.empty())
+      inputs.push_back(context_.builder.local_source("context"));
     std::string shown_title = title(lex_, instruction_->original);
     layer(std::move(op), std::move(inputs), std::move(shown_title), text + " # buildkit");
     return {};

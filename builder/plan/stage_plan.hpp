@@ -48,6 +48,8 @@ class PlanBuilder {
   virtual int add(Vertex vertex) = 0;
   /// The rootfs `COPY --from=name` means for stage `index`.
   virtual Result<int> copy_source(const std::string& name, int index) = 0;
+  /// The directory of that name (LocalOp), the same vertex for all who ask.
+  virtual int local_source(const std::string& name) = 0;
 };
 
 struct StageContext {

@@ -42,8 +42,7 @@ std::string cache_key(const Op& op, const std::vector<DiffId>& parent, const std
     // Where the files come from is in `content`, and so are their names.
     fields.add(copy->destination);
     fields.add(copy->chown);
-    fields.add(copy->mode ? std::to_string(*copy->mode) : "");
-    fields.add(copy->from == CopyOp::From::context ? "context" : "stage");
+    fields.add(copy->chmod);
     fields.add(std::to_string(copy->files.size()));
     for (const InlineFile& file : copy->files) {
       fields.add(file.name);

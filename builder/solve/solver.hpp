@@ -16,6 +16,7 @@ namespace dray::builder {
 /// What a vertex has become: the layers of its rootfs and, unless it is a SourceOp, the last one packed.
 struct StepResult {
   std::vector<DiffId> layers;  ///< bottom first
+  std::string local;           ///< of a LocalOp: its name; it has no layers
   image::Descriptor blob;
   std::string created_at;
 };
@@ -23,8 +24,8 @@ struct StepResult {
 struct SolveRequest {
   store::Store& store;
   Executor& executor;
-  const SourceTree& context;
-  const std::map<int, CopyContent>& from_context;  ///< what each COPY from the context reads, by vertex
+  const std::map<std::string, SourceTree>& locals;  ///< by LocalOp::name
+  const std::map<int, CopyContent>& contents;       ///< what each COPY from a LocalOp reads, by vertex
   bool no_cache = false;
   int first_id = 1;  ///< of the vertices in progress events
   /// The layers of a base image; called from several threads.

@@ -98,6 +98,8 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
     if (source->reference) result.layers = TRY(request_.base_layers(*source));
     return result;
   }
+  if (const auto* local = std::get_if<LocalOp>(&vertex.op)) return StepResult{.local = local->name};
+  if (vertex.inputs.empty()) return fail(ErrorCode::unsupported, "this kind of source is not supported yet");
   const StepResult& parent = *inputs.front();
   std::vector<std::string> keys;
   CopyInput input;
@@ -106,7 +108,8 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
     keys.push_back(cache_key(vertex.op, parent.layers, {}));
   } else {
     // For another stage the cheap question comes first: the same layers have the same files.
-    if (copy->from == CopyOp::From::vertex) {
+    const bool from_stage = inputs.size() > 1 && inputs[1]->local.empty();
+    if (from_stage) {
       std::vector<std::string> origin = {"layers"};
       for (const DiffId& layer : inputs.at(1)->layers) origin.push_back(layer.digest.to_string());
       origin.push_back("paths");
@@ -140,9 +143,11 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
 Result<void> StepRunner::open_copy(const Vertex& vertex, const std::vector<const StepResult*>& inputs,
                                    CopyInput& input) {
   const CopyOp& op = std::get<CopyOp>(vertex.op);
-  if (op.from == CopyOp::From::context) {
-    input.tree = request_.context;
-    input.content = &request_.from_context.at(vertex.id);
+  input.content = &input.of_stage;
+  if (inputs.size() < 2) return {};  // heredocs alone
+  if (!inputs[1]->local.empty()) {
+    input.tree = request_.locals.at(inputs[1]->local);
+    input.content = &request_.contents.at(vertex.id);
     return {};
   }
   input.tree = {.root = {}, .is_context = false, .ignore = nullptr};
@@ -152,7 +157,6 @@ Result<void> StepRunner::open_copy(const Vertex& vertex, const std::vector<const
     input.tree.root = input.view;
   }
   input.of_stage = TRY(read_copy_content(input.tree, op.paths, op.exclude, nullptr, cancel_));
-  input.content = &input.of_stage;
   return {};
 }
 

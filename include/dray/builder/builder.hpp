@@ -15,9 +15,8 @@
 #include <dray/store/store.hpp>
 
 // Dockerfile to image in four stages, each with its own type: text -> AST (dockerfile/) -> typed instructions -> graph
-// (plan/)
-// -> solver (solve/, ops/). The builder knows neither runtime nor registry: it gets the two services below from the
-// engine.
+// (plan/) -> solver (solve/, ops/). The builder knows neither runtime nor registry: it gets the two services below from
+// the engine.
 
 namespace dray::builder {
 
@@ -50,8 +49,26 @@ class ImageSource {
                                              bool always_pull, ProgressSink& progress, const CancelToken& cancel) = 0;
 };
 
+/// --secret id=ID[,src=FILE | ,env=NAME]: read when a step asks for it, never stored.
+struct SecretSource {
+  std::string id, file, env;
+};
+
+/// --ssh ID[=SOCKET]: an agent's socket; or private keys, which an agent of ours holds in memory.
+struct SshSource {
+  std::string id = "default";
+  std::vector<std::string> paths;  ///< empty: $SSH_AUTH_SOCK
+};
+
+/// --output, --cache-to, --cache-from: "type=…,key=value,…".
+struct TypedOptions {
+  std::string type;
+  std::map<std::string, std::string> attributes;
+};
+
 struct BuildRequest {
-  std::string context_directory;  ///< "" when the context is `context_tar` or none
+  std::string context_directory;  ///< "" when the context is `context_tar` or `context_url` or none
+  std::string context_url;        ///< a git repository or a tar (or Dockerfile) by http
   FdRef context_tar;              ///< a tar (any compression) or a bare Dockerfile, read from "-"
   std::string dockerfile;         ///< -f: path relative to the working directory; "" = <context>/Dockerfile
   std::optional<std::string> dockerfile_text;  ///< read from -f - already
@@ -62,7 +79,22 @@ struct BuildRequest {
   bool no_cache = false;
   bool always_pull = false;
   std::string network = "default";
-  image::Platform platform = image::Platform::host();
+  std::vector<image::Platform> platforms;  ///< empty: this host's
+  /// --build-context NAME=VALUE: a directory, docker-image://, oci-layout://, a git or http URL, target:STAGE
+  std::vector<std::pair<std::string, std::string>> named_contexts;
+  std::vector<SecretSource> secrets;
+  std::vector<SshSource> ssh;
+  std::vector<std::pair<std::string, std::string>> extra_hosts;  ///< name, address
+  std::vector<std::string> ulimits;                              ///< "nofile=1024:2048"
+  std::uint64_t shm_size = 0;                                    ///< bytes; 0 = 64 MiB
+  std::string cgroup_parent;
+  std::vector<std::string> allowed;  ///< entitlements: security.insecure, network.host, device
+  bool squash = false;
+  std::map<std::string, std::string> annotations;
+  std::vector<TypedOptions> outputs;  ///< empty: the image store
+  std::vector<TypedOptions> cache_from, cache_to;
+  std::vector<TypedOptions> attestations;    ///< type provenance or sbom
+  std::vector<std::string> no_cache_filter;  ///< stages whose cache is not used
 };
 
 struct BuildResult {

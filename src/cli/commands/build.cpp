@@ -59,7 +59,7 @@ Result<int> build(Invocation& invocation) {
     std::size_t equals = label.find('=');
     request.labels[label.substr(0, equals)] = equals == std::string::npos ? "" : label.substr(equals + 1);
   }
-  if (!platform.empty()) request.platform = TRY(image::Platform::parse(platform));
+  if (!platform.empty()) request.platforms.push_back(TRY(image::Platform::parse(platform)));
   if (request.dockerfile == "-") {
     if (contexts[0] == "-")
       return fail(ErrorCode::invalid_argument,

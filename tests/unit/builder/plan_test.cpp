@@ -43,16 +43,16 @@ TEST_CASE("a typical Dockerfile") {
       "5000\nCMD [\"python\", "
       "\"app.py\"]\n");
   REQUIRE_OK(result);
-  REQUIRE(result->vertices.size() == 4);
+  REQUIRE(result->vertices.size() == 5);
   CHECK(result->vertices[0].title == "[1/4] FROM docker.io/library/debian:bookworm");
   CHECK(result->vertices[1].title == "[2/4] WORKDIR /app");
-  CHECK(result->vertices[2].title == "[3/4] COPY app.py .");
-  CHECK(result->vertices[3].title == "[4/4] RUN pip install x");
-  CHECK(result->vertices[3].location.to_string() == "Dockerfile:6");
-  const auto& copy = std::get<CopyOp>(result->vertices[2].op);
+  CHECK(result->vertices[3].title == "[3/4] COPY app.py .");
+  CHECK(result->vertices[4].title == "[4/4] RUN pip install x");
+  CHECK(result->vertices[4].location.to_string() == "Dockerfile:6");
+  const auto& copy = std::get<CopyOp>(result->vertices[3].op);
   CHECK(copy.paths == std::vector<std::string>{"/app.py"});
   CHECK(copy.destination == "/app/");
-  const auto& run = std::get<RunOp>(result->vertices[3].op);
+  const auto& run = std::get<RunOp>(result->vertices[4].op);
   CHECK(run.args == std::vector<std::string>{"/bin/sh", "-c", "pip install x"});
   CHECK(std::find(run.env.begin(), run.env.end(), "V=1") != run.env.end());
   CHECK(run.working_dir == "/app");
@@ -131,10 +131,10 @@ TEST_CASE("what cannot be planned says where and why") {
 TEST_CASE("paths stay below the root") {
   const auto result = plan("FROM a\nWORKDIR ../../x\nCOPY ../../etc/passwd ../../../y\nCOPY <<../../f /\nq\n../../f\n");
   REQUIRE_OK(result);
-  const auto& copy = std::get<CopyOp>(result->vertices[2].op);
+  const auto& copy = std::get<CopyOp>(result->vertices[3].op);
   CHECK(copy.paths[0] == "/etc/passwd");
   CHECK(copy.destination == "/y");
-  CHECK(std::get<CopyOp>(result->vertices[3].op).files[0].name == "f");
+  CHECK(std::get<CopyOp>(result->vertices[4].op).files[0].name == "f");
 }
 
 namespace {
