@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import termios
 import time
 
 from harness import Terminal
-from oci_harness import OciTestCase, eventually, is_cgroup2, main
+from oci_harness import RUNTIME, OciTestCase, eventually, is_cgroup2, main
 
 
 class LifeCycle(OciTestCase):
@@ -497,6 +498,42 @@ class Hooks(OciTestCase):
     def test_a_hook_that_cannot_be_started(self):
         self.refuse(self.config(hooks={"prestart": [{"path": "/nosuch"}]}), "prestart hook #0.*/nosuch")
         self.refuse(self.config(hooks={"prestart": [{"path": "relative"}]}), "relative|absolute")
+
+
+class OrdinaryUser(OciTestCase):
+    def test_a_network_of_its_own(self):
+        """The parent opens the child's network namespace, be the child faster or not (on one CPU it often is)."""
+        nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+        folder = self.scratch / "nobody"
+        rootfs, programs, session = folder / "bundle" / "rootfs", folder / "programs", folder / "session"
+        for path in (rootfs, programs, session):
+            path.mkdir(parents=True)
+        subprocess.run(["cp", "-a", f"{self.rootfs}/.", rootfs], check=True)
+        for program in (RUNTIME, RUNTIME.parent / "dray-init"):
+            shutil.copy(program, programs)
+        subprocess.run(["chown", "-R", "65534:65534", folder], check=True)
+        self.scratch.chmod(0o711)
+        command = [str(programs / RUNTIME.name), "--root", str(session / "state")]
+        subprocess.run([*command, "spec", "--rootless"], cwd=rootfs.parent, check=True, **nobody)
+        config = json.loads((rootfs.parent / "config.json").read_text())
+        config["process"].update(terminal=False, args=["busybox", "true"])
+        config["linux"]["namespaces"].append({"type": "network"})
+        (rootfs.parent / "config.json").write_text(json.dumps(config))
+        one_cpu = {min(os.sched_getaffinity(0))}
+        for round in range(12):
+            result = subprocess.run(
+                [*command, "run", f"box{round}"],
+                cwd=rootfs.parent,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=30,
+                preexec_fn=lambda: os.sched_setaffinity(0, one_cpu),
+                **nobody,
+            )
+            if "creating a user namespace" in result.stderr:
+                self.skipTest(result.stderr)
+            self.assertEqual((0, ""), (result.returncode, result.stdout), result.stderr)
 
 
 if __name__ == "__main__":
