@@ -2,16 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # guest: systemd
 """dray-runtime for an ordinary user: with cgroups of their own by systemd's delegation, and without any."""
-import fcntl
-import json
 import os
 import pathlib
-import socket
 import stat
-import struct
 import subprocess
 import sys
-import threading
 import time
 
 import bundle
@@ -121,38 +116,6 @@ class Anywhere(Rootless):
         self.spec["linux"]["uidMappings"] = [ROOT_SUB[0], {"containerID": 1, "hostID": 200000, "size": 10}]
         self.write("true")
         self.refuse("newuidmap failed: .*not allowed", "run", "-b", self.bundle, "box")
-
-    def test_seccomp_listener(self):
-        """The user may not fetch the descriptor from the container's process, so that sends it."""
-        path, got = f"{SESSION['HOME']}/seccomp.sock", {}
-
-        def serve(listener):
-            with listener.accept()[0] as connection:
-                data, (number,), _, _ = socket.recv_fds(connection, 65536, 4)
-            got["state"] = json.loads(data)
-            request = bytearray(80)  # struct seccomp_notif
-            fcntl.ioctl(number, 0xC0502100, request)
-            answer = struct.pack("Qqii", struct.unpack_from("Q", request)[0], 0, -28, 0)
-            fcntl.ioctl(number, 0xC0182101, bytearray(answer))
-            os.close(number)
-
-        for terminal in (False, True):
-            rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}
-            self.spec["process"]["terminal"] = terminal
-            self.spec["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "syscalls": [rule]}
-            with socket.socket(socket.AF_UNIX) as listener:
-                listener.bind(path)
-                os.chmod(path, 0o777)
-                listener.listen()
-                thread = threading.Thread(target=serve, args=(listener,), daemon=True)
-                thread.start()
-                self.assertIn("No space left", self.output("mkdir /tmp/x 2>&1; true"))
-                thread.join(5)
-            os.unlink(path)
-            self.assertEqual(["seccompFd"], got.pop("state")["fds"])
-        self.spec["linux"]["seccomp"]["syscalls"][0]["names"] = ["sendmsg"]
-        self.write("true")
-        self.refuse("sendmsg", "run", "-b", self.bundle, "box")
 
     def test_a_user_namespace_is_needed(self):
         self.spec["linux"]["namespaces"] = [n for n in self.spec["linux"]["namespaces"] if n["type"] != "user"]
