@@ -465,13 +465,8 @@ class Identity(Attack):
     def test_a_state_root_of_others(self):
         """Whoever writes it decides what is killed and removed."""
         name = self.start_detached(self.config("sleep 100"))
-        commands = (
-            ("state", name),
-            ("kill", name),
-            ("list",),
-            ("delete", "-f", name),
-            ("create", "--bundle", self.bundle(self.config()), self.new_id()),
-        )
+        create = ("create", "--bundle", self.bundle(self.config()), self.new_id())
+        commands = (("state", name), ("kill", name), ("list",), ("delete", "-f", name), create)
         was = self.root.stat()
         for owner, mode, words in ((65534, 0o755, "another user"), (0, 0o777, "others"), (0, 0o775, "others")):
             os.chown(self.root, owner, 0)
