@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // dray: global flags, then a table of commands. Only the command that is run declares its flags, so that starting costs
 // nothing for the others.
+#include <sys/prctl.h>
+#include <unistd.h>
+
 #include <array>
 #include <csignal>
 #include <cstdio>
@@ -166,6 +169,8 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   // A closed pipe is an error of write(), handled where it is written.
   std::signal(SIGPIPE, SIG_IGN);
+  // Containers' processes begin as copies of this one: nobody who is in a container already shall look into them.
+  if (::geteuid() == 0) (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   int code = dray::cli::run(argc, argv);
   if (std::fflush(stdout) != 0 && code == 0) code = 1;
   return code;
