@@ -235,4 +235,17 @@ Result<CopyContent> read_copy_content(const SourceTree& tree, const std::vector<
   return content;
 }
 
+Result<CopyContent> read_mount_content(const SourceTree& tree, const std::string& path, FileDigests* memory,
+                                       const CancelToken& cancel) {
+  if (!tree.root.valid()) return missing(path, 0);
+  int hidden = 0;
+  const IgnorePatterns nothing = TRY(IgnorePatterns::from_list({}));
+  std::optional<Source> source = TRY(read_source(tree, path, nothing, cancel, hidden));
+  if (!source) return missing(path, hidden);
+  CopyContent content;
+  content.digests.push_back(TRY(digest_source(tree, *source, memory, cancel)));
+  content.sources.push_back(std::move(*source));
+  return content;
+}
+
 }  // namespace dray::builder

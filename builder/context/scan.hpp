@@ -92,4 +92,8 @@ Result<CopyContent> read_copy_content(const SourceTree& tree, const std::vector<
                                       const std::vector<std::string>& exclude, FileDigests* memory,
                                       const CancelToken& cancel);
 
+/// The same for a bind mount's source: one path without wildcards.
+Result<CopyContent> read_mount_content(const SourceTree& tree, const std::string& path, FileDigests* memory,
+                                       const CancelToken& cancel);
+
 }  // namespace dray::builder

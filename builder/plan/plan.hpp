@@ -80,7 +80,7 @@ struct RunOp {
   std::vector<RunMount> mounts;
   bool insecure = false;             ///< --security=insecure
   std::vector<std::string> devices;  ///< --device: CDI names, ",required" taken off
-  /// A heredoc with "#!": the file the process finds at args[0] ("/dev/pipes/EOF"). Part of the cache key.
+  /// A heredoc with "#!": the file the process finds at its last argument ("/dev/pipes/EOF"). Part of the cache key.
   std::string script;
 };
 

@@ -76,7 +76,12 @@ constexpr auto kCommands = std::to_array<Command>({
     {"image save", command_save, ""},
     {"image tag", command_tag, ""},
     {"builder build", command_build, ""},
+    {"builder cache-mount", command_cache_mount, "Manage the stores of RUN --mount=type=cache"},
+    {"builder du", command_builder_du, "Disk usage of the build cache"},
+    {"builder prune", command_builder_prune, "Remove build cache"},
     {"buildx build", command_build, ""},
+    {"buildx du", command_builder_du, ""},
+    {"buildx prune", command_builder_prune, ""},
 });
 
 void show_help() {
