@@ -41,6 +41,8 @@ using CommandFunction = int (*)(Invocation& invocation);
 int command_attach(Invocation&);
 int command_bootstrap(Invocation&);
 int command_build(Invocation&);
+int command_builder_ast(Invocation&);
+int command_builder_plan(Invocation&);
 int command_cleanup(Invocation&);
 int command_create(Invocation&);
 int command_exec(Invocation&);

@@ -75,7 +75,9 @@ constexpr auto kCommands = std::to_array<Command>({
     {"image rm", command_rmi, ""},
     {"image save", command_save, ""},
     {"image tag", command_tag, ""},
+    {"builder ast", command_builder_ast, "Show how a Dockerfile is read"},
     {"builder build", command_build, ""},
+    {"builder plan", command_builder_plan, "Show as JSON what a build would do"},
     {"buildx build", command_build, ""},
 });
 
