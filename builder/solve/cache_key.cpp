@@ -50,6 +50,7 @@ void add_run(Fields& fields, const RunOp& run) {
   fields.add(std::uint64_t{run.insecure});
   fields.add(run.devices);
   fields.add(run.script);
+  fields.add(run.platform.to_string());
   fields.add(std::uint64_t{run.mounts.size()});
   for (const RunMount& mount : run.mounts) add_mount(fields, mount);
 }

@@ -11,6 +11,7 @@
 
 #include <dray/core/rooted_path.hpp>
 
+#include "dockerfile/text.hpp"
 #include "mounts/held_lock.hpp"
 #include "ops/ops.hpp"
 #include "plan/wording.hpp"
@@ -118,7 +119,10 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
   if (const auto* local = std::get_if<LocalOp>(&vertex.op)) return StepResult{.local = local->name};
   if (vertex.inputs.empty()) return fail(ErrorCode::unsupported, "this kind of source is not supported yet");
   Work work{.vertex = vertex, .inputs = inputs, .id = id, .below = inputs.front()->layers};
-  work.use_cache = !request_.build.no_cache;
+  const std::vector<std::string>& filter = request_.build.no_cache_filter;
+  work.use_cache = !request_.build.no_cache && std::none_of(filter.begin(), filter.end(), [&](const std::string& name) {
+    return to_lower(name) == to_lower(vertex.stage);
+  });
   std::optional<StepResult> hit;
   if (std::holds_alternative<CopyOp>(vertex.op)) {
     hit = TRY(find_copy(work));
@@ -294,6 +298,7 @@ Result<void> StepRunner::run_process(Work& work, const store::MountRecipe& rootf
   request.mounts = mounts.take();
   request.insecure = op.insecure;
   request.devices = op.devices;
+  request.required_devices = op.required_devices;
   request.extra_hosts = request_.build.extra_hosts;
   request.ulimits = request_.build.ulimits;
   request.shm_size = request_.build.shm_size;
