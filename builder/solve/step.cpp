@@ -5,13 +5,13 @@
 #include "solve/step.hpp"
 
 #include <fcntl.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include <dray/core/rooted_path.hpp>
 
-#include "dockerfile/text.hpp"
 #include "mounts/held_lock.hpp"
 #include "ops/ops.hpp"
 #include "plan/wording.hpp"
@@ -121,7 +121,7 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
   Work work{.vertex = vertex, .inputs = inputs, .id = id, .below = inputs.front()->layers};
   const std::vector<std::string>& filter = request_.build.no_cache_filter;
   work.use_cache = !request_.build.no_cache && std::none_of(filter.begin(), filter.end(), [&](const std::string& name) {
-    return to_lower(name) == to_lower(vertex.stage);
+    return ::strcasecmp(name.c_str(), vertex.stage.c_str()) == 0;
   });
   std::optional<StepResult> hit;
   if (std::holds_alternative<CopyOp>(vertex.op)) {

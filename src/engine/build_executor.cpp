@@ -180,7 +180,7 @@ Result<void> BuildExecutor::make_spec(Step& step, const builder::RunRequest& req
     HostCa trust = TRY(make_host_ca(context_, step.rootfs, HostCaPlaces::variables));
     apply_host_ca(trust, spec);
   }
-  TRY(add_cdi_devices(spec, request.devices));
+  TRY(add_cdi_devices(spec, request.devices, request.required_devices));
   TRY(set_limits(spec, request));
   add_step_mounts(spec, request, step.rootfs);
   if (process.cwd != "/") TRY_CTX(make_directories_in_root(step.rootfs, process.cwd), "creating the working directory");

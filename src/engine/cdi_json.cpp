@@ -122,7 +122,8 @@ Result<std::vector<CdiFile>> read_files(std::vector<std::string>& unread) {
 
 }  // namespace
 
-Result<void> add_cdi_devices(runtime::Spec& spec, const std::vector<std::string>& names) {
+Result<void> add_cdi_devices(runtime::Spec& spec, const std::vector<std::string>& names,
+                             const std::vector<std::string>& required) {
   if (names.empty()) return {};
   std::vector<std::string> unread;
   const std::vector<CdiFile> files = TRY(read_files(unread));
@@ -144,6 +145,7 @@ Result<void> add_cdi_devices(runtime::Spec& spec, const std::vector<std::string>
       }
     }
     if (device == nullptr) {
+      if (std::find(required.begin(), required.end(), name) == required.end()) continue;
       Error error(ErrorCode::not_found, "no CDI device \"" + name + "\" in /etc/cdi or /var/run/cdi");
       if (!unread.empty()) error = std::move(error).with_hint("only JSON is read, not " + unread.front());
       return Failure(std::move(error));

@@ -38,6 +38,7 @@ struct RunRequest {
   std::vector<StepMount> mounts;     ///< in the order they are attached; consumed
   bool insecure = false;             ///< all capabilities and devices, no seccomp profile, writable /proc and /sys
   std::vector<std::string> devices;  ///< CDI names
+  std::vector<std::string> required_devices;                     ///< those that must exist
   std::vector<std::pair<std::string, std::string>> extra_hosts;  ///< name, address
   std::vector<std::string> ulimits;                              ///< "nofile=1024:2048"
   std::uint64_t shm_size = 0;                                    ///< bytes; 0 = 64 MiB
