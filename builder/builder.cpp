@@ -106,7 +106,7 @@ Result<std::map<int, CopyContent>> load_context(store::Store& store, const Plan&
     if (remember && tree.root.valid()) memory = TRY(FileDigests::load(store.database(), tree.root));
     for (const Vertex* vertex : readers) {
       const CopyOp& copy = std::get<CopyOp>(vertex->op);
-      auto content = read_copy_content(tree, copy.paths, copy.exclude, memory ? &*memory : nullptr, cancel);
+      auto content = read_copy_content(tree, copy.paths, copy.exclude, memory ? &*memory : nullptr, cancel, copy.parents);
       if (!content) {
         Error error = std::move(content).error().with_location(vertex->location.to_string());
         if (!tree.root.valid()) error = std::move(error).with_hint("the build has no context");

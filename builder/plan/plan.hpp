@@ -93,7 +93,7 @@ struct InlineFile {
 /// COPY and ADD. The source is inputs[1]: a LocalOp, HttpOp, GitOp or any root filesystem; none for heredocs alone.
 struct CopyOp {
   /// Clean absolute paths below the source's root ("/src", "/" for everything), with wildcards as in
-  /// filepath.Match.
+  /// filepath.Match. With --parents: the pivot "/./" is still in it, and below it "**" is any path.
   std::vector<std::string> paths;
   std::vector<InlineFile> files;     ///< heredocs, written after `paths`
   std::string destination;           ///< absolute; a trailing "/" means: a directory

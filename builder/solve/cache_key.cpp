@@ -39,6 +39,8 @@ std::string cache_key(const Op& op, const std::vector<DiffId>& parent, const std
     fields.add(run->network);
   } else if (const auto* copy = std::get_if<CopyOp>(&op)) {
     fields.add(copy->is_add ? "add" : "copy");
+    fields.add(copy->unpack ? "unpack" : "");
+    fields.add(copy->parents ? "parents" : "");
     // Where the files come from is in `content`, and so are their names.
     fields.add(copy->destination);
     fields.add(copy->chown);
