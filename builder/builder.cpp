@@ -106,7 +106,8 @@ Result<std::map<int, CopyContent>> load_context(store::Store& store, const Plan&
     if (remember && tree.root.valid()) memory = TRY(FileDigests::load(store.database(), tree.root));
     for (const Vertex* vertex : readers) {
       const CopyOp& copy = std::get<CopyOp>(vertex->op);
-      auto content = read_copy_content(tree, copy.paths, copy.exclude, memory ? &*memory : nullptr, cancel, copy.parents);
+      auto content =
+          read_copy_content(tree, copy.paths, copy.exclude, memory ? &*memory : nullptr, cancel, copy.parents);
       if (!content) {
         Error error = std::move(content).error().with_location(vertex->location.to_string());
         if (!tree.root.valid()) error = std::move(error).with_hint("the build has no context");
@@ -156,6 +157,10 @@ Result<void> read_definition(const BuildRequest& request, BuildContext& context,
 }
 
 }  // namespace
+
+Result<HttpAnswer> ImageSource::download(const HttpRequest& request, ProgressSink&, const CancelToken&) {
+  return fail(ErrorCode::unsupported, "cannot fetch \"" + request.url + "\": there is no network client");
+}
 
 Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& images, const BuildRequest& request,
                           ProgressSink& progress, const CancelToken& cancel) {
