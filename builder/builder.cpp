@@ -110,7 +110,7 @@ bool reads_local(const Plan& plan, const Vertex& vertex) {
 Result<void> read_local(const Plan& plan, const Vertex& vertex, const SourceTree& tree, FileDigests* memory,
                         LocalContent& content, const CancelToken& cancel) {
   if (const auto* copy = std::get_if<CopyOp>(&vertex.op)) {
-    content.copies[vertex.id] = TRY(read_copy_content(tree, copy->paths, copy->exclude, memory, cancel));
+    content.copies[vertex.id] = TRY(read_copy_content(tree, copy->paths, copy->exclude, memory, cancel, copy->parents));
     return {};
   }
   const std::vector<RunMount>& mounts = std::get<RunOp>(vertex.op).mounts;
@@ -211,6 +211,10 @@ Result<void> read_definition(const BuildRequest& request, BuildContext& context,
 }
 
 }  // namespace
+
+Result<HttpAnswer> ImageSource::download(const HttpRequest& request, ProgressSink&, const CancelToken&) {
+  return fail(ErrorCode::unsupported, "cannot fetch \"" + request.url + "\": there is no network client");
+}
 
 Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& images, const BuildRequest& request,
                           ProgressSink& progress, const CancelToken& cancel) {

@@ -210,6 +210,15 @@ std::string encode_result(const image::Descriptor& pushed) {
       {{"result", {{"media_type", pushed.media_type}, {"digest", pushed.digest.to_string()}, {"size", pushed.size}}}});
 }
 
+std::string encode_result(const Download& download) {
+  return dump({{"result",
+                {{"up_to_date", download.not_modified},
+                 {"etag", download.etag},
+                 {"last_modified", download.last_modified},
+                 {"digest", download.not_modified ? "" : download.digest.to_string()},
+                 {"size", download.size}}}});
+}
+
 std::string encode_error(const Error& error) {
   return dump(
       {{"error", {{"code", static_cast<int>(error.code())}, {"message", error.message()}, {"hint", error.hint()}}}});

@@ -102,7 +102,7 @@ struct InlineFile {
 /// COPY and ADD. The source is inputs[1]: a LocalOp, HttpOp, GitOp or any root filesystem; none for heredocs alone.
 struct CopyOp {
   /// Clean absolute paths below the source's root ("/src", "/" for everything), with wildcards as in
-  /// filepath.Match.
+  /// filepath.Match. With --parents: the pivot "/./" is still in it, and below it "**" is any path.
   std::vector<std::string> paths;
   /// An ADD of several kinds of sources: which of Vertex::inputs each of `paths` is in. Empty: all in inputs[1].
   std::vector<int> path_inputs;

@@ -66,6 +66,10 @@ std::string cache_key(const Op& op, const std::vector<DiffId>& parent, const std
     add_run(fields, *run);
   } else if (const auto* copy = std::get_if<CopyOp>(&op)) {
     fields.add(copy->is_add ? "add" : "copy");
+    fields.add(copy->unpack ? "unpack" : "");
+    fields.add(copy->parents ? "parents" : "");
+    fields.add(copy->pivots);
+    fields.add(std::uint64_t{copy->destination_dot});
     // Where the files come from is in `content`, and so are their names.
     fields.add(copy->destination);
     fields.add(copy->chown);

@@ -245,7 +245,7 @@ Result<void> StepRunner::open_copy(const Vertex& vertex, const std::vector<const
     input.view = TRY(store::open_mount(recipe));
     input.tree.root = input.view;
   }
-  input.of_stage = TRY(read_copy_content(input.tree, op.paths, op.exclude, nullptr, cancel_));
+  input.of_stage = TRY(read_copy_content(input.tree, op.paths, op.exclude, nullptr, cancel_, op.parents));
   return {};
 }
 

@@ -8,6 +8,8 @@
 #include <cctype>
 #include <vector>
 
+#include <dray/core/rooted_path.hpp>
+
 namespace dray::builder {
 namespace {
 
@@ -189,7 +191,8 @@ Result<std::optional<GitReference>> parse_git_reference(std::string_view text) {
   const std::string fragment = TRY(percent_decode(options.fragment, false));
   const std::size_t colon = std::min(fragment.find(':'), fragment.size());
   reference.ref = fragment.substr(0, colon);
-  reference.subdirectory = fragment.substr(std::min(colon + 1, fragment.size()));
+  // As BuildKit: cleaned, ".." stops at the repository's root; that of the query is taken as it is.
+  reference.subdirectory = clean_path("/" + fragment.substr(std::min(colon + 1, fragment.size()))).substr(1);
   TRY(QueryReader(reference).read(options.query));
   return std::optional<GitReference>(std::move(reference));
 }

@@ -6,6 +6,7 @@
 #include "build_cache.hpp"
 #include "build_executor.hpp"
 #include "images_private.hpp"
+#include "registry_process.hpp"
 
 namespace dray::engine {
 namespace {
@@ -27,6 +28,11 @@ class StoreThenRegistry : public builder::ImageSource {
     auto pulled = TRY(context_.store->find_image(reference));
     if (!pulled) return fail(ErrorCode::not_found, "No such image: " + reference.familiar());
     return context_.store->load_image(*pulled);
+  }
+
+  Result<builder::HttpAnswer> download(const builder::HttpRequest& request, ProgressSink& progress,
+                                       const CancelToken& cancel) override {
+    return fetch_file(request, progress, cancel);
   }
 
  private:

@@ -5,6 +5,8 @@
 #include "registry_process.hpp"
 
 #include <poll.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <csignal>
@@ -66,15 +68,13 @@ Result<Outcome> relay(ChildProcess& child, FdRef output, ProgressSink& progress,
   }
 }
 
-Result<HelperResult> run_helper(const Context& context, const std::string& command, const Reference& reference,
-                                const std::string& platform, ProgressSink& progress, const CancelToken& cancel) {
+Result<HelperResult> run_helper(std::vector<std::string> arguments, FdRef input, ProgressSink& progress,
+                                const CancelToken& cancel) {
   SpawnRequest request;
   const std::string program = TRY(executable_directory()) + "/dray-registry";
-  request.argv = {program, command, "--root", context.configuration.root};
-  if (!platform.empty()) request.argv.insert(request.argv.end(), {"--platform", platform});
-  for (const std::string& insecure : context.configuration.insecure_registries)
-    request.argv.insert(request.argv.end(), {"--insecure-registry", insecure});
-  request.argv.push_back(reference.canonical());
+  request.argv = {program};
+  request.argv.insert(request.argv.end(), arguments.begin(), arguments.end());
+  request.stdin_fd = input;
   Pipe output = TRY(make_pipe());
   request.stdout_fd = output.write_end;
   auto spawned = ChildProcess::spawn(request);
@@ -94,12 +94,53 @@ Result<HelperResult> run_helper(const Context& context, const std::string& comma
                                        std::to_string(status.exit_code()) + ")");
 }
 
+Result<HelperResult> run_transfer(const Context& context, const std::string& command, const Reference& reference,
+                                  const std::string& platform, ProgressSink& progress, const CancelToken& cancel) {
+  std::vector<std::string> arguments = {command, "--root", context.configuration.root};
+  if (!platform.empty()) arguments.insert(arguments.end(), {"--platform", platform});
+  for (const std::string& insecure : context.configuration.insecure_registries)
+    arguments.insert(arguments.end(), {"--insecure-registry", insecure});
+  arguments.push_back(reference.canonical());
+  return run_helper(std::move(arguments), {}, progress, cancel);
+}
+
+/// Appends "key value" to what dray-registry reads.
+Result<void> add_line(std::string& lines, const char* key, const std::string& value) {
+  if (value.empty()) return {};
+  for (const char c : value)
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f')
+      return fail(ErrorCode::invalid_argument, std::string("a control character in the ") + key + " of a download");
+  lines += std::string(key) + " " + value + "\n";
+  return {};
+}
+
 }  // namespace
+
+Result<builder::HttpAnswer> fetch_file(const builder::HttpRequest& request, ProgressSink& progress,
+                                       const CancelToken& cancel) {
+  std::string lines;
+  TRY(add_line(lines, "url", request.url));
+  TRY(add_line(lines, "authorization", request.authorization));
+  TRY(add_line(lines, "etag", request.etag));
+  TRY(add_line(lines, "last-modified", request.last_modified));
+  const FileDescriptor input(::memfd_create("download", MFD_CLOEXEC));
+  if (!input.valid()) return fail_errno("memfd_create");
+  TRY(write_all(input, lines));
+  if (::lseek(input.get(), 0, SEEK_SET) < 0) return fail_errno("memfd");
+  HelperResult result = TRY(run_helper({"fetch", "--output", request.file}, input, progress, cancel));
+  builder::HttpAnswer answer;
+  answer.not_modified = result.up_to_date;
+  answer.etag = std::move(result.etag);
+  answer.last_modified = std::move(result.last_modified);
+  answer.size = result.size;
+  if (!answer.not_modified) answer.digest = TRY(Digest::parse(result.digest));
+  return answer;
+}
 
 Result<PullSummary> pull_image(Context& context, const std::string& name, const image::Platform& platform,
                                ProgressSink& progress, const CancelToken& cancel) {
   const Reference reference = TRY(Reference::parse(name));
-  HelperResult result = TRY(run_helper(context, "pull", reference, platform.to_string(), progress, cancel));
+  HelperResult result = TRY(run_transfer(context, "pull", reference, platform.to_string(), progress, cancel));
   PullSummary summary;
   summary.digest = TRY(Digest::parse(result.digest));
   summary.image_id = TRY(Digest::parse(result.image_id));
@@ -111,7 +152,7 @@ Result<PullSummary> pull_image(Context& context, const std::string& name, const 
 Result<image::Descriptor> push_image(Context& context, const std::string& name, ProgressSink& progress,
                                      const CancelToken& cancel) {
   const Reference reference = TRY(Reference::parse(name));
-  HelperResult result = TRY(run_helper(context, "push", reference, "", progress, cancel));
+  HelperResult result = TRY(run_transfer(context, "push", reference, "", progress, cancel));
   image::Descriptor pushed;
   pushed.digest = TRY(Digest::parse(result.digest));
   pushed.media_type = std::move(result.media_type);

@@ -55,13 +55,28 @@ class Executor {
                                  const CancelToken& cancel) = 0;
 };
 
-/// Finds base images: in the store, or from a registry (into the store).
+/// One file by http or https.
+struct HttpRequest {
+  std::string url;
+  std::string authorization;        ///< header value for the URL's own host; "" = none
+  std::string etag, last_modified;  ///< of the copy that is here already
+  std::string file;                 ///< where to write it: a path that does not exist yet
+};
+struct HttpAnswer {
+  bool not_modified = false;  ///< the copy is still good; the file is empty
+  std::string etag, last_modified;
+  Digest digest;
+  std::uint64_t size = 0;
+};
+
+/// What comes from outside: base images, from the store or a registry (into the store), and files by http.
 class ImageSource {
  public:
   virtual ~ImageSource() = default;
   /// The image, present in the store with its layers unpacked. `always_pull`: ask the registry even if it is here.
   virtual Result<store::LoadedImage> resolve(const Reference& reference, const image::Platform& platform,
                                              bool always_pull, ProgressSink& progress, const CancelToken& cancel) = 0;
+  virtual Result<HttpAnswer> download(const HttpRequest& request, ProgressSink& progress, const CancelToken& cancel);
 };
 
 /// --secret id=ID[,src=FILE | ,env=NAME]: read when a step asks for it, never stored.
