@@ -296,6 +296,7 @@ Result<CopyContent> read_copy_content(const SourceTree& tree, const std::vector<
 
 Result<CopyContent> read_mount_content(const SourceTree& tree, const std::string& path, FileDigests* memory,
                                        const CancelToken& cancel) {
+  if (!tree.root.valid() && path == "/") return CopyContent{};  // a bare Dockerfile has an empty context
   if (!tree.root.valid()) return missing(path, 0);
   int hidden = 0;
   const IgnorePatterns nothing = TRY(IgnorePatterns::from_list({}));

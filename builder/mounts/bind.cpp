@@ -169,6 +169,7 @@ Result<BindMount> bind_layers(store::Store& store, const std::vector<DiffId>& la
 Result<BindMount> bind_directory(store::Store& store, const SourceTree& tree, const std::string& source, bool read_only,
                                  const CancelToken& cancel) {
   BindMount bind;
+  if (!tree.root.valid() && source == "/") return bind_layers(store, {}, source, read_only);  // a bare Dockerfile
   if (!tree.root.valid())
     return Failure(
         Error(ErrorCode::not_found, "there is no \"" + source + "\" to mount").with_hint("the build has no context"));

@@ -66,10 +66,10 @@ class Builder(DrayTestCase):
 
     def test_mount_point_cleanup(self):
         """CVE-2024-23652: the clean-up of a mount point follows what the step has put in its way."""
-        for link in (f"rm -rf /a && ln -s {self.canary} /a", f"rm -rf /a && ln -s ../../../../../..{self.canary} /a",
-                     f"mv /a /real && ln -s /real /a && mkdir -p /real/empty2"):
+        for link in (f"mv /a /real && ln -s {self.canary} /a", f"mv /a /real && ln -s ../../../../../..{self.canary} /a",
+                     "mv /a /real && ln -s /real /a && mkdir /real/more"):
             with self.subTest(link):
-                result = self.attempt(HEAD + f"RUN --mount=type=tmpfs,target=/a/empty umount /a/empty; rm -rf /a 2>/dev/null; {link}; true\n")
+                result = self.attempt(HEAD + f"RUN --mount=type=tmpfs,target=/a/empty {link}\n")
                 self.assertEqual(0, result.code, repr(result))
                 self.assertTrue((self.canary / "empty").is_dir())
         # In the image, too: a directory of the image's that takes the place of the mount point stays.
