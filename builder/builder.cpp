@@ -3,6 +3,7 @@
 // throughout, so that nothing it made or found is collected before an image refers to it.
 #include <dray/builder/builder.hpp>
 
+#include <algorithm>
 #include <mutex>
 #include <thread>
 
@@ -87,38 +88,92 @@ void fetch_bases(Bases& bases, const std::vector<BaseImage>& needed) {
   for (std::thread& thread : threads) thread.join();
 }
 
-/// What each COPY from the context reads, by vertex. All before the first step runs: a name with a typing error
-/// should not cost the minutes of the steps above it.
-Result<std::map<int, CopyContent>> load_context(store::Store& store, const Plan& plan, const SourceTree& tree,
-                                                bool remember, StepNumbers& numbers, ProgressSink& progress,
-                                                const CancelToken& cancel) {
-  std::map<int, CopyContent> contents;
-  std::vector<const Vertex*> readers;
-  for (const Vertex& vertex : plan.vertices) {
-    const bool copies = std::holds_alternative<CopyOp>(vertex.op) && vertex.inputs.size() > 1;
-    if (copies && std::holds_alternative<LocalOp>(plan.vertices[static_cast<std::size_t>(vertex.inputs[1])].op))
-      readers.push_back(&vertex);
+/// What the plan reads of the user's directories.
+struct LocalContent {
+  std::map<int, CopyContent> copies;                                        ///< by vertex
+  std::map<std::pair<int, std::size_t>, std::vector<std::string>> mounted;  ///< digests, by vertex and mount
+};
+
+bool is_local(const Plan& plan, const Vertex& vertex, int input) {
+  if (input < 0 || static_cast<std::size_t>(input) >= vertex.inputs.size()) return false;
+  const int id = vertex.inputs[static_cast<std::size_t>(input)];
+  return std::holds_alternative<LocalOp>(plan.vertices[static_cast<std::size_t>(id)].op);
+}
+
+bool reads_local(const Plan& plan, const Vertex& vertex) {
+  if (std::holds_alternative<CopyOp>(vertex.op)) return is_local(plan, vertex, 1);
+  const auto* run = std::get_if<RunOp>(&vertex.op);
+  return run != nullptr && std::any_of(run->mounts.begin(), run->mounts.end(),
+                                       [&](const RunMount& mount) { return is_local(plan, vertex, mount.input); });
+}
+
+Result<void> read_local(const Plan& plan, const Vertex& vertex, const SourceTree& tree, FileDigests* memory,
+                        LocalContent& content, const CancelToken& cancel) {
+  if (const auto* copy = std::get_if<CopyOp>(&vertex.op)) {
+    content.copies[vertex.id] = TRY(read_copy_content(tree, copy->paths, copy->exclude, memory, cancel, copy->parents));
+    return {};
   }
-  if (readers.empty()) return contents;
+  const std::vector<RunMount>& mounts = std::get<RunOp>(vertex.op).mounts;
+  for (std::size_t i = 0; i < mounts.size(); ++i) {
+    if (!is_local(plan, vertex, mounts[i].input)) continue;
+    const std::string source = mounts[i].type == RunMount::Type::cache ? "/" : mounts[i].source;
+    content.mounted[{vertex.id, i}] = TRY(read_mount_content(tree, source, memory, cancel)).digests;
+  }
+  return {};
+}
+
+/// What each COPY and each bind mount from the context reads. All before the first step runs: a name with a typing
+/// error should not cost the minutes of the steps above it.
+Result<LocalContent> load_context(store::Store& store, const Plan& plan, const SourceTree& tree, bool remember,
+                                  StepNumbers& numbers, ProgressSink& progress, const CancelToken& cancel) {
+  LocalContent content;
+  std::vector<const Vertex*> readers;
+  for (const Vertex& vertex : plan.vertices)
+    if (reads_local(plan, vertex)) readers.push_back(&vertex);
+  if (readers.empty()) return content;
   const int id = numbers.reserve();
   auto loaded = as_step(progress, id, "[internal] load build context", [&]() -> Result<void> {
     std::optional<FileDigests> memory;
     if (remember && tree.root.valid()) memory = TRY(FileDigests::load(store.database(), tree.root));
     for (const Vertex* vertex : readers) {
-      const CopyOp& copy = std::get<CopyOp>(vertex->op);
-      auto content = read_copy_content(tree, copy.paths, copy.exclude, memory ? &*memory : nullptr, cancel);
-      if (!content) {
-        Error error = std::move(content).error().with_location(vertex->location.to_string());
+      auto read = read_local(plan, *vertex, tree, memory ? &*memory : nullptr, content, cancel);
+      if (!read) {
+        Error error = std::move(read).error().with_location(vertex->location.to_string());
         if (!tree.root.valid()) error = std::move(error).with_hint("the build has no context");
         return Failure(std::move(error));
       }
-      contents[vertex->id] = std::move(*content);
     }
     report_status(progress, id, "transferring context: " + short_size(memory ? memory->bytes_read() : 0));
     return memory ? memory->save() : Result<void>();
   });
   if (!loaded) return Failure(std::move(loaded).error());
-  return contents;
+  return content;
+}
+
+Result<void> check_entitlement(const BuildRequest& request, const Vertex& vertex, const std::string& name,
+                               const std::string& what) {
+  for (const std::string& allowed : request.allowed)
+    if (allowed == name) return {};
+  return Failure(Error(ErrorCode::permission_denied, what + " is not allowed")
+                     .with_hint("grant the entitlement: --allow " + name)
+                     .with_location(vertex.location.to_string()));
+}
+
+/// Before anything runs. What a Dockerfile asks for beyond a container's usual rights is for the user to grant.
+Result<void> check_entitlements(const BuildRequest& request, const Plan& plan) {
+  for (const Vertex& vertex : plan.vertices) {
+    const auto* run = std::get_if<RunOp>(&vertex.op);
+    if (run == nullptr) continue;
+    if (run->insecure) TRY(check_entitlement(request, vertex, "security.insecure", "RUN --security=insecure"));
+    if (run->network == "host" && request.network != "host")
+      TRY(check_entitlement(request, vertex, "network.host", "RUN --network=host"));
+    for (const std::string& device : run->devices) {
+      const bool named =
+          std::find(request.allowed.begin(), request.allowed.end(), "device=" + device) != request.allowed.end();
+      if (!named) TRY(check_entitlement(request, vertex, "device", "RUN --device=" + device));
+    }
+  }
+  return {};
 }
 
 const SourceOp& base_of(const Plan& plan) {
@@ -157,6 +212,10 @@ Result<void> read_definition(const BuildRequest& request, BuildContext& context,
 
 }  // namespace
 
+Result<HttpAnswer> ImageSource::download(const HttpRequest& request, ProgressSink&, const CancelToken&) {
+  return fail(ErrorCode::unsupported, "cannot fetch \"" + request.url + "\": there is no network client");
+}
+
 Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& images, const BuildRequest& request,
                           ProgressSink& progress, const CancelToken& cancel) {
   for (const std::string& tag : request.tags) {
@@ -182,15 +241,20 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
   for (const std::string& warning : plan.warnings)
     progress.report({.kind = ProgressEvent::Kind::message, .text = "WARN: " + warning});
 
+  TRY(check_entitlements(request, plan));
+
   const std::map<std::string, SourceTree> locals = {
       {"context", {.root = context.directory, .is_context = true, .ignore = &context.ignore}}};
-  const std::map<int, CopyContent> contents =
+  const LocalContent content =
       TRY(load_context(store, plan, locals.at("context"), !context.unpacked, numbers, progress, cancel));
+  Secrets secrets(request.secrets);
   const SolveRequest solving{.store = store,
                              .executor = executor,
                              .locals = locals,
-                             .contents = contents,
-                             .no_cache = request.no_cache,
+                             .contents = content.copies,
+                             .mounted = content.mounted,
+                             .secrets = secrets,
+                             .build = request,
                              .first_id = numbers.reserve(static_cast<int>(plan.vertices.size())),
                              .base_layers = [&](const SourceOp& source) -> Result<std::vector<DiffId>> {
                                const store::LoadedImage* image = TRY(bases.get(*source.reference, source.platform));

@@ -162,13 +162,15 @@ Result<void> read_dockerfile(const BuildRequest& request, BuildContext& context)
 Result<std::size_t> read_ignore_file(const BuildRequest& request, BuildContext& context) {
   if (!context.directory.valid()) return std::size_t{0};
   std::optional<std::string> text;
-  if (!request.dockerfile_text) {
-    const std::string name = dockerfile_name(request);
-    text = TRY(read_optional(open_named(request, context, name, ".dockerignore"), name + ".dockerignore"));
+  std::string file = dockerfile_name(request) + ".dockerignore";
+  if (!request.dockerfile_text)
+    text = TRY(read_optional(open_named(request, context, dockerfile_name(request), ".dockerignore"), file));
+  if (!text) {
+    file = ".dockerignore";
+    text = TRY(read_optional(open_beneath(context.directory, file, kFlags), file));
   }
-  if (!text) text = TRY(read_optional(open_beneath(context.directory, ".dockerignore", kFlags), ".dockerignore"));
   if (!text) return std::size_t{0};
-  context.ignore = TRY(IgnorePatterns::parse(*text));
+  context.ignore = TRY(IgnorePatterns::parse(*text, file));
   return text->size();
 }
 

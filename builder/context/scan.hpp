@@ -24,7 +24,8 @@ namespace dray::builder {
 /// however hostile, leads to something in the tree or nowhere.
 struct SourceTree {
   FdRef root;
-  bool is_context = true;  ///< the user's directory: owners mean nothing; otherwise another stage's rootfs
+  bool is_context = true;    ///< the user's directory: owners mean nothing; otherwise another stage's rootfs
+  bool is_download = false;  ///< a file by http: ADD leaves an archive as it is, unless --unpack
   const IgnorePatterns* ignore = nullptr;
 
   Result<FileDescriptor> open(const std::string& path, int flags) const;
@@ -50,6 +51,12 @@ struct Source {
 /// literal path that is not there; nothing for a wildcard without match.
 Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::string& path, const IgnorePatterns& exclude,
                                          const CancelToken& cancel);
+
+/// COPY --parents: for "/a/./b/*.c" the directory /a with nothing but what "b/*.c" (a .dockerignore pattern, so "**" is
+/// any path) names in it; without "/./" the directory is the root.
+Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, const std::string& path,
+                                                      const std::vector<std::string>& exclude,
+                                                      const CancelToken& cancel);
 
 /// Digests of a context's files, remembered in the database from build to build for files that keep device,
 /// inode, size, mtime and ctime. Not thread-safe.
@@ -90,6 +97,10 @@ struct CopyContent {
 };
 Result<CopyContent> read_copy_content(const SourceTree& tree, const std::vector<std::string>& paths,
                                       const std::vector<std::string>& exclude, FileDigests* memory,
-                                      const CancelToken& cancel);
+                                      const CancelToken& cancel, bool parents = false);
+
+/// The same for a bind mount's source: one path without wildcards.
+Result<CopyContent> read_mount_content(const SourceTree& tree, const std::string& path, FileDigests* memory,
+                                       const CancelToken& cancel);
 
 }  // namespace dray::builder

@@ -54,6 +54,8 @@ Result<HelperLine> parse_helper_line(std::string_view line) {
     parsed.digest = text(*result, "digest");
     parsed.image_id = text(*result, "image_id");
     parsed.media_type = text(*result, "media_type");
+    parsed.etag = text(*result, "etag");
+    parsed.last_modified = text(*result, "last_modified");
     parsed.size = number(*result, "size");
     parsed.up_to_date = flag(*result, "up_to_date");
     parsed.config_path = text(*result, "config_path");

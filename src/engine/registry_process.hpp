@@ -5,6 +5,7 @@
 #include <string_view>
 #include <variant>
 
+#include <dray/builder/builder.hpp>
 #include <dray/core/progress.hpp>
 #include <dray/core/result.hpp>
 
@@ -12,7 +13,7 @@ namespace dray::engine {
 
 /// What dray-registry said when it was done.
 struct HelperResult {
-  std::string reference, digest, image_id, media_type;
+  std::string reference, digest, image_id, media_type, etag, last_modified;
   std::uint64_t size = 0;
   bool up_to_date = false;
   std::string config_path, username;  ///< login
@@ -23,5 +24,9 @@ struct HelperResult {
 /// result, or its error.
 using HelperLine = std::variant<ProgressEvent, HelperResult, Error>;
 Result<HelperLine> parse_helper_line(std::string_view line);
+
+/// One file by http(s), through `dray-registry fetch`.
+Result<builder::HttpAnswer> fetch_file(const builder::HttpRequest& request, ProgressSink& progress,
+                                       const CancelToken& cancel);
 
 }  // namespace dray::engine

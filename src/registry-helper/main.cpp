@@ -2,6 +2,7 @@
 // dray-registry: the registry client as a program of its own, so that `dray` need not load libcurl. It is
 // started by dray's engine (src/engine/registry_process.cpp), writes the lines of helper_protocol.hpp to its
 // standard output, and stops on SIGTERM, SIGINT, the death of its parent, or a reader that has gone away.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -19,6 +20,8 @@
 namespace {
 
 using namespace dray;
+
+constexpr std::size_t kMaxRequest = 1u << 20;
 
 CancelToken cancel_token;
 
@@ -47,7 +50,7 @@ class LineSink : public ProgressSink {
 };
 
 struct Arguments {
-  std::string command, root, platform, operand;
+  std::string command, root, platform, operand, output;
   registry::Options options;
 };
 
@@ -56,7 +59,7 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   if (words.empty())
     return fail(ErrorCode::invalid_argument,
-                "usage: dray-registry pull|push --root DIR [--platform P] REFERENCE\n"
+                "usage: dray-registry pull|push --root DIR [--platform P] REFERENCE | fetch --output FILE\n"
                 "       dray-registry login|logout REGISTRY (username NUL password on standard input)");
   arguments.command = words[0];
   for (std::size_t i = 1; i < words.size(); ++i) {
@@ -70,12 +73,18 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
       arguments.root = value;
     } else if (words[i] == "--platform") {
       arguments.platform = value;
+    } else if (words[i] == "--output") {
+      arguments.output = value;
     } else if (words[i] == "--insecure-registry") {
       arguments.options.insecure_registries.push_back(value);
     } else {
       return fail(ErrorCode::invalid_argument, "unknown flag: " + words[i]);
     }
     ++i;
+  }
+  if (arguments.command == "fetch") {
+    if (arguments.output.empty()) return fail(ErrorCode::invalid_argument, "missing --output");
+    return arguments;
   }
   const bool transfers = arguments.command == "pull" || arguments.command == "push";
   if (!transfers && arguments.command != "login" && arguments.command != "logout")
@@ -97,8 +106,36 @@ Result<std::string> log_in(const Arguments& arguments, LineSink& sink) {
   return registry::encode_result(result);
 }
 
+/// What to fetch, from standard input: see helper_protocol.hpp.
+Result<std::string> fetch(const Arguments& arguments, LineSink& sink) {
+  const std::string text = TRY(read_all(FdRef(STDIN_FILENO), kMaxRequest));
+  registry::DownloadRequest request;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string line = text.substr(begin, end - begin);
+    begin = end + 1;
+    const std::size_t blank = std::min(line.find(' '), line.size());
+    const std::string key = line.substr(0, blank), value = line.substr(std::min(blank + 1, line.size()));
+    if (key == "url")
+      request.url = value;
+    else if (key == "authorization")
+      request.authorization = value;
+    else if (key == "etag")
+      request.etag = value;
+    else if (key == "last-modified")
+      request.last_modified = value;
+    else
+      return fail(ErrorCode::invalid_argument, "unknown line \"" + key + "\"");
+  }
+  const FileDescriptor file = TRY(open_file(arguments.output, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  request.file = file;
+  const registry::Download result = TRY(registry::download(request, sink, cancel_token));
+  return registry::encode_result(result);
+}
+
 Result<std::string> run(int argc, char** argv, LineSink& sink) {
   const Arguments arguments = TRY(parse_arguments(argc, argv));
+  if (arguments.command == "fetch") return fetch(arguments, sink);
   if (arguments.command == "login") return log_in(arguments, sink);
   if (arguments.command == "logout") {
     const bool known = TRY(registry::logout(arguments.operand, arguments.options, cancel_token));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -41,5 +43,24 @@ Result<PullResult> pull(store::Store& store, const Reference& reference, const i
 /// manifest's descriptor.
 Result<image::Descriptor> push(store::Store& store, const Reference& reference, const Options& options,
                                ProgressSink& progress, const CancelToken& cancel);
+
+/// One file from http or https (a source of a build).
+struct DownloadRequest {
+  std::string url;
+  std::string authorization;        ///< header value; only the URL's own origin sees it
+  std::string etag, last_modified;  ///< of the copy that is here already
+  FdRef file;                       ///< the body is appended to it
+  std::uint64_t limit = 16ull << 30;
+  std::chrono::seconds stall_timeout{60};  ///< without a byte
+};
+struct Download {
+  bool not_modified = false;  ///< the copy is still good; nothing was written
+  std::string etag, last_modified;
+  Digest digest;
+  std::uint64_t size = 0;
+};
+/// Follows at most 10 redirects, to http and https only, never from https to http. Any answer but 200 and 304 is an
+/// error. Progress: status of step 0.
+Result<Download> download(const DownloadRequest& request, ProgressSink& progress, const CancelToken& cancel);
 
 }  // namespace dray::registry

@@ -6,10 +6,11 @@
 
 #include <dray/engine/images.hpp>
 
-#include "../command.hpp"
 #include <dray/flags/flags.hpp>
+#include "../command.hpp"
 #include "../progress.hpp"
 #include "../terminal.hpp"
+#include "build_run_flags.hpp"
 
 namespace dray::cli {
 namespace {
@@ -22,6 +23,7 @@ Result<int> build(Invocation& invocation) {
   std::vector<std::string> build_args, labels, contexts;
   std::string progress_kind = "auto", iidfile, platform;
   bool quiet = false;
+  BuildRunFlags run_flags;
   Flags flags(
       "dray build", "[OPTIONS] PATH | -",
       "Build an image from a Dockerfile. With '-', a tar archive (or a bare Dockerfile) is read from standard input.");
@@ -29,7 +31,6 @@ Result<int> build(Invocation& invocation) {
   flags.option("-f,--file", request.dockerfile, "Name of the Dockerfile (default: PATH/Dockerfile)");
   flags.option("--iidfile", iidfile, "Write the image ID to a file");
   flags.list("--label", labels, "Set metadata for an image");
-  flags.option("--network", request.network, "Networking mode for the RUN instructions: default, none, host");
   flags.flag("--no-cache", request.no_cache, "Do not use cache when building the image");
   flags.option("--platform", platform, "Set target platform for build");
   flags.option("--progress", progress_kind, "Type of progress output (auto, plain, tty, quiet)");
@@ -39,11 +40,10 @@ Result<int> build(Invocation& invocation) {
   flags.option("--target", request.target, "Set the target build stage to build");
   flags.flag("--trust-host-ca", options.trust_host_ca,
              "Let RUN steps trust the host's certificate authorities (leaves no trace in the image)");
+  run_flags.declare(flags);
   flags.operands(contexts, 1, 1);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  if (request.network != "default" && request.network != "none" && request.network != "host")
-    return fail(ErrorCode::invalid_argument,
-                "unknown network mode \"" + request.network + "\": use default, none or host");
+  TRY(run_flags.apply(request));
   for (const auto& text : build_args) {
     std::size_t equals = text.find('=');
     std::string name = text.substr(0, equals);
