@@ -21,6 +21,9 @@ enum class Kind { plain, runs_container };
 /// Prints "dray: …" with hint to stderr (control characters escaped) and returns the exit code for it.
 int report(const Error& error, Kind kind = Kind::plain);
 
+/// What the configuration file, the environment and the global flags say.
+Result<engine::Configuration> configure(const Invocation& invocation);
+
 /// Configuration and store, opened.
 Result<engine::Context> open_engine(const Invocation& invocation);
 
@@ -56,6 +59,8 @@ int command_prune(Invocation&);
 int command_ps(Invocation&);
 int command_pull(Invocation&);
 int command_push(Invocation&);
+int command_registry_gc(Invocation&);
+int command_registry_serve(Invocation&);
 int command_restart(Invocation&);
 int command_restart_by_policy(Invocation&);
 int command_rm(Invocation&);
