@@ -31,8 +31,7 @@ RangeAnswer parse_range(std::string_view header, std::uint64_t total) {
     if (answer.slice.size == 0) answer.kind = RangeAnswer::Kind::unsatisfiable;
     return answer;
   }
-  if (last && *last < *first) return whole;
-  if (*first >= total) return {RangeAnswer::Kind::unsatisfiable, {}};
+  if (*first >= total || (last && *last < *first)) return {RangeAnswer::Kind::unsatisfiable, {}};
   answer.slice.first = *first;
   answer.slice.size = (last ? std::min(*last, total - 1) : total - 1) - *first + 1;
   return answer;

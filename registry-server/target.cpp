@@ -110,7 +110,9 @@ std::optional<Target> parse_target(std::string_view text) {
     target.route = Route::catalog;
     return target;
   }
-  const auto from_end = [&](std::size_t i) -> std::string_view { return i < count ? (*segments)[count - 1 - i] : ""; };
+  const auto from_end = [&](std::size_t i) {
+    return i < count ? std::string_view((*segments)[count - 1 - i]) : std::string_view();
+  };
   const auto found = [&](Route route, std::size_t suffix, std::string_view reference) {
     target.route = route;
     target.name = join(*segments, count - suffix);
