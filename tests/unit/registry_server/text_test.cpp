@@ -105,8 +105,8 @@ TEST_CASE("Range headers") {
   for (const char* bad : {"bytes=100-", "bytes=100-200", "bytes=-0", "bytes=5-4"})
     CHECK(range(bad).kind == RangeAnswer::Kind::unsatisfiable);
   CHECK(range("bytes=0-", 0).kind == RangeAnswer::Kind::unsatisfiable);
-  for (const char* ignored : {"", "bytes=", "bytes=-", "bytes=a-b", "bytes=1-2,4-5", "items=0-1",
-                              "bytes=--1", "bytes=0-18446744073709551616"})
+  for (const char* ignored : {"", "bytes=", "bytes=-", "bytes=a-b", "bytes=1-2,4-5", "items=0-1", "bytes=--1",
+                              "bytes=0-18446744073709551616"})
     CHECK(range(ignored).kind == RangeAnswer::Kind::none);
 }
 
