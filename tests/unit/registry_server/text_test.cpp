@@ -172,27 +172,27 @@ TEST_CASE("what a manifest says") {
 
 TEST_CASE("manifests that are refused") {
   const std::string config = R"("config":)" + descriptor("x/y");
-  for (const std::string& bad : {
-           std::string(),
-           std::string("{"),
-           std::string("[]"),
-           std::string("null"),
-           std::string(R"({"schemaVersion":1})"),
-           std::string(R"({"schemaVersion":"2",)") + config + "}",
-           std::string(R"({"schemaVersion":2})"),
-           R"({"schemaVersion":2,)" + config + R"(,"layers":[],"manifests":[]})",  // both kinds at once
-           R"({"schemaVersion":2,"mediaType":"text/html",)" + config + "}",
-           R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json",)" + config + "}",
-           R"({"schemaVersion":2,)" + config + R"(,"layers":{}})",
-           R"({"schemaVersion":2,)" + config + R"(,"layers":[null]})",
-           R"({"schemaVersion":2,"config":{"digest":"sha256:../../x","size":1}})",
-           R"({"schemaVersion":2,"config":{"digest":")" + kDigest + R"(","size":-1}})",
-           R"({"schemaVersion":2,)" + config + R"(,"annotations":{"a":1}})",
-           R"({"schemaVersion":2,)" + config + R"(,"subject":"x"})",
-           R"({"schemaVersion":2,)" + config + R"(,"artifactType":"no type"})",
-           std::string(1 << 20, '['),
-       })
-    CHECK_FALSE(read_manifest(bad, ""));
+  const std::vector<std::string> refused{
+      std::string(),
+      std::string("{"),
+      std::string("[]"),
+      std::string("null"),
+      std::string(R"({"schemaVersion":1})"),
+      std::string(R"({"schemaVersion":"2",)") + config + "}",
+      std::string(R"({"schemaVersion":2})"),
+      R"({"schemaVersion":2,)" + config + R"(,"layers":[],"manifests":[]})",  // both kinds at once
+      R"({"schemaVersion":2,"mediaType":"text/html",)" + config + "}",
+      R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json",)" + config + "}",
+      R"({"schemaVersion":2,)" + config + R"(,"layers":{}})",
+      R"({"schemaVersion":2,)" + config + R"(,"layers":[null]})",
+      R"({"schemaVersion":2,"config":{"digest":"sha256:../../x","size":1}})",
+      R"({"schemaVersion":2,"config":{"digest":")" + kDigest + R"(","size":-1}})",
+      R"({"schemaVersion":2,)" + config + R"(,"annotations":{"a":1}})",
+      R"({"schemaVersion":2,)" + config + R"(,"subject":"x"})",
+      R"({"schemaVersion":2,)" + config + R"(,"artifactType":"no type"})",
+      std::string(1 << 20, '['),
+  };
+  for (const std::string& bad : refused) CHECK_FALSE(read_manifest(bad, ""));
   CHECK_FALSE(read_manifest("{\"schemaVersion\":2," + config + "}",
                             "application/vnd.docker.distribution.manifest.v1+prettyjws"));
   CHECK_FALSE(
