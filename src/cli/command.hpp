@@ -66,6 +66,8 @@ int command_prune(Invocation&);
 int command_ps(Invocation&);
 int command_pull(Invocation&);
 int command_push(Invocation&);
+int command_registry_gc(Invocation&);
+int command_registry_serve(Invocation&);
 int command_restart(Invocation&);
 int command_restart_by_policy(Invocation&);
 int command_rm(Invocation&);

@@ -47,6 +47,8 @@ constexpr auto kCommands = std::to_array<Command>({
     {"wait", command_wait, "Block until containers stop, then print their exit codes"},
     {"version", command_version, "Show the version"},
     {"image bootstrap", command_bootstrap, "Make a Debian base image from Debian's signed packages"},
+    {"registry serve", command_registry_serve, "Serve a registry of one's own"},
+    {"registry gc", command_registry_gc, "Remove what no manifest of that registry names"},
     {"volume create", command_volume_create, "Create a volume"},
     {"volume ls", command_volume_list, "List volumes"},
     {"volume rm", command_volume_remove, "Remove one or more volumes"},
