@@ -335,9 +335,9 @@ class Writer {
     const bool agent = mount.type == RunMount::Type::ssh;
     Json json = {{"dest", mount.written_target}, {"input", -1}, {"output", 0}, {"type", agent ? "SSH" : "SECRET"}};
     json[agent ? "ssh_id" : "secret_id"] = mount.default_id ? "" : mount.id;
-    if (!mount.required) json[agent ? "ssh_optional" : "secret_optional"] = true;
+    json[agent ? "ssh_optional" : "secret_optional"] = !mount.required;
     const std::uint32_t mode = mount.mode.value_or(agent ? 0600 : 0400);
-    if (!agent && mode != 0) json["mode"] = mode;
+    if (!agent) json["mode"] = mode;
     return json;
   }
 
