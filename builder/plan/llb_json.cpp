@@ -256,12 +256,12 @@ class Writer {
       copy[flag] = true;
     if (op.is_add) copy["attemptUnpackDockerCompatibility"] = true;
     if (op.parents) {
-      const std::string& pivot = op.pivots[index];
-      const std::string below =
-          op.paths[index].substr(pivot == "/" ? 1 : std::min(pivot.size() + 1, op.paths[index].size()));
-      copy["src"] = pivot;
-      copy["include_patterns"] = Json::array({below});
-      if (!has_wildcard(op.paths[index])) copy["required_paths"] = Json::array({op.paths[index]});
+      const std::string& path = op.paths[index];
+      const std::size_t pivot = path.find("/./");
+      const bool split = pivot != std::string::npos;
+      copy["src"] = split && pivot > 0 ? path.substr(0, pivot) : "/";
+      copy["include_patterns"] = Json::array({path.substr(split ? pivot + 3 : 1)});
+      if (!has_wildcard(path)) copy["required_paths"] = Json::array({clean_path(path)});
     }
     return copy;
   }

@@ -102,13 +102,10 @@ struct InlineFile {
 /// COPY and ADD. The source is inputs[1]: a LocalOp, HttpOp, GitOp or any root filesystem; none for heredocs alone.
 struct CopyOp {
   /// Clean absolute paths below the source's root ("/src", "/" for everything), with wildcards as in
-  /// filepath.Match.
+  /// filepath.Match. With --parents: the pivot "/./" is still in it, and below it "**" is any path.
   std::vector<std::string> paths;
   /// An ADD of several kinds of sources: which of Vertex::inputs each of `paths` is in. Empty: all in inputs[1].
   std::vector<int> path_inputs;
-  /// --parents: the part of each of `paths` before its "/./", whose directories are not made; else "/". As many as
-  /// paths.
-  std::vector<std::string> pivots;
   std::vector<InlineFile> files;     ///< heredocs, written after `paths`
   std::string destination;           ///< absolute; a trailing "/" means: a directory
   bool destination_dot = false;      ///< it was written with "/." at its end

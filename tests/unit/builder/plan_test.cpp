@@ -251,8 +251,7 @@ TEST_CASE("ADD of remote sources, COPY's flags") {
   CHECK(git.keep_git_dir);
   CHECK(std::get<HttpOp>(source(1, 3)).filename == "__unnamed__");
   CHECK(copies[2]->link);
-  CHECK(copies[2]->paths == std::vector<std::string>{"/a/b/c", "/[d]"});
-  CHECK(copies[2]->pivots == std::vector<std::string>{"/a", "/"});
+  CHECK(copies[2]->paths == std::vector<std::string>{"/a/./b/c", "/[d]"});
   CHECK(copies[2]->exclude == std::vector<std::string>{"*.o"});
   CHECK(copies[2]->destination == "/z/");
   CHECK(std::get<LocalOp>(source(2, 1)).paths == std::vector<std::string>{"[d]", "a/b/c", "local"});
