@@ -4,6 +4,7 @@
 
 #include "dockerfile/instruction_parser.hpp"
 #include "dockerfile/parser.hpp"
+#include "lint/syntax_checks.hpp"
 
 namespace dray::builder {
 
@@ -11,13 +12,12 @@ namespace {
 constexpr std::size_t kMaxStages = 1000;  // planning goes from a stage to those it needs, recursively
 }
 
-Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file) {
+Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file, const Linter& linter) {
   Ast ast = TRY(parse_lines(text, file));
   Dockerfile dockerfile;
   dockerfile.escape = ast.escape;
   const auto at = [&file](int line) { return file + ":" + std::to_string(line); };
-  for (const Ast::Warning& warning : ast.warnings)
-    dockerfile.warnings.push_back(at(warning.line) + ": " + warning.text);
+  check_lines(ast, linter);
   std::string_view syntax = ast.syntax;
   if (syntax.starts_with("docker.io/")) syntax.remove_prefix(10);
   if (!syntax.empty() && syntax != "docker/dockerfile" && !syntax.starts_with("docker/dockerfile:") &&
@@ -26,12 +26,14 @@ Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file) {
                                   "\" is not run: read as an ordinary Dockerfile");
 
   for (const Node& node : ast.nodes) {
+    check_node(node, linter);
     auto parsed = parse_instruction(node);
     if (!parsed) return Failure(std::move(parsed).error().with_location(at(node.line)));
+    check_description(node, linter);
     if (auto* from = std::get_if<FromInstruction>(&*parsed)) {
       if (dockerfile.stages.size() == kMaxStages)
         return Failure(Error(ErrorCode::invalid_argument, "more than 1000 stages").with_location(at(node.line)));
-      dockerfile.stages.push_back({std::move(*from), node.line, {}});
+      dockerfile.stages.push_back({std::move(*from), node.name, node.comments, node.line, node.end_line, {}});
       continue;
     }
     Instruction& instruction = std::get<Instruction>(*parsed);
@@ -48,6 +50,7 @@ Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file) {
   dockerfile.file = std::move(file);
   if (dockerfile.stages.empty())
     return fail(ErrorCode::invalid_argument, "\"" + dockerfile.file + "\" has no FROM: there is nothing to build");
+  check_stages(dockerfile, linter);
   return dockerfile;
 }
 

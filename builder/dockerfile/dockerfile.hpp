@@ -8,13 +8,16 @@
 #include <dray/core/result.hpp>
 
 #include "dockerfile/instruction.hpp"
+#include "lint/linter.hpp"
 
 namespace dray::builder {
 
 /// One FROM and what follows it. Variables are not expanded yet.
 struct Stage {
   FromInstruction from;
-  int line = 0;
+  std::string keyword;                ///< FROM as written
+  std::vector<std::string> comments;  ///< directly above it, without "#"
+  int line = 0, end_line = 0;
   std::vector<Instruction> instructions;
 };
 
@@ -28,6 +31,6 @@ struct Dockerfile {
 };
 
 /// At most 16 MiB of text. `file` is its name in locations.
-Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file = "Dockerfile");
+Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file = "Dockerfile", const Linter& linter = {});
 
 }  // namespace dray::builder

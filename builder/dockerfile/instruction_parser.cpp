@@ -48,7 +48,7 @@ Result<std::vector<KeyValue>> key_values(const Node& node) {
   std::vector<KeyValue> pairs;
   for (std::size_t i = 0; i + 2 < node.args.size(); i += 3) {
     if (node.args[i].empty()) return invalid(to_upper(node.name) + " names can not be blank");
-    pairs.push_back({node.args[i], node.args[i + 1], true});
+    pairs.push_back({node.args[i], node.args[i + 1], true, node.args[i + 2].empty()});
   }
   return pairs;
 }
@@ -293,7 +293,10 @@ Result<ParsedNode> parse_instruction(const Node& node) {
   }
   Instruction instruction;
   instruction.body = TRY(parse_body(node));
+  instruction.name = node.name;
+  instruction.comments = node.comments;
   instruction.line = node.line;
+  instruction.end_line = node.end_line;
   instruction.original = trim(node.original);
   return ParsedNode(std::move(instruction));
 }

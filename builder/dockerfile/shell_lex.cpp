@@ -105,7 +105,7 @@ class Scanner {
     return std::pair(std::move(result), words.take());
   }
 
-  std::set<std::string> unmatched;
+  std::set<std::string> matched, unmatched;
 
  private:
   bool at_end() const { return at_ >= text_.size(); }
@@ -165,7 +165,7 @@ class Scanner {
 
   std::optional<std::string> get(const std::string& variable) {
     auto value = lookup_(variable);
-    if (!value) unmatched.insert(variable);
+    (value ? matched : unmatched).insert(variable);
     return value;
   }
 
@@ -266,6 +266,7 @@ Result<Expansion> ShellLex::expand(std::string_view text, const Lookup& lookup) 
   Expansion expansion;
   expansion.text = std::move(result->first);
   expansion.words = std::move(result->second);
+  expansion.matched = std::move(scanner.matched);
   expansion.unmatched = std::move(scanner.unmatched);
   return expansion;
 }

@@ -16,9 +16,9 @@ namespace dray::builder {
 using Lookup = std::function<std::optional<std::string>(std::string_view name)>;
 
 struct Expansion {
-  std::string text;                 ///< as one word
-  std::vector<std::string> words;   ///< split at unquoted spaces
-  std::set<std::string> unmatched;  ///< variables that were not set
+  std::string text;                          ///< as one word
+  std::vector<std::string> words;            ///< split at unquoted spaces
+  std::set<std::string> matched, unmatched;  ///< variables that were set, and that were not
 };
 
 /// Variables, quotes and escapes in a Dockerfile's words, as BuildKit's shell lexer does. The result is at

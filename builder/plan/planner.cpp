@@ -10,6 +10,7 @@
 
 #include "dockerfile/instruction_parser.hpp"
 #include "dockerfile/text.hpp"
+#include "lint/plan_checks.hpp"
 #include "plan/stage_plan.hpp"
 #include "plan/values.hpp"
 
@@ -27,15 +28,19 @@ struct StageBase {
   int stage = -1;                      ///< an earlier stage, or
   std::optional<Reference> reference;  ///< an image, or neither: scratch
   std::optional<image::Platform> platform;
+  std::string name;                 ///< of the base, as expanded
+  std::set<std::string> arguments;  ///< that the FROM uses
 };
 
 class Stages {
  public:
-  Stages(const Dockerfile& dockerfile, const PlanOptions& options) : dockerfile_(dockerfile), options_(options) {}
+  Stages(const Dockerfile& dockerfile, const PlanOptions& options, const Linter& linter = {})
+      : dockerfile_(dockerfile), options_(options), linter_(linter) {}
 
   Result<void> read() {
-    TRY(read_global_args());
     const ShellLex lex(dockerfile_.escape);
+    if (linter_.active()) check_defaults(lex);
+    global_args = TRY(read_global_args(lex, true));
     for (std::size_t i = 0; i < dockerfile_.stages.size(); ++i) {
       auto base = read_from(dockerfile_.stages[i], lex, static_cast<int>(i));
       if (!base) return Failure(std::move(base).error().with_location(location(dockerfile_.stages[i].line)));
@@ -94,7 +99,19 @@ class Stages {
   std::vector<StageBase> bases;  ///< by stage
 
  private:
-  Result<void> read_global_args() {
+  /// Would the bases have names if no build argument were given?
+  void check_defaults(const ShellLex& lex) const {
+    const auto defaults = read_global_args(lex, false);
+    if (!defaults) return;
+    for (const Stage& stage : dockerfile_.stages) {
+      const auto name = lex.word(stage.from.image, defaults->lookup());
+      if (!name) return;
+      check_default_base(*name, stage, linter_);
+    }
+  }
+
+  Result<Environment> read_global_args(const ShellLex& lex, bool with_build_args) const {
+    Environment arguments;
     const image::Platform& build = options_.build_platform;
     const image::Platform& target = options_.platform;
     std::string stage = options_.target.empty() ? dockerfile_.stages.back().from.alias : options_.target;
@@ -110,20 +127,20 @@ class Stages {
                                                              {"TARGETARCH", target.architecture},
                                                              {"TARGETVARIANT", target.variant},
                                                              {"TARGETSTAGE", stage}};
-    for (const auto& [name, value] : automatic) global_args.set(name, build_arg(name).value_or(value));
-    const ShellLex lex(dockerfile_.escape);
+    for (const auto& [name, value] : automatic) arguments.set(name, build_arg(name).value_or(value));
     for (const Instruction& instruction : dockerfile_.global_args) {
       for (const KeyValue& arg : std::get<ArgInstruction>(instruction.body).args) {
-        if (const auto given = build_arg(arg.key)) {
-          global_args.set(arg.key, *given);
+        const auto given = with_build_args ? build_arg(arg.key) : std::nullopt;
+        if (given) {
+          arguments.set(arg.key, *given);
         } else if (arg.has_value) {
-          auto value = lex.word(arg.value, global_args.lookup());
+          auto value = lex.word(arg.value, arguments.lookup());
           if (!value) return Failure(std::move(value).error().with_location(location(instruction.line)));
-          global_args.set(arg.key, *value);
+          arguments.set(arg.key, *value);
         }
       }
     }
-    return {};
+    return arguments;
   }
 
   std::optional<std::string> build_arg(std::string_view name) const {
@@ -134,12 +151,23 @@ class Stages {
 
   Result<StageBase> read_from(const Stage& stage, const ShellLex& lex, int index) const {
     StageBase base;
-    const std::string name = TRY(lex.word(stage.from.image, global_args.lookup()));
+    const Expansion expanded = TRY(lex.expand(stage.from.image, global_args.lookup()));
+    check_from_variables(expanded, declared_args(), stage, linter_);
+    const std::string& name = base.name = expanded.text;
+    base.arguments = expanded.matched;
     if (name.empty()) return invalid("base name (" + stage.from.image + ") should not be blank");
     if (!stage.from.platform.empty()) {
-      const std::string platform = TRY(lex.word(stage.from.platform, global_args.lookup()));
-      if (platform.empty()) return invalid("empty platform value from expression " + stage.from.platform);
-      base.platform = TRY_CTX(image::Platform::parse(platform), "failed to parse platform " + stage.from.platform);
+      const Expansion platform = TRY(lex.expand(stage.from.platform, global_args.lookup()));
+      check_from_variables(platform, declared_args(), stage, linter_);
+      base.arguments.insert(platform.matched.begin(), platform.matched.end());
+      check_from_platform(platform, global_args.get("TARGETPLATFORM").value_or(""), stage, linter_);
+      if (platform.text.empty())
+        return invalid("empty platform value from expression " + stage.from.platform + guess_argument(platform));
+      auto parsed = image::Platform::parse(platform.text);
+      if (!parsed)
+        return Failure(Error(parsed.error().code(), "failed to parse platform " + stage.from.platform + ": " +
+                                                        parsed.error().message() + guess_argument(platform)));
+      base.platform = std::move(*parsed);
     }
     for (int i = index - 1; i >= 0 && base.stage < 0; --i)
       if (dockerfile_.stages[static_cast<std::size_t>(i)].from.alias == name) base.stage = i;
@@ -149,20 +177,44 @@ class Stages {
     return base;
   }
 
+  std::vector<std::string> declared_args() const {
+    std::vector<std::string> names = global_args.keys();
+    for (const Instruction& instruction : dockerfile_.global_args)
+      for (const KeyValue& arg : std::get<ArgInstruction>(instruction.body).args) names.push_back(arg.key);
+    return names;
+  }
+
+  /// What a variable that was not set may have been meant to be.
+  std::string guess_argument(const Expansion& expansion) const {
+    for (const std::string& name : expansion.unmatched) {
+      const std::string guess = nearest_exactly(name, global_args.keys());
+      if (!guess.empty()) return " (did you mean " + guess + "?)";
+    }
+    return "";
+  }
+
   const Dockerfile& dockerfile_;
   const PlanOptions& options_;
+  const Linter linter_;
 };
 
 class Planner : public PlanBuilder {
  public:
   Planner(const Dockerfile& dockerfile, const PlanOptions& options, const ResolveBase& resolve)
-      : dockerfile_(dockerfile), options_(options), resolve_(resolve), stages_(dockerfile, options) {}
+      : dockerfile_(dockerfile), options_(options), resolve_(resolve), stages_(dockerfile, options, options.linter) {}
 
   Result<Plan> plan() {
     TRY(stages_.read());
     const int target = TRY(stages_.target());
+    if (options_.arguments != nullptr) {
+      options_.arguments->target = target;
+      for (const std::string& name : stages_.global_args.keys())
+        options_.arguments->globals[name] = stages_.global_args.get(name).value_or("");
+    }
     planned_.resize(dockerfile_.stages.size());
     named_ = dockerfile_.stages.size() > 1 || copies_from_image();
+    if (options_.all_stages)
+      for (std::size_t i = 0; i < dockerfile_.stages.size(); ++i) TRY(stage(static_cast<int>(i)));
     const StageState* state = TRY(stage(target));
     plan_.result = state->vertex;
     plan_.config = state->image;
@@ -229,6 +281,7 @@ class Planner : public PlanBuilder {
     if (!planned) {
       const StageState* base = nullptr;
       const StageBase& from = stages_.bases[static_cast<std::size_t>(index)];
+      if (options_.arguments != nullptr) options_.arguments->used.insert(from.arguments.begin(), from.arguments.end());
       if (from.stage >= 0) base = TRY(stage(from.stage));
       auto result = plan_stage(index, from, base);
       if (!result)
@@ -301,6 +354,7 @@ class Planner : public PlanBuilder {
     auto config = resolve_(*from.reference, state.platform);
     if (!config) return Failure(std::move(config).error().with_location(stages_.location(stage.line)));
     state.image = std::move(*config);
+    check_base_platform(from.name, state.platform, state.image.platform, stage, options_.linter);
     return {};
   }
 

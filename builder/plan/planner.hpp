@@ -3,14 +3,24 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "context/ignore.hpp"
 #include "dockerfile/dockerfile.hpp"
 #include "plan/plan.hpp"
 
 namespace dray::builder {
+
+/// For the outline of a build: the arguments of the stages that were planned.
+struct ArgumentUse {
+  std::map<std::string, Outline::Argument> defined;  ///< by a stage
+  std::set<std::string> used;                        ///< taken from the global ones
+  std::map<std::string, std::string> globals;        ///< values
+  int target = 0;
+};
 
 struct PlanOptions {
   std::vector<std::pair<std::string, std::string>> build_args;
@@ -20,6 +30,10 @@ struct PlanOptions {
   image::Platform platform = image::Platform::host();        ///< of the result
   image::Platform build_platform = image::Platform::host();  ///< of this host
   std::string created;                                       ///< RFC 3339
+  Linter linter;                                             ///< takes what the build checks find
+  ArgumentUse* arguments = nullptr;                          ///< filled in where set
+  bool all_stages = false;                                   ///< also those that the target does not need: for checks
+  const IgnorePatterns* ignore = nullptr;                    ///< the context's .dockerignore, for checks
 };
 
 struct BaseImage {

@@ -4,10 +4,13 @@
 #include "plan/stage_plan.hpp"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "dockerfile/instruction_parser.hpp"
 #include "dockerfile/parser.hpp"
 #include "dockerfile/text.hpp"
+#include "lint/plan_checks.hpp"
 #include "plan/values.hpp"
 #include "plan/wording.hpp"
 
@@ -28,6 +31,12 @@ std::vector<std::string> Environment::list() const {
   std::vector<std::string> list;
   for (const auto& [name, value] : variables_) list.push_back(name + "=" + value);
   return list;
+}
+
+std::vector<std::string> Environment::keys() const {
+  std::vector<std::string> keys;
+  for (const auto& [name, value] : variables_) keys.push_back(name);
+  return keys;
 }
 
 void set_env(std::vector<std::string>& env, const std::string& key, const std::string& value) {
@@ -74,6 +83,7 @@ class Applier {
 
   Result<void> apply(const Instruction& instruction, bool trigger) {
     instruction_ = &instruction;
+    checks_.emplace(context_.options.linter.with_comments(instruction.comments), instruction);
     trigger_ = trigger;
     return std::visit([this](const auto& body) { return run(body); }, instruction.body);
   }
@@ -81,7 +91,14 @@ class Applier {
   std::size_t history_size() const { return history_size_; }
 
  private:
-  Result<std::string> expand(const std::string& text) const { return lex_.word(text, state_.environment.lookup()); }
+  Result<std::string> expand(const std::string& text) const { return expand(lex_, text); }
+
+  Result<std::string> expand(const ShellLex& lex, const std::string& text) const {
+    Expansion expansion = TRY(lex.expand(text, state_.environment.lookup()));
+    if (checks_->active() && !expansion.unmatched.empty())
+      checks_->undefined_variables(expansion.unmatched, state_.build_args, state_.environment.keys());
+    return std::move(expansion.text);
+  }
 
   Result<std::vector<KeyValue>> expand(const std::vector<KeyValue>& pairs) const {
     std::vector<KeyValue> expanded;
@@ -135,6 +152,8 @@ class Applier {
   Result<void> run(const ArgInstruction& arg) {
     std::vector<std::string> written;
     for (KeyValue pair : arg.args) {
+      checks_->secret_name("ARG", pair.key);
+      bool from_global = false;
       const auto& given = context_.options.build_args;
       const auto found =
           std::find_if(given.rbegin(), given.rend(), [&](const auto& entry) { return entry.first == pair.key; });
@@ -144,9 +163,11 @@ class Applier {
       } else if (pair.has_value) {
         pair.value = TRY(expand(pair.value));
       } else if (const auto global = context_.global_args.get(pair.key)) {
+        from_global = true;
         pair.value = *global;
         pair.has_value = true;
       }
+      if (context_.options.arguments != nullptr) note_argument(pair, from_global);
       const bool for_scanners = pair.key == "BUILDKIT_SBOM_SCAN_STAGE" || pair.key == "BUILDKIT_SBOM_SCAN_CONTEXT";
       if (pair.has_value && !for_scanners) state_.environment.set(pair.key, pair.value);
       written.push_back(pair.has_value ? pair.key + "=" + pair.value : pair.key);
@@ -156,10 +177,22 @@ class Applier {
     return {};
   }
 
+  void note_argument(const KeyValue& pair, bool from_global) {
+    ArgumentUse& use = *context_.options.arguments;
+    use.used.insert(pair.key);
+    if (from_global) return;
+    std::string description;
+    for (const std::string& comment : instruction_->comments)
+      if (description.empty() && comment.starts_with(pair.key + " ")) description = comment.substr(pair.key.size() + 1);
+    use.defined[pair.key] = {pair.key, std::move(description), pair.value, instruction_->line};
+  }
+
   Result<void> run(const EnvInstruction& env) {
     const std::vector<KeyValue> pairs = TRY(expand(env.variables));
     std::string text = "ENV";
+    checks_->legacy_form(env.variables);
     for (const KeyValue& pair : pairs) {
+      checks_->secret_name("ENV", pair.key);
       if (pair.key.empty()) return invalid("ENV names can not be blank");
       text += " " + pair.key + "=" + pair.value;
       state_.environment.set(pair.key, pair.value);
@@ -172,6 +205,7 @@ class Applier {
   Result<void> run(const LabelInstruction& label) {
     const std::vector<KeyValue> pairs = TRY(expand(label.labels));
     std::string text = "LABEL";
+    checks_->legacy_form(label.labels);
     for (const KeyValue& pair : pairs) {
       config().labels[pair.key] = pair.value;
       text += " " + pair.key + "=" + pair.value;
@@ -297,6 +331,8 @@ class Applier {
       if (is_remote(path) && !copy.is_add) return invalid("source can't be a URL for COPY: \"" + path + "\"");
       if (is_remote(path))
         return unsupported("ADD \"" + path + "\": remote sources are not supported yet, use curl in RUN");
+      if (copy.from.empty() && context_.options.ignore != nullptr)
+        checks_->copy_source(path, copy.is_add, *context_.options.ignore);
       op.paths.push_back(clean_path(path));
     }
     ShellLex content_lex('\\');
@@ -304,7 +340,7 @@ class Applier {
     for (const Heredoc& heredoc : copy.heredocs) {
       text += " <<" + heredoc.name;
       std::string content = heredoc.content;
-      if (heredoc.expand) content = TRY(content_lex.word(content, state_.environment.lookup()));
+      if (heredoc.expand) content = TRY(expand(content_lex, content));
       const std::string file_name = clean_path(heredoc.name).substr(1);
       if (file_name.empty()) return invalid("\"" + heredoc.name + "\" is no name for a file");
       op.files.push_back({file_name, std::move(content)});
@@ -328,6 +364,7 @@ class Applier {
 
   Result<void> run(const WorkdirInstruction& workdir) {
     const std::string path = TRY(expand(workdir.path));
+    if (!std::exchange(state_.workdir_set, true) && !path.starts_with('/')) checks_->relative_workdir(path);
     // An absolute path stays in the config as it was written.
     config().working_dir = path.starts_with('/') ? path : join_path(working_directory(), path);
     const std::string text = "WORKDIR " + config().working_dir;
@@ -352,6 +389,7 @@ class Applier {
       Expansion expansion = TRY(lex_.expand(port, state_.environment.lookup()));
       words.insert(words.end(), expansion.words.begin(), expansion.words.end());
     }
+    checks_->ports(words);
     const std::vector<std::string> ports = TRY(parse_ports(words));
     for (const std::string& port : ports) insert_sorted(config().exposed_ports, port);
     history("EXPOSE " + go_list(ports));
@@ -360,6 +398,8 @@ class Applier {
 
   Result<void> run(const CmdInstruction& cmd) {
     cmd_set_ = true;
+    cmds_.use(*instruction_, checks_->linter());
+    if (cmd.command.shell_form && config().shell.empty()) checks_->shell_form();
     config().cmd = cmd.command.shell_form ? with_shell(cmd.command.args) : cmd.command.args;
     config().args_escaped = true;
     history("CMD " + go_quote_list(config().cmd));
@@ -367,6 +407,8 @@ class Applier {
   }
 
   Result<void> run(const EntrypointInstruction& entrypoint) {
+    entrypoints_.use(*instruction_, checks_->linter());
+    if (entrypoint.command.shell_form && config().shell.empty()) checks_->shell_form();
     config().entrypoint = entrypoint.command.shell_form ? with_shell(entrypoint.command.args) : entrypoint.command.args;
     if (!cmd_set_) config().cmd.clear();  // the base's CMD were arguments of another program
     history("ENTRYPOINT " + go_quote_list(config().entrypoint));
@@ -400,6 +442,7 @@ class Applier {
   }
 
   Result<void> run(const HealthcheckInstruction& health) {
+    healthchecks_.use(*instruction_, checks_->linter());
     image::Healthcheck check;
     check.test = health.test;
     check.interval_ns = health.interval_ns;
@@ -422,6 +465,8 @@ class Applier {
   StageState& state_;
   ShellLex lex_;
   const Instruction* instruction_ = nullptr;
+  std::optional<InstructionChecks> checks_;
+  UsedOnce cmds_, entrypoints_, healthchecks_;
   bool trigger_ = false;
   bool cmd_set_ = false;
   std::size_t history_size_ = 0;

@@ -23,6 +23,7 @@ class Environment {
     return [this](std::string_view key) { return get(key); };
   }
   std::vector<std::string> list() const;  ///< "K=V"
+  std::vector<std::string> keys() const;
 
  private:
   std::vector<std::pair<std::string, std::string>> variables_;
@@ -39,6 +40,7 @@ struct StageState {
   std::vector<KeyValue> build_args;   ///< ARGs declared, for RUN's history
   std::vector<std::string> triggers;  ///< its own ONBUILDs, for stages that stand on it
   image::Platform platform;
+  bool workdir_set = false;  ///< by a WORKDIR of this Dockerfile
 };
 
 /// Where a stage gets vertices and other stages from.
