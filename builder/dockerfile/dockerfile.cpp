@@ -42,9 +42,9 @@ Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file, con
     } else if (std::holds_alternative<ArgInstruction>(instruction.body)) {
       dockerfile.global_args.push_back(std::move(instruction));
     } else {
-      return Failure(
-          Error(ErrorCode::invalid_argument, "no build stage in current context: only ARG may stand before FROM")
-              .with_location(at(node.line)));
+      return Failure(Error(ErrorCode::invalid_argument, "no build stage in current context")
+                         .with_hint("only ARG may stand before the first FROM")
+                         .with_location(at(node.line)));
     }
   }
   dockerfile.file = std::move(file);

@@ -258,7 +258,7 @@ Body parse_body(const Node& node) {
     if (name == "cmd") return CmdInstruction{std::move(command)};
     return EntrypointInstruction{std::move(command)};
   }
-  static const std::vector<std::string> kNames = {"ADD",     "ARG",   "CMD",   "COPY",   "ENTRYPOINT",  "ENV",
+  static const std::vector<std::string> kNames = {"ARG",     "ADD",   "CMD",   "COPY",   "ENTRYPOINT",  "ENV",
                                                   "EXPOSE",  "FROM",  "LABEL", "RUN",    "HEALTHCHECK", "MAINTAINER",
                                                   "ONBUILD", "SHELL", "USER",  "VOLUME", "WORKDIR",     "STOPSIGNAL"};
   return invalid("unknown instruction: " + node.name + did_you_mean(node.name, kNames));

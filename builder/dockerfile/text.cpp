@@ -73,7 +73,7 @@ std::string nearest(std::string_view typed, const std::vector<std::string>& opti
   if (typed.empty() || typed.size() > 40) return "";
   const std::string wanted = to_lower(typed);
   std::string best;
-  std::size_t best_distance = std::min<std::size_t>(3, typed.size());
+  std::size_t best_distance = 3;
   for (const std::string& option : options) {
     const std::size_t distance = edit_distance(wanted, to_lower(option));
     if (distance > 0 && distance < best_distance) {

@@ -2,6 +2,7 @@
 // The checks happen where the Dockerfile is read and planned; here that is done for the findings alone.
 #include "lint/lint.hpp"
 
+#include "dockerfile/parser.hpp"
 #include "lint/excerpt.hpp"
 
 namespace dray::builder {
@@ -10,8 +11,15 @@ namespace {
 
 Result<void> run(std::string_view text, const std::string& file, PlanOptions& options, const ResolveBase& resolve) {
   options.linter = Linter(TRY(check_options(text, options.build_args)));
-  const Dockerfile dockerfile = TRY(parse_dockerfile(text, file, options.linter));
-  TRY(plan_build(dockerfile, options, resolve));
+  TRY(parse_lines(text, file));
+  auto dockerfile = parse_dockerfile(text, file, options.linter);
+  if (!dockerfile) {
+    const int line = error_line(dockerfile.error(), file);
+    if (line == 0 || dockerfile.error().message().starts_with("no build stage")) return Failure(dockerfile.error());
+    return Failure(
+        std::move(dockerfile).error().with_context("dockerfile parse error on line " + std::to_string(line)));
+  }
+  TRY(plan_build(*dockerfile, options, resolve));
   return options.linter.verdict(file);
 }
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <tuple>
 
 #include "dockerfile/parser.hpp"
 #include "dockerfile/text.hpp"
@@ -142,14 +141,7 @@ void Linter::report(Rule rule, std::string detail, LineRange lines) const {
   found_->push_back(std::move(warning));
 }
 
-std::vector<LintWarning> Linter::warnings() const {
-  if (!active()) return {};
-  std::vector<LintWarning> sorted = *found_;
-  std::stable_sort(sorted.begin(), sorted.end(), [](const LintWarning& a, const LintWarning& b) {
-    return std::tie(a.line, a.detail) < std::tie(b.line, b.detail);
-  });
-  return sorted;
-}
+std::vector<LintWarning> Linter::warnings() const { return active() ? *found_ : std::vector<LintWarning>(); }
 
 Result<void> Linter::verdict(const std::string& file) const {
   if (!active() || !options_.error || found_->empty()) return {};

@@ -39,7 +39,7 @@ class Linter {
   bool active() const { return found_ != nullptr; }
   void report(Rule rule, std::string detail, LineRange lines) const;
 
-  /// By line, then detail.
+  /// In the order in which they were found: reading, then FROMs, then stages.
   std::vector<LintWarning> warnings() const;
   /// The error that error=true makes of warnings.
   Result<void> verdict(const std::string& file) const;

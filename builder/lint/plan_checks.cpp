@@ -41,32 +41,31 @@ std::string clean(const std::string& path) {
 
 }  // namespace
 
-void check_from_variables(const Expansion& expansion, const std::vector<std::string>& declared, const Stage& stage,
+void check_from_variables(const VariableUse& use, const std::vector<std::string>& declared, const Stage& stage,
                           const Linter& outer) {
   if (!outer.active()) return;
   const Linter linter = outer.with_comments(stage.comments);
-  for (const std::string& name : expansion.unmatched)
+  for (const std::string& name : use.unset)
     if (std::find(declared.begin(), declared.end(), name) == declared.end())
       linter.report(Rule::undefined_arg_in_from,
                     "FROM argument '" + name + "' is not declared" + guess(name, declared, ""), lines_of(stage));
 }
 
-void check_from_platform(const Expansion& expansion, const std::string& target_platform, const Stage& stage,
-                         const Linter& outer) {
+void check_from_platform(const std::string& text, const VariableUse& use, const std::string& target_platform,
+                         const Stage& stage, const Linter& outer) {
   if (!outer.active()) return;
   const Linter linter = outer.with_comments(stage.comments);
-  if (expansion.matched.size() == 1 && expansion.unmatched.empty() && expansion.matched.contains("TARGETPLATFORM") &&
-      expansion.text == target_platform)
+  if (use.set.size() == 1 && use.unset.empty() && use.set[0] == "TARGETPLATFORM" && text == target_platform)
     linter.report(Rule::redundant_target_platform,
                   "Setting platform to predefined " + stage.from.platform +
                       " in FROM is redundant as this is the default behavior",
                   lines_of(stage));
-  if (!expansion.matched.empty() || !expansion.unmatched.empty()) return;
-  const auto platform = image::Platform::parse(expansion.text);
+  if (!use.set.empty() || !use.unset.empty()) return;
+  const auto platform = image::Platform::parse(text);
   // A stage that is named for its platform is meant to be for that one.
   if (!platform || stage.from.alias.contains(platform->os) || stage.from.alias.contains(platform->architecture)) return;
   linter.report(Rule::from_platform_flag_const_disallowed,
-                "FROM --platform flag should not use constant value " + go_quote(expansion.text), lines_of(stage));
+                "FROM --platform flag should not use constant value " + go_quote(text), lines_of(stage));
 }
 
 void check_base_platform(const std::string& name, const image::Platform& wanted, const image::Platform& found,
@@ -94,10 +93,10 @@ void UsedOnce::use(const Instruction& instruction, const Linter& linter) {
   last_ = LineRange{instruction.line, instruction.end_line};
 }
 
-void InstructionChecks::undefined_variables(const std::set<std::string>& unmatched,
+void InstructionChecks::undefined_variables(const std::vector<std::string>& unset,
                                             const std::vector<KeyValue>& build_args,
                                             const std::vector<std::string>& known) const {
-  for (const std::string& name : unmatched) {
+  for (const std::string& name : unset) {
     if (name == "BUILDKIT_SBOM_SCAN_CONTEXT" || name == "BUILDKIT_SBOM_SCAN_STAGE") continue;
     if (std::any_of(build_args.begin(), build_args.end(), [&](const KeyValue& arg) { return arg.key == name; }))
       continue;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,10 +18,10 @@
 namespace dray::builder {
 
 /// FROM: `declared` are the global arguments and the predefined ones.
-void check_from_variables(const Expansion& expansion, const std::vector<std::string>& declared, const Stage& stage,
+void check_from_variables(const VariableUse& use, const std::vector<std::string>& declared, const Stage& stage,
                           const Linter& linter);
-void check_from_platform(const Expansion& expansion, const std::string& target_platform, const Stage& stage,
-                         const Linter& linter);
+void check_from_platform(const std::string& platform, const VariableUse& use, const std::string& target_platform,
+                         const Stage& stage, const Linter& linter);
 void check_base_platform(const std::string& name, const image::Platform& wanted, const image::Platform& found,
                          const Stage& stage, const Linter& linter);
 /// The base's name when no build argument is given.
@@ -44,7 +43,7 @@ class InstructionChecks {
       : linter_(linter), instruction_(instruction), lines_{instruction.line, instruction.end_line} {}
   bool active() const { return linter_.active(); }
   const Linter& linter() const { return linter_; }
-  void undefined_variables(const std::set<std::string>& unmatched, const std::vector<KeyValue>& build_args,
+  void undefined_variables(const std::vector<std::string>& unset, const std::vector<KeyValue>& build_args,
                            const std::vector<std::string>& known) const;
   /// ENV and LABEL.
   void legacy_form(const std::vector<KeyValue>& pairs) const;

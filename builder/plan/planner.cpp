@@ -151,29 +151,37 @@ class Stages {
 
   Result<StageBase> read_from(const Stage& stage, const ShellLex& lex, int index) const {
     StageBase base;
-    const Expansion expanded = TRY(lex.expand(stage.from.image, global_args.lookup()));
-    check_from_variables(expanded, declared_args(), stage, linter_);
-    const std::string& name = base.name = expanded.text;
-    base.arguments = expanded.matched;
+    VariableUse use;
+    auto expanded = lex.word(stage.from.image, use.record(global_args.lookup()));
+    check_from_variables(use, declared_args(), stage, linter_);
+    const std::string name = base.name = TRY(std::move(expanded));
     if (name.empty()) return invalid("base name (" + stage.from.image + ") should not be blank");
     if (!stage.from.platform.empty()) {
-      const Expansion platform = TRY(lex.expand(stage.from.platform, global_args.lookup()));
-      check_from_variables(platform, declared_args(), stage, linter_);
-      base.arguments.insert(platform.matched.begin(), platform.matched.end());
-      check_from_platform(platform, global_args.get("TARGETPLATFORM").value_or(""), stage, linter_);
-      if (platform.text.empty())
-        return invalid("empty platform value from expression " + stage.from.platform + guess_argument(platform));
-      auto parsed = image::Platform::parse(platform.text);
+      VariableUse in_platform;
+      auto expanded_platform = lex.word(stage.from.platform, in_platform.record(global_args.lookup()));
+      check_from_variables(in_platform, declared_args(), stage, linter_);
+      const std::string platform = TRY(std::move(expanded_platform));
+      check_from_platform(platform, in_platform, global_args.get("TARGETPLATFORM").value_or(""), stage, linter_);
+      if (platform.empty())
+        return invalid("empty platform value from expression " + stage.from.platform + guess_argument(in_platform));
+      auto parsed = image::Platform::parse(platform);
       if (!parsed)
         return Failure(Error(parsed.error().code(), "failed to parse platform " + stage.from.platform + ": " +
-                                                        parsed.error().message() + guess_argument(platform)));
+                                                        parsed.error().message() + guess_argument(in_platform)));
+      use.set.insert(use.set.end(), in_platform.set.begin(), in_platform.set.end());
       base.platform = std::move(*parsed);
     }
     for (int i = index - 1; i >= 0 && base.stage < 0; --i)
       if (dockerfile_.stages[static_cast<std::size_t>(i)].from.alias == name) base.stage = i;
-    // A name that is no reference is an error only for a stage that is needed; it is kept for that message.
-    if (base.stage < 0 && name != kScratch)
-      base.reference = TRY_CTX(Reference::parse(name), "failed to parse stage name \"" + name + "\"");
+    base.arguments.insert(use.set.begin(), use.set.end());
+    if (base.stage < 0 && name != kScratch) {
+      auto reference = Reference::parse(name);
+      if (!reference)
+        return Failure(
+            Error(reference.error().code(), "failed to parse stage name \"" + name + "\": invalid reference format")
+                .with_hint(reference.error().message()));
+      base.reference = std::move(*reference);
+    }
     return base;
   }
 
@@ -185,8 +193,8 @@ class Stages {
   }
 
   /// What a variable that was not set may have been meant to be.
-  std::string guess_argument(const Expansion& expansion) const {
-    for (const std::string& name : expansion.unmatched) {
+  std::string guess_argument(const VariableUse& use) const {
+    for (const std::string& name : use.unset) {
       const std::string guess = nearest_exactly(name, global_args.keys());
       if (!guess.empty()) return " (did you mean " + guess + "?)";
     }

@@ -94,10 +94,11 @@ class Applier {
   Result<std::string> expand(const std::string& text) const { return expand(lex_, text); }
 
   Result<std::string> expand(const ShellLex& lex, const std::string& text) const {
-    Expansion expansion = TRY(lex.expand(text, state_.environment.lookup()));
-    if (checks_->active() && !expansion.unmatched.empty())
-      checks_->undefined_variables(expansion.unmatched, state_.build_args, state_.environment.keys());
-    return std::move(expansion.text);
+    if (!checks_->active()) return lex.word(text, state_.environment.lookup());
+    VariableUse use;
+    auto word = lex.word(text, use.record(state_.environment.lookup()));
+    if (!use.unset.empty()) checks_->undefined_variables(use.unset, state_.build_args, state_.environment.keys());
+    return word;
   }
 
   Result<std::vector<KeyValue>> expand(const std::vector<KeyValue>& pairs) const {

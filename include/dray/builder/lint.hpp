@@ -24,7 +24,7 @@ struct LintWarning {
 
 /// What `build --check` finds.
 struct LintReport {
-  std::vector<LintWarning> warnings;  ///< by line, then detail
+  std::vector<LintWarning> warnings;  ///< as they were found: while reading, in the FROMs, in the stages
   std::optional<Error> error;         ///< why this Dockerfile cannot be built, or that error=true was asked for
   int error_line = 0;                 ///< 0: not known
   std::string file, text;             ///< the Dockerfile, for excerpts

@@ -55,7 +55,9 @@ std::string check_text(const builder::LintReport& report) {
   const std::size_t count = report.warnings.size();
   if (count == 1) text = "Check complete, 1 warning has been found!\n";
   if (count > 1) text = "Check complete, " + std::to_string(count) + " warnings have been found!\n";
-  for (const builder::LintWarning& warning : report.warnings) {
+  std::vector<builder::LintWarning> warnings = report.warnings;
+  std::ranges::stable_sort(warnings, {}, &builder::LintWarning::line);
+  for (const builder::LintWarning& warning : warnings) {
     text += "\nWARNING: " + warning.rule + (warning.url.empty() ? "" : " - " + warning.url) + "\n" + warning.detail +
             "\n" + builder::source_excerpt(report.text, report.file, warning.line, warning.end_line);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <dray/builder/lint.hpp>
@@ -35,5 +36,6 @@ std::string outline_json(const builder::Outline& outline);
 
 /// What --metadata-file holds.
 std::string metadata_json(const builder::BuildResult& result);
+std::string bake_metadata_json(const std::vector<std::pair<std::string, builder::BuildResult>>& results);
 
 }  // namespace dray::cli

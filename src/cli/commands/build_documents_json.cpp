@@ -80,13 +80,21 @@ std::string outline_json(const builder::Outline& outline) {
   return dump(document);
 }
 
-std::string metadata_json(const builder::BuildResult& result) {
+static ordered_json metadata(const builder::BuildResult& result) {
   ordered_json document = ordered_json::object();
   if (!result.image_id.empty()) document["containerimage.config.digest"] = result.image_id.to_string();
   if (!result.manifest.empty()) document["containerimage.digest"] = result.manifest.to_string();
   std::string names;
   for (const std::string& name : result.tagged) names += (names.empty() ? "" : ",") + name;
   if (!names.empty()) document["image.name"] = names;
+  return document;
+}
+
+std::string metadata_json(const builder::BuildResult& result) { return dump(metadata(result)); }
+
+std::string bake_metadata_json(const std::vector<std::pair<std::string, builder::BuildResult>>& results) {
+  ordered_json document = ordered_json::object();
+  for (const auto& [name, result] : results) document[name] = metadata(result);
   return dump(document);
 }
 

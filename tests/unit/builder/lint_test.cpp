@@ -2,7 +2,9 @@
 // Build checks: each rule by its edges, then all of the corpus against BuildKit's own findings.
 #include "builder/lint/lint.hpp"
 
+#include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "corpus.hpp"
 
@@ -45,7 +47,10 @@ std::string found(std::string_view text, const PlanOptions& with = options()) {
   return short_form(report) + (report.error ? "error: " + report.error->message() : "");
 }
 
-nlohmann::json as_json(const LintReport& report) {
+nlohmann::json as_json(LintReport report) {
+  std::stable_sort(report.warnings.begin(), report.warnings.end(), [](const LintWarning& a, const LintWarning& b) {
+    return std::tie(a.line, a.detail) < std::tie(b.line, b.detail);
+  });
   auto list = nlohmann::json::array();
   for (const LintWarning& warning : report.warnings)
     list.push_back({{"rule", warning.rule},
@@ -71,7 +76,7 @@ TEST_CASE("corpus: BuildKit's own cases of its checks") {
     with.ignore = &*ignore;
     const std::string text = entry["dockerfile"];
     const LintReport report = check(text, with);
-    CHECK(as_json(report) == entry["warnings"]);
+    CHECK(as_json(report) == entry["warnings"]);  // by line and detail
     CHECK((report.error ? report.error->message() : "") == entry.value("error", ""));
     if (entry.contains("error")) CHECK(report.error_line == entry["error_line"].get<int>());
     with.all_stages = true;
