@@ -33,6 +33,9 @@ class IgnorePatterns {
   /// Something below this (excluded) directory may be taken back by a "!" pattern.
   bool may_reinclude(std::string_view directory) const;
   bool empty() const { return patterns_.empty(); }
+  bool has_exceptions() const { return has_exceptions_; }
+  /// One of the patterns is "*", "**" or "**/*".
+  bool excludes_everything() const;
 
  private:
   struct Token {

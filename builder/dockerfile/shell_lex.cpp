@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "dockerfile/text.hpp"
+#include "plan/wording.hpp"
 
 namespace dray::builder {
 
@@ -198,10 +199,12 @@ class Scanner {
       written.push_back(modifier);
     }
     const bool pattern = modifier == '#' || modifier == '%';
-    if (!std::string_view("+-?#%").contains(modifier) || (null_is_unset && pattern))
+    const bool known = std::string_view("+-?#%").contains(modifier);
+    if ((!known && !null_is_unset) || (null_is_unset && pattern))
       return invalid("unsupported modifier (" + written + ") in substitution");
     const std::string word = TRY(inner('}', pattern, "syntax error: missing '}'"));
     const auto value = get(variable);
+    if (!known) return invalid("unsupported modifier (" + written + ") in substitution");
     if (!value && options_.skip_unset) return "${" + variable + written + word + "}";
     const bool unset = !value || (null_is_unset && value->empty());
     if (modifier == '-') return unset ? word : *value;

@@ -150,6 +150,21 @@ std::string nearest(std::string_view typed, const std::vector<std::string>& opti
   return upper && wanted == typed ? to_lower(best) : best;
 }
 
+std::string nearest_exactly(std::string_view typed, const std::vector<std::string>& options) {
+  if (typed.size() > 1000) return "";  // the distance takes time with the product of the lengths
+  std::string best;
+  std::size_t best_distance = 3;
+  for (const std::string& option : options) {
+    if (option == typed) return "";
+    if (option.size() > typed.size() + 2 || typed.size() > option.size() + 2) continue;
+    const std::size_t distance = edit_distance(typed, option);
+    if (distance >= best_distance) continue;
+    best_distance = distance;
+    best = option;
+  }
+  return best;
+}
+
 std::string did_you_mean(std::string_view typed, const std::vector<std::string>& options) {
   const std::string guess = nearest(typed, options);
   return guess.empty() ? "" : " (did you mean " + guess + "?)";

@@ -21,6 +21,8 @@ std::vector<std::string> split_whitespace(std::string_view text, std::size_t lim
 std::string go_quote(std::string_view text);
 /// The option nearest to what was typed, or "" when none is near enough to be meant.
 std::string nearest(std::string_view typed, const std::vector<std::string>& options);
+/// BuildKit's guess at a variable: case counts, at most two letters off; "" when it is one of the options.
+std::string nearest_exactly(std::string_view typed, const std::vector<std::string>& options);
 /// " (did you mean X?)", or "".
 std::string did_you_mean(std::string_view typed, const std::vector<std::string>& options);
 

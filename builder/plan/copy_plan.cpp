@@ -91,6 +91,8 @@ Result<StageBuilder::CopySource> StageBuilder::copy_source(const CopyInstruction
     const int vertex = context_.builder.source_vertex(HttpOp{text, checksum, name}, "ADD " + text, location);
     return CopySource{clean_path(name), vertex};
   }
+  if (copy.from.empty() && context_.options.ignore != nullptr)
+    checks_->copy_source(text, copy.is_add, *context_.options.ignore);
   CopySource source{clean_path(text), local};
   if (const std::size_t pivot = text.find("/./"); copy.parents && pivot != std::string::npos) {
     const std::string parent = clean_path(text.substr(0, pivot));
@@ -107,7 +109,7 @@ Result<void> StageBuilder::copy_files(const CopyInstruction& copy, CopyOp& op, s
   for (const Heredoc& heredoc : copy.heredocs) {
     text += " <<" + heredoc.name;
     std::string content = heredoc.content;
-    if (heredoc.expand) content = TRY(lex.word(content, state_.environment.lookup()));
+    if (heredoc.expand) content = TRY(expand(lex, content));
     const std::string name = clean_path(heredoc.name).substr(1);
     if (name.empty()) return invalid("\"" + heredoc.name + "\" is no name for a file");
     op.files.push_back({name, std::move(content)});

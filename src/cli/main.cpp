@@ -22,6 +22,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"exec", command_exec, "Execute a command in a running container"},
     {"ps", command_ps, "List containers"},
     {"build", command_build, "Build an image from a Dockerfile"},
+    {"bake", command_bake, "Build the targets of a bake or compose file"},
     {"pull", command_pull, "Download an image from a registry"},
     {"push", command_push, "Upload an image to a registry"},
     {"images", command_images, "List images"},
@@ -79,6 +80,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"builder build", command_build, ""},
     {"builder plan", command_builder_plan, "Show as JSON what a build would do"},
     {"buildx build", command_build, ""},
+    {"buildx bake", command_bake, ""},
 });
 
 void show_help() {

@@ -66,7 +66,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   require(!inspection.json.empty(), "no document");
   if (inspection.error) {
     require(!inspection.error->message().empty(), "an error without a message");
-    static_cast<void>(dockerfile_excerpt(request.text, inspection.error->location()));
+    static_cast<void>(dockerfile_excerpt(request.text, *inspection.error, request.file));
   }
   static_cast<void>(dockerfile_ast(request.text, request.file));
   const auto dockerfile = parse_dockerfile(request.text);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <dray/builder/lint.hpp>
 #include <dray/engine/engine.hpp>
 
 namespace dray::engine {
@@ -62,6 +63,12 @@ struct BuildOptions {
 Result<builder::BuildResult> build_image(Context& context, const builder::BuildRequest& request,
                                          const BuildOptions& options, ProgressSink& progress,
                                          const CancelToken& cancel);
+
+/// builder::check_build and outline_build with the store and registry as image source.
+Result<builder::LintReport> check_build(Context& context, const builder::BuildRequest& request, ProgressSink& progress,
+                                        const CancelToken& cancel);
+Result<builder::Outline> outline_build(Context& context, const builder::BuildRequest& request, ProgressSink& progress,
+                                       const CancelToken& cancel);
 
 struct PruneReport {
   std::vector<std::string> containers, images;
