@@ -12,6 +12,7 @@
 #include "context/context.hpp"
 #include "dockerfile/dockerfile.hpp"
 #include "export/export.hpp"
+#include "lint/excerpt.hpp"
 #include "plan/planner.hpp"
 #include "progress_step.hpp"
 #include "solve/solver.hpp"
@@ -210,14 +211,32 @@ Result<void> read_definition(const BuildRequest& request, BuildContext& context,
   });
 }
 
+/// The checks' findings belong to the first step, which read the Dockerfile. An error gets the lines it is about.
+void report_findings(const BuildContext& context, const Linter& linter, const Error* error, ProgressSink& progress) {
+  const std::string& file = context.dockerfile_name;
+  for (const LintWarning& found : linter.warnings()) {
+    ProgressEvent event{.kind = ProgressEvent::Kind::warning, .id = 1, .name = found.to_string()};
+    event.text = found.description;
+    event.source = {file,       found.url,      source_excerpt(context.dockerfile, file, found.line, found.end_line),
+                    found.line, found.end_line, found.level};
+    progress.report(event);
+  }
+  const int line = error != nullptr ? error_line(*error, file) : 0;
+  if (line == 0) return;
+  const LineRange lines = instruction_lines(context.dockerfile, line);
+  progress.report({.kind = ProgressEvent::Kind::excerpt,
+                   .text = source_excerpt(context.dockerfile, file, lines.first, lines.last)});
+}
+
 }  // namespace
 
 Result<HttpAnswer> ImageSource::download(const HttpRequest& request, ProgressSink&, const CancelToken&) {
   return fail(ErrorCode::unsupported, "cannot fetch \"" + request.url + "\": there is no network client");
 }
 
-Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& images, const BuildRequest& request,
-                          ProgressSink& progress, const CancelToken& cancel) {
+static Result<BuildResult> build_dockerfile(store::Store& store, Executor& executor, ImageSource& images,
+                                            const BuildRequest& request, BuildContext& context, Linter& linter,
+                                            ProgressSink& progress, const CancelToken& cancel) {
   for (const std::string& tag : request.tags) {
     const Reference reference = TRY_CTX(Reference::parse(tag), "invalid tag \"" + tag + "\"");
     if (reference.digest())
@@ -225,10 +244,13 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
   }
   const store::Store::Lease lease = TRY(store.lease());
   StepNumbers numbers;
-  BuildContext context = TRY(open_context(request, store.root() + "/tmp", cancel));
+  context = TRY(open_context(request, store.root() + "/tmp", cancel));
   TRY(read_definition(request, context, numbers, progress));
-  const Dockerfile dockerfile = TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name));
-  const PlanOptions options = plan_options(request);
+  linter = Linter(TRY(check_options(context.dockerfile, request.build_args)));
+  const Dockerfile dockerfile = TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name, linter));
+  PlanOptions options = plan_options(request);
+  options.linter = linter;
+  options.ignore = &context.ignore;
 
   Bases bases(images, request.always_pull, numbers, progress, cancel);
   const std::vector<BaseImage> needed = TRY(base_images(dockerfile, options));
@@ -238,6 +260,7 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
     return image->config;
   };
   const Plan plan = TRY(plan_build(dockerfile, options, resolve));
+  TRY(linter.verdict(context.dockerfile_name));
   for (const std::string& warning : plan.warnings)
     progress.report({.kind = ProgressEvent::Kind::message, .text = "WARN: " + warning});
 
@@ -269,6 +292,15 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
   const int id = numbers.reserve();
   const ExportRequest exporting{.plan = plan, .results = results, .base = base, .build = request, .step_id = id};
   return as_step(progress, id, "exporting to image", [&] { return export_image(store, exporting, progress); });
+}
+
+Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& images, const BuildRequest& request,
+                          ProgressSink& progress, const CancelToken& cancel) {
+  BuildContext context;
+  Linter linter;
+  auto result = build_dockerfile(store, executor, images, request, context, linter, progress, cancel);
+  report_findings(context, linter, result ? nullptr : &result.error(), progress);
+  return result;
 }
 
 }  // namespace dray::builder

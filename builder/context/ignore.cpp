@@ -244,6 +244,12 @@ IgnorePatterns::Match IgnorePatterns::match(std::string_view path) const {
   return result;
 }
 
+bool IgnorePatterns::excludes_everything() const {
+  return std::any_of(patterns_.begin(), patterns_.end(), [](const Pattern& pattern) {
+    return !pattern.negated && (pattern.text == "*" || pattern.text == "**" || pattern.text == "**/*");
+  });
+}
+
 bool IgnorePatterns::may_reinclude(std::string_view directory) const {
   if (!has_exceptions_) return false;
   for (const Pattern& pattern : patterns_) {

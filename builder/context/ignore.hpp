@@ -36,6 +36,9 @@ class IgnorePatterns {
   bool may_reinclude(std::string_view directory) const;
   bool empty() const { return patterns_.empty(); }
   const std::string& file() const { return file_; }
+  bool has_exceptions() const { return has_exceptions_; }
+  /// One of the patterns is "*", "**" or "**/*".
+  bool excludes_everything() const;
 
  private:
   struct Token {

@@ -2,11 +2,8 @@
 // Puts the instructions into stages; what stands before the first FROM can only be ARG.
 #include "dockerfile/dockerfile.hpp"
 
-#include <algorithm>
-#include <charconv>
-
 #include "dockerfile/instruction_parser.hpp"
-#include "dockerfile/text.hpp"
+#include "lint/syntax_checks.hpp"
 
 namespace dray::builder {
 
@@ -25,29 +22,30 @@ std::string at_line(const std::string& file, int line) { return file + ":" + std
 
 }  // namespace
 
-Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file) {
+Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file, const Linter& linter) {
   const Ast ast = TRY(parse_lines(text, file));
-  return read_instructions(ast, std::move(file));
+  return read_instructions(ast, std::move(file), linter);
 }
 
-Result<Dockerfile> read_instructions(const Ast& ast, std::string file) {
+Result<Dockerfile> read_instructions(const Ast& ast, std::string file, const Linter& linter) {
   Dockerfile dockerfile;
   dockerfile.escape = ast.escape;
   dockerfile.extended = ast.syntax == "dray";
-  for (const Ast::Warning& warning : ast.warnings)
-    dockerfile.warnings.push_back(at_line(file, warning.line) + ": " + warning.text);
+  check_lines(ast, linter);
   if (!ast.syntax.empty() && !dockerfile.extended && !is_standard_syntax(ast.syntax))
     dockerfile.warnings.push_back(at_line(file, 1) + ": the frontend \"" + ast.syntax +
                                   "\" is not run: read as an ordinary Dockerfile");
 
   for (const Node& node : ast.nodes) {
+    check_node(node, linter);
     auto parsed = parse_instruction(node, dockerfile.extended);
     if (!parsed) return Failure(std::move(parsed).error().with_location(at_line(file, node.line)));
+    check_description(node, linter);
     if (auto* from = std::get_if<FromInstruction>(&*parsed)) {
       if (dockerfile.stages.size() == kMaxStages)
         return Failure(
             Error(ErrorCode::invalid_argument, "more than 1000 stages").with_location(at_line(file, node.line)));
-      dockerfile.stages.push_back({std::move(*from), node.line, {}});
+      dockerfile.stages.push_back({std::move(*from), node.name, node.comments, node.line, node.end_line, {}});
       continue;
     }
     Instruction& instruction = std::get<Instruction>(*parsed);
@@ -66,34 +64,8 @@ Result<Dockerfile> read_instructions(const Ast& ast, std::string file) {
     return Failure(Error(ErrorCode::invalid_argument, "dockerfile contains no stages to build")
                        .with_location(dockerfile.file)
                        .with_hint("it has no FROM"));
+  check_stages(dockerfile, linter);
   return dockerfile;
-}
-
-std::string excerpt(std::string_view text, const std::string& location) {
-  constexpr int kAround = 3;
-  constexpr std::size_t kMaxLine = 200;
-  const std::size_t colon = location.rfind(':');
-  if (colon == std::string::npos) return "";
-  int wanted = 0;
-  const auto [end, error] = std::from_chars(location.data() + colon + 1, location.data() + location.size(), wanted);
-  if (error != std::errc() || end != location.data() + location.size() || wanted < 1) return "";
-  const std::string rule = "--------------------\n";
-  std::string shown;
-  bool found = false;
-  int number = 1;
-  for (std::size_t begin = 0; begin < text.size() && number <= wanted + kAround; ++number) {
-    const std::size_t stop = std::min(text.find('\n', begin), text.size());
-    if (number >= wanted - kAround) {
-      std::string line(text.substr(begin, std::min(stop - begin, kMaxLine)));
-      if (line.ends_with('\r')) line.pop_back();
-      std::string label = std::to_string(number);
-      label.insert(0, label.size() < 4 ? 4 - label.size() : 0, ' ');
-      shown += label + (number == wanted ? " | >>> " : " |     ") + line + "\n";
-      found = found || number == wanted;
-    }
-    begin = stop + 1;
-  }
-  return found ? location + "\n" + rule + shown + rule : "";
 }
 
 }  // namespace dray::builder

@@ -9,13 +9,16 @@
 
 #include "dockerfile/instruction.hpp"
 #include "dockerfile/parser.hpp"
+#include "lint/linter.hpp"
 
 namespace dray::builder {
 
 /// One FROM and what follows it. Variables are not expanded yet.
 struct Stage {
   FromInstruction from;
-  int line = 0;
+  std::string keyword;                ///< FROM as written
+  std::vector<std::string> comments;  ///< directly above it, without "#"
+  int line = 0, end_line = 0;
   std::vector<Instruction> instructions;
 };
 
@@ -30,11 +33,8 @@ struct Dockerfile {
 };
 
 /// At most 16 MiB of text. `file` is its name in locations.
-Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file = "Dockerfile");
+Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file = "Dockerfile", const Linter& linter = {});
 /// The second half of that.
-Result<Dockerfile> read_instructions(const Ast& ast, std::string file);
-
-/// The lines around `location` ("Dockerfile:12"), numbered, that one marked; "" where it names no line of the text.
-std::string excerpt(std::string_view text, const std::string& location);
+Result<Dockerfile> read_instructions(const Ast& ast, std::string file, const Linter& linter = {});
 
 }  // namespace dray::builder

@@ -24,6 +24,7 @@ struct Heredoc {
 struct KeyValue {
   std::string key, value;
   bool has_value = true;  ///< ARG without "="
+  bool legacy = false;    ///< ENV and LABEL: "key value"
   bool operator==(const KeyValue&) const = default;
 };
 
@@ -115,7 +116,9 @@ using InstructionBody =
 
 struct Instruction {
   InstructionBody body;
-  int line = 0;
+  std::string name;                   ///< as written: "COPY", "copy"
+  std::vector<std::string> comments;  ///< directly above it, without "#"
+  int line = 0, end_line = 0;
   std::string original;  ///< the logical line as written, continuations joined
 };
 

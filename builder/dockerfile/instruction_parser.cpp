@@ -48,7 +48,7 @@ Result<std::vector<KeyValue>> key_values(const Node& node) {
   std::vector<KeyValue> pairs;
   for (std::size_t i = 0; i + 2 < node.args.size(); i += 3) {
     if (node.args[i].empty()) return invalid(to_upper(node.name) + " names can not be blank");
-    pairs.push_back({node.args[i], node.args[i + 1], true});
+    pairs.push_back({node.args[i], node.args[i + 1], true, node.args[i + 2].empty()});
   }
   return pairs;
 }
@@ -259,7 +259,7 @@ Body parse_body(const Node& node, bool extended) {
     if (name == "cmd") return CmdInstruction{std::move(command)};
     return EntrypointInstruction{std::move(command)};
   }
-  static const std::vector<std::string> kNames = {"ADD",     "ARG",   "CMD",   "COPY",   "ENTRYPOINT",  "ENV",
+  static const std::vector<std::string> kNames = {"ARG",     "ADD",   "CMD",   "COPY",   "ENTRYPOINT",  "ENV",
                                                   "EXPOSE",  "FROM",  "LABEL", "RUN",    "HEALTHCHECK", "MAINTAINER",
                                                   "ONBUILD", "SHELL", "USER",  "VOLUME", "WORKDIR",     "STOPSIGNAL"};
   return invalid("unknown instruction: " + node.name + did_you_mean(node.name, kNames));
@@ -299,7 +299,10 @@ Result<ParsedNode> parse_instruction(const Node& node, bool extended) {
   }
   Instruction instruction;
   instruction.body = TRY(parse_body(node, extended));
+  instruction.name = node.name;
+  instruction.comments = node.comments;
   instruction.line = node.line;
+  instruction.end_line = node.end_line;
   instruction.original = trim(node.original);
   return ParsedNode(std::move(instruction));
 }

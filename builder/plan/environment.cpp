@@ -30,21 +30,24 @@ std::optional<std::string> Environment::get(std::string_view key) const {
   return found->second.value;
 }
 
-std::vector<std::string> Environment::list() const {
+template <typename Text>
+std::vector<std::string> Environment::in_order(Text text) const {
   std::vector<std::pair<std::uint64_t, std::string>> placed;
   placed.reserve(variables_.size());
-  for (const auto& [key, variable] : variables_) placed.emplace_back(variable.place, key + "=" + variable.value);
+  for (const auto& [key, variable] : variables_) placed.emplace_back(variable.place, text(key, variable.value));
   std::sort(placed.begin(), placed.end());
   std::vector<std::string> list;
   list.reserve(placed.size());
-  for (auto& [place, text] : placed) list.push_back(std::move(text));
+  for (auto& [place, line] : placed) list.push_back(std::move(line));
   return list;
 }
 
-std::vector<std::string> Environment::names() const {
-  std::vector<std::string> names;
-  for (const auto& [key, variable] : variables_) names.push_back(key);
-  return names;
+std::vector<std::string> Environment::list() const {
+  return in_order([](const std::string& key, const std::string& value) { return key + "=" + value; });
+}
+
+std::vector<std::string> Environment::keys() const {
+  return in_order([](const std::string& key, const std::string&) { return key; });
 }
 
 }  // namespace dray::builder

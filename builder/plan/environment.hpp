@@ -27,7 +27,7 @@ class Environment {
     return [this](std::string_view key) { return get(key); };
   }
   std::vector<std::string> list() const;  ///< "K=V"
-  std::vector<std::string> names() const;
+  std::vector<std::string> keys() const;  ///< in the same order
   std::size_t bytes() const { return bytes_; }
 
  private:
@@ -35,6 +35,9 @@ class Environment {
     std::string value;
     std::uint64_t place = 0;
   };
+  template <typename Text>
+  std::vector<std::string> in_order(Text text) const;
+
   Order order_;
   std::map<std::string, Variable, std::less<>> variables_;
   std::uint64_t next_place_ = 0;

@@ -9,6 +9,8 @@
 
 #include "dockerfile/dockerfile.hpp"
 #include "dockerfile/text.hpp"
+#include "lint/excerpt.hpp"
+#include "lint/lint.hpp"
 #include "plan/llb_json.hpp"
 #include "plan/planner.hpp"
 #include "plan/wording.hpp"
@@ -115,43 +117,56 @@ std::string instruction_error(const Error& error) {
   return "dockerfile parse error on line " + std::to_string(line) + ": " + error.message();
 }
 
-Json error_json(const Error& error, const std::string& message) {
+Json lint_json(const std::vector<LintWarning>& warnings) {
+  Json list = Json::array();
+  for (const LintWarning& warning : warnings)
+    list.push_back({{"rule", warning.rule}, {"detail", warning.detail}, {"line", warning.line}});
+  std::stable_sort(list.begin(), list.end(), [](const Json& a, const Json& b) {
+    return std::pair(a["line"].get<int>(), a["detail"].get<std::string>()) <
+           std::pair(b["line"].get<int>(), b["detail"].get<std::string>());
+  });
+  return list;
+}
+
+Json error_json(int line, const std::string& message) {
   Json json = {{"message", message}};
-  if (const int line = line_of(error.location()); line > 0) json["line"] = line;
+  if (line > 0) json["line"] = line;
   return json;
 }
 
-image::ImageConfig stub_config() {
+image::ImageConfig stub_config(const image::Platform& platform) {
   image::ImageConfig config;
+  config.platform = platform;
   config.config.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
   config.config.cmd = {"/bin/sh"};
   config.config.working_dir = "/";
   return config;
 }
 
-void plan_json(const InspectRequest& request, const Dockerfile& dockerfile, const ResolveBase& resolve, Json& json,
-               std::optional<Error>& error) {
+PlanOptions plan_options(const InspectRequest& request) {
   PlanOptions options;
   options.build_args = request.build_args;
   options.target = request.target;
   options.platform = request.platform;
-  const auto plan = plan_build(dockerfile, options, resolve);
-  if (plan) {
-    bool cache_namespace = false;
-    for (const auto& [name, value] : request.build_args)
-      cache_namespace = cache_namespace || (name == "BUILDKIT_CACHE_MOUNT_NS" && !value.empty());
-    json["config"] = config_json(plan->config.config);
-    json["history"] = history_json(plan->config.history);
-    json["ops"] = llb_operations(*plan, request.stub_bases, cache_namespace);
-    if (!plan->config.author.empty()) json["author"] = plan->config.author;
-    if (!plan->warnings.empty()) json["warnings"] = plan->warnings;
-  } else {
+  return options;
+}
+
+void plan_json(const InspectRequest& request, const Dockerfile& dockerfile, const ResolveBase& resolve, Json& json,
+               std::optional<Error>& error) {
+  const auto plan = plan_build(dockerfile, plan_options(request), resolve);
+  if (!plan) {
     json["error"] = plan.error().message();
     error = plan.error();
+    return;
   }
-  options.all_stages = request.target.empty();
-  if (const auto all = plan_build(dockerfile, options, resolve); !all)
-    json["lint_error"] = error_json(all.error(), all.error().message());
+  bool cache_namespace = false;
+  for (const auto& [name, value] : request.build_args)
+    cache_namespace = cache_namespace || (name == "BUILDKIT_CACHE_MOUNT_NS" && !value.empty());
+  json["config"] = config_json(plan->config.config);
+  json["history"] = history_json(plan->config.history);
+  json["ops"] = llb_operations(*plan, request.stub_bases, cache_namespace);
+  if (!plan->config.author.empty()) json["author"] = plan->config.author;
+  if (!plan->warnings.empty()) json["warnings"] = plan->warnings;
 }
 
 }  // namespace
@@ -175,20 +190,29 @@ Inspection inspect_dockerfile(
     json["parser_warnings"] = Json::array();
     for (const Ast::Warning& warning : ast->warnings) json["parser_warnings"].push_back(warning.text);
     json["instructions"] = instructions_json(*ast);
-    json["lint"] = Json::array();
+    const ResolveBase stub = [](const Reference&, const image::Platform& platform) {
+      return Result<image::ImageConfig>(stub_config(platform));
+    };
+    const ResolveBase& bases = request.stub_bases ? stub : resolve;
     const auto dockerfile = read_instructions(*ast, request.file);
     if (dockerfile) {
       json["targets"] = targets_json(*dockerfile);
-      const ResolveBase stub = [](const Reference&, const image::Platform&) {
-        return Result<image::ImageConfig>(stub_config());
-      };
-      plan_json(request, *dockerfile, request.stub_bases ? stub : resolve, json, inspection.error);
+      plan_json(request, *dockerfile, bases, json, inspection.error);
     } else {
       inspection.error = dockerfile.error();
-      const std::string message = instruction_error(*inspection.error);
-      json["error"] = json["targets_error"] = message;
-      json["lint_error"] = error_json(*inspection.error, message);
+      json["error"] = json["targets_error"] = instruction_error(*inspection.error);
     }
+    std::optional<IgnorePatterns> ignore;
+    if (request.dockerignore)
+      if (auto parsed = IgnorePatterns::parse(*request.dockerignore)) ignore = std::move(*parsed);
+    PlanOptions checked = plan_options(request);
+    checked.all_stages = request.target.empty();
+    if (ignore) checked.ignore = &*ignore;
+    const LintReport report = lint(request.text, request.file, std::move(checked), bases);
+    json["lint"] = lint_json(report.warnings);
+    if (report.error)
+      json["lint_error"] = error_json(line_of(report.error->location()),
+                                      dockerfile ? report.error->message() : instruction_error(*report.error));
   } else {
     inspection.error = ast.error();
     json["error"] = inspection.error->message();
@@ -198,6 +222,11 @@ Inspection inspect_dockerfile(
   return inspection;
 }
 
-std::string dockerfile_excerpt(std::string_view text, const std::string& location) { return excerpt(text, location); }
+std::string dockerfile_excerpt(std::string_view text, const Error& error, const std::string& file) {
+  const int line = error_line(error, file);
+  if (line == 0) return "";
+  const LineRange lines = instruction_lines(text, line);
+  return source_excerpt(text, file, lines.first, lines.last);
+}
 
 }  // namespace dray::builder

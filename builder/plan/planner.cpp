@@ -6,7 +6,7 @@
 
 #include <dray/core/process.hpp>
 
-#include "dockerfile/text.hpp"
+#include "lint/plan_checks.hpp"
 #include "plan/stage_builder.hpp"
 #include "plan/values.hpp"
 #include "source/git_reference.hpp"
@@ -48,11 +48,16 @@ bool same_source(const Op& a, const Op& b) {
 class Planner : public PlanBuilder {
  public:
   Planner(const Dockerfile& dockerfile, const PlanOptions& options, const ResolveBase& resolve)
-      : dockerfile_(dockerfile), options_(options), resolve_(resolve), graph_(dockerfile, options_) {}
+      : dockerfile_(dockerfile), options_(options), resolve_(resolve), graph_(dockerfile, options_, options.linter) {}
 
   Result<Plan> plan() {
     TRY(graph_.read());
     use_epoch();
+    if (options_.arguments != nullptr) {
+      options_.arguments->target = graph_.target;
+      for (const std::string& name : graph_.global_args.keys())
+        options_.arguments->globals[name] = graph_.global_args.get(name).value_or("");
+    }
     const std::vector<bool> needed = TRY(resolve_nodes());
     named_ = graph_.nodes.size() > 1;
     for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
@@ -239,6 +244,7 @@ class Planner : public PlanBuilder {
     } else {
       TRY(start(index, context, state));
     }
+    if (options_.arguments != nullptr) options_.arguments->used.insert(node.arguments.begin(), node.arguments.end());
     if (node.stage != nullptr && !node.replaced) {
       prepare(state);
       StageBuilder builder(context, state);
@@ -257,6 +263,8 @@ class Planner : public PlanBuilder {
     const SourceLocation location{dockerfile_.file, node.line};
     state.platform = image || node.context != nullptr ? node.platform.value_or(options_.platform) : options_.platform;
     if (config) state.image = *config;
+    if (config && node.stage != nullptr && node.context == nullptr)
+      check_base_platform(node.base_name, state.platform, config->platform, *node.stage, options_.linter);
     if (!image) {
       state.image.config.working_dir = "/";
       state.image.config.env = {"PATH=" + std::string(kDefaultPath)};

@@ -4,10 +4,12 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "context/ignore.hpp"
 #include "dockerfile/dockerfile.hpp"
 #include "plan/plan.hpp"
 
@@ -21,6 +23,14 @@ struct ContextSource {
       value;  ///< image, git, http: reference or URL; stage: its name; directory: not used (LocalOp has the name)
 };
 
+/// For the outline of a build: the arguments of the stages that were planned.
+struct ArgumentUse {
+  std::map<std::string, Outline::Argument> defined;  ///< by a stage
+  std::set<std::string> used;                        ///< taken from the global ones
+  std::map<std::string, std::string> globals;        ///< values
+  int target = 0;
+};
+
 struct PlanOptions {
   std::vector<std::pair<std::string, std::string>> build_args;
   std::map<std::string, std::string> labels;                 ///< added to the final config, over the Dockerfile's
@@ -32,7 +42,10 @@ struct PlanOptions {
   ContextSource context;                                     ///< the main one
   /// By name: used instead of the stage or image of that name in FROM, --from and from=.
   std::map<std::string, ContextSource> named_contexts;
-  bool all_stages = false;  ///< stages the target does not need are planned too, for their errors
+  bool all_stages = false;           ///< stages the target does not need are planned too, for their errors and checks
+  Linter linter;                     ///< takes what the build checks find
+  ArgumentUse* arguments = nullptr;  ///< filled in where set
+  const IgnorePatterns* ignore = nullptr;  ///< the context's .dockerignore, for checks
 };
 
 struct BaseImage {

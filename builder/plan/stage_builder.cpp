@@ -3,6 +3,7 @@
 #include "plan/stage_builder.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "dockerfile/text.hpp"
 #include "plan/values.hpp"
@@ -38,10 +39,19 @@ StageBuilder::StageBuilder(StageContext& context, StageState& state)
 
 Result<void> StageBuilder::apply(const StageCommand& command) {
   command_ = &command;
+  checks_.emplace(context_.options.linter.with_comments(command.instruction->comments), *command.instruction);
   auto result = std::visit([this](const auto& body) { return run(body); }, command.instruction->body);
   if (result && history_size_ > kMaxHistory) result = invalid("the image's history would be larger than 4 MiB");
   if (result) return {};
   return Failure(std::move(result).error().with_location(context_.graph.location(command.instruction->line)));
+}
+
+Result<std::string> StageBuilder::expand(const ShellLex& lex, const std::string& text) const {
+  if (!checks_->active()) return lex.word(text, state_.environment.lookup());
+  VariableUse use;
+  auto word = lex.word(text, use.record(state_.environment.lookup()));
+  if (!use.unset.empty()) checks_->undefined_variables(use.unset, state_.build_args, state_.environment.keys());
+  return word;
 }
 
 Result<std::vector<KeyValue>> StageBuilder::expand(const std::vector<KeyValue>& pairs) const {
@@ -101,6 +111,8 @@ std::string StageBuilder::working_directory() { return join_path("/", config().w
 Result<void> StageBuilder::run(const ArgInstruction& arg) {
   std::vector<std::string> written;
   for (KeyValue pair : arg.args) {
+    checks_->secret_name("ARG", pair.key);
+    bool from_global = false;
     const auto& given = context_.options.build_args;
     const auto found =
         std::find_if(given.rbegin(), given.rend(), [&](const auto& entry) { return entry.first == pair.key; });
@@ -110,9 +122,11 @@ Result<void> StageBuilder::run(const ArgInstruction& arg) {
     } else if (pair.has_value) {
       pair.value = TRY(expand(pair.value));
     } else if (const auto global = context_.graph.global_args.get(pair.key)) {
+      from_global = true;
       pair.value = *global;
       pair.has_value = true;
     }
+    if (context_.options.arguments != nullptr) note_argument(pair, from_global);
     const bool for_scanners = pair.key == "BUILDKIT_SBOM_SCAN_STAGE" || pair.key == "BUILDKIT_SBOM_SCAN_CONTEXT";
     if (pair.has_value && !for_scanners) state_.environment.set(pair.key, pair.value);
     written.push_back(pair.has_value ? pair.key + "=" + pair.value : pair.key);
@@ -122,10 +136,22 @@ Result<void> StageBuilder::run(const ArgInstruction& arg) {
   return {};
 }
 
+void StageBuilder::note_argument(const KeyValue& pair, bool from_global) {
+  ArgumentUse& use = *context_.options.arguments;
+  use.used.insert(pair.key);
+  if (from_global) return;
+  std::string description;
+  for (const std::string& comment : command_->instruction->comments)
+    if (description.empty() && comment.starts_with(pair.key + " ")) description = comment.substr(pair.key.size() + 1);
+  use.defined[pair.key] = {pair.key, std::move(description), pair.value, command_->instruction->line};
+}
+
 Result<void> StageBuilder::run(const EnvInstruction& env) {
   const std::vector<KeyValue> pairs = TRY(expand(env.variables));
   std::string text = "ENV";
+  checks_->legacy_form(env.variables);
   for (const KeyValue& pair : pairs) {
+    checks_->secret_name("ENV", pair.key);
     if (pair.key.empty()) return invalid("ENV names can not be blank");
     text += " " + pair.key + "=" + pair.value;
     state_.environment.set(pair.key, pair.value);
@@ -138,6 +164,7 @@ Result<void> StageBuilder::run(const EnvInstruction& env) {
 Result<void> StageBuilder::run(const LabelInstruction& label) {
   const std::vector<KeyValue> pairs = TRY(expand(label.labels));
   std::string text = "LABEL";
+  checks_->legacy_form(label.labels);
   for (const KeyValue& pair : pairs) {
     config().labels[pair.key] = pair.value;
     text += " " + pair.key + "=" + pair.value;
@@ -154,6 +181,7 @@ Result<void> StageBuilder::run(const MaintainerInstruction& maintainer) {
 
 Result<void> StageBuilder::run(const WorkdirInstruction& workdir) {
   const std::string path = TRY(expand(workdir.path));
+  if (!std::exchange(state_.workdir_set, true) && !path.starts_with('/')) checks_->relative_workdir(path);
   // An absolute path stays in the config as it was written.
   config().working_dir = path.starts_with('/') ? path : join_path(working_directory(), path);
   const std::string text = "WORKDIR " + config().working_dir;
@@ -180,6 +208,7 @@ Result<void> StageBuilder::run(const ExposeInstruction& expose) {
     Expansion expansion = TRY(lex_.expand(port, state_.environment.lookup()));
     words.insert(words.end(), expansion.words.begin(), expansion.words.end());
   }
+  checks_->ports(words);
   const std::vector<std::string> ports = TRY(parse_ports(words));
   for (const std::string& port : ports) insert_sorted(config().exposed_ports, port);
   history("EXPOSE " + go_list(ports));
@@ -188,6 +217,8 @@ Result<void> StageBuilder::run(const ExposeInstruction& expose) {
 
 Result<void> StageBuilder::run(const CmdInstruction& cmd) {
   cmd_set_ = true;
+  cmds_.use(*command_->instruction, checks_->linter());
+  if (cmd.command.shell_form && config().shell.empty()) checks_->shell_form();
   config().cmd = cmd.command.shell_form ? with_shell(cmd.command.args) : cmd.command.args;
   config().args_escaped = true;
   history("CMD " + go_quote_list(config().cmd));
@@ -195,6 +226,8 @@ Result<void> StageBuilder::run(const CmdInstruction& cmd) {
 }
 
 Result<void> StageBuilder::run(const EntrypointInstruction& entrypoint) {
+  entrypoints_.use(*command_->instruction, checks_->linter());
+  if (entrypoint.command.shell_form && config().shell.empty()) checks_->shell_form();
   config().entrypoint = entrypoint.command.shell_form ? with_shell(entrypoint.command.args) : entrypoint.command.args;
   if (!cmd_set_) config().cmd.clear();  // the base's CMD were arguments of another program
   history("ENTRYPOINT " + go_quote_list(config().entrypoint));
@@ -228,6 +261,7 @@ Result<void> StageBuilder::run(const StopsignalInstruction& stopsignal) {
 }
 
 Result<void> StageBuilder::run(const HealthcheckInstruction& health) {
+  healthchecks_.use(*command_->instruction, checks_->linter());
   image::Healthcheck check;
   check.test = health.test;
   check.interval_ns = health.interval_ns;

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "lint/plan_checks.hpp"
 #include "plan/environment.hpp"
 #include "plan/stage_graph.hpp"
 
@@ -21,6 +23,7 @@ struct StageState {
   std::vector<KeyValue> build_args;   ///< ARGs declared, for RUN's history
   std::vector<std::string> triggers;  ///< its own ONBUILDs, for stages that stand on it
   image::Platform platform;
+  bool workdir_set = false;  ///< by a WORKDIR of this Dockerfile
 };
 
 /// Where a stage gets vertices and other stages from.
@@ -85,16 +88,17 @@ class StageBuilder {
 
   // copy_plan.cpp
   struct CopySource {
-    std::string path, pivot;
+    std::string path;
     int vertex = -1;
-    bool remote = false;
   };
   Result<CopySource> copy_source(const CopyInstruction& copy, const std::string& text, std::string& checksum,
                                  int local);
   Result<CopySource> git_source(const CopyInstruction& copy, const std::string& text, std::string& checksum);
   Result<void> copy_files(const CopyInstruction& copy, CopyOp& op, std::string& text);
 
-  Result<std::string> expand(const std::string& text) const { return lex_.word(text, state_.environment.lookup()); }
+  Result<std::string> expand(const std::string& text) const { return expand(lex_, text); }
+  Result<std::string> expand(const ShellLex& lex, const std::string& text) const;
+  void note_argument(const KeyValue& pair, bool from_global);
   Result<std::vector<KeyValue>> expand(const std::vector<KeyValue>& pairs) const;
   image::ContainerConfig& config() { return state_.image.config; }
   void history(std::string created_by, bool empty_layer = true);
@@ -108,6 +112,8 @@ class StageBuilder {
   StageState& state_;
   ShellLex lex_;
   const StageCommand* command_ = nullptr;
+  std::optional<InstructionChecks> checks_;
+  UsedOnce cmds_, entrypoints_, healthchecks_;
   bool cmd_set_ = false;
   std::size_t history_size_ = 0;
 };

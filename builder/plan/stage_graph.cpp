@@ -8,6 +8,7 @@
 
 #include "dockerfile/instruction_parser.hpp"
 #include "dockerfile/text.hpp"
+#include "lint/plan_checks.hpp"
 #include "source/git_reference.hpp"
 
 namespace dray::builder {
@@ -27,6 +28,24 @@ std::optional<int> stage_number(std::string_view name) {
   return number;
 }
 
+/// The base name is no reference.
+Error bad_reference(const std::string& name, const Error& error) {
+  std::string message = "failed to parse stage name \"" + name + "\": invalid reference format";
+  if (const auto lower = Reference::parse(to_lower(name))) {  // as its specification says it
+    std::string repository = lower->repository();
+    std::size_t at = to_lower(name).find(repository);
+    std::string prefix;
+    if (at == std::string::npos && repository.starts_with("library/")) {
+      prefix = "library/";
+      repository.erase(0, prefix.size());
+      at = to_lower(name).find(repository);
+    }
+    if (at != std::string::npos)
+      message += ": repository name (" + prefix + name.substr(at, repository.size()) + ") must be lowercase";
+  }
+  return Error(ErrorCode::invalid_argument, std::move(message)).with_hint(error.message());
+}
+
 }  // namespace
 
 std::optional<std::string> StageGraph::build_arg(std::string_view name) const {
@@ -36,7 +55,8 @@ std::optional<std::string> StageGraph::build_arg(std::string_view name) const {
 }
 
 Result<void> StageGraph::read() {
-  TRY(read_global_args());
+  if (linter_.active()) check_defaults();
+  global_args = TRY(read_global_args(true));
   TRY(read_epoch());
   for (std::size_t i = 0; i < dockerfile_.stages.size(); ++i) {
     auto added = add_stage(dockerfile_.stages[i], static_cast<int>(i));
@@ -56,7 +76,8 @@ Result<void> StageGraph::read() {
   return {};
 }
 
-Result<void> StageGraph::read_global_args() {
+Result<Environment> StageGraph::read_global_args(bool with_build_args) const {
+  Environment arguments;
   const image::Platform& build = options_.build_platform;
   const image::Platform& wanted = options_.platform;
   std::string stage = options_.target.empty() ? dockerfile_.stages.back().from.alias : options_.target;
@@ -72,20 +93,40 @@ Result<void> StageGraph::read_global_args() {
                                                            {"TARGETARCH", wanted.architecture},
                                                            {"TARGETVARIANT", wanted.variant},
                                                            {"TARGETSTAGE", stage}};
-  for (const auto& [name, value] : automatic) global_args.set(name, build_arg(name).value_or(value));
+  for (const auto& [name, value] : automatic) arguments.set(name, build_arg(name).value_or(value));
   const ShellLex lex(dockerfile_.escape);
   for (const Instruction& instruction : dockerfile_.global_args) {
     for (const KeyValue& arg : std::get<ArgInstruction>(instruction.body).args) {
-      if (const auto given = build_arg(arg.key)) {
-        global_args.set(arg.key, *given);
+      const auto given = with_build_args ? build_arg(arg.key) : std::nullopt;
+      if (given) {
+        arguments.set(arg.key, *given);
       } else if (arg.has_value) {
-        auto value = lex.word(arg.value, global_args.lookup());
+        auto value = lex.word(arg.value, arguments.lookup());
         if (!value) return Failure(std::move(value).error().with_location(location(instruction.line)));
-        global_args.set(arg.key, *value);
+        arguments.set(arg.key, *value);
       }
     }
   }
-  return {};
+  return arguments;
+}
+
+/// Would the bases have names if no build argument were given?
+void StageGraph::check_defaults() const {
+  const auto defaults = read_global_args(false);
+  if (!defaults) return;
+  const ShellLex lex(dockerfile_.escape);
+  for (const Stage& stage : dockerfile_.stages) {
+    const auto name = lex.word(stage.from.image, defaults->lookup());
+    if (!name) return;
+    check_default_base(*name, stage, linter_);
+  }
+}
+
+std::vector<std::string> StageGraph::declared_args() const {
+  std::vector<std::string> names = global_args.keys();
+  for (const Instruction& instruction : dockerfile_.global_args)
+    for (const KeyValue& arg : std::get<ArgInstruction>(instruction.body).args) names.push_back(arg.key);
+  return names;
 }
 
 /// SOURCE_DATE_EPOCH is seconds; or "context", or the name of a context or of a stage with one remote ADD: then the
@@ -155,19 +196,29 @@ Result<void> StageGraph::add_stage(const Stage& stage, int index) {
   node.stage = &stage;
   node.line = stage.line;
   node.name = stage.from.alias.empty() ? "stage-" + std::to_string(index) : stage.from.alias;
-  node.base_name = TRY(lex.word(stage.from.image, global_args.lookup()));
+  VariableUse use, in_platform;
+  auto expanded = lex.word(stage.from.image, use.record(global_args.lookup()));
+  if (linter_.active()) check_from_variables(use, declared_args(), stage, linter_);
+  node.base_name = TRY(std::move(expanded));
   if (node.base_name.empty()) return invalid("base name (" + stage.from.image + ") should not be blank");
   if (!stage.from.platform.empty()) {
-    const Expansion platform = TRY(lex.expand(stage.from.platform, global_args.lookup()));
-    std::string guess;
-    for (const std::string& unset : platform.unmatched)
-      if (guess.empty()) guess = did_you_mean(unset, global_args.names());
-    if (platform.text.empty()) return invalid("empty platform value from expression " + stage.from.platform + guess);
-    auto parsed = image::Platform::parse(platform.text);
-    if (!parsed)
+    auto platform = lex.word(stage.from.platform, in_platform.record(global_args.lookup()));
+    if (linter_.active()) check_from_variables(in_platform, declared_args(), stage, linter_);
+    const std::string text = TRY(std::move(platform));
+    check_from_platform(text, in_platform, global_args.get("TARGETPLATFORM").value_or(""), stage, linter_);
+    auto parsed = image::Platform::parse(text);
+    if (text.empty() || !parsed) {
+      std::string guess;
+      for (const std::string& unset : in_platform.unset)
+        if (guess.empty()) guess = nearest_exactly(unset, global_args.keys());
+      if (!guess.empty()) guess = " (did you mean " + guess + "?)";
+      if (text.empty()) return invalid("empty platform value from expression " + stage.from.platform + guess);
       return invalid("failed to parse platform " + stage.from.platform + ": " + parsed.error().message() + guess);
+    }
     node.platform = std::move(*parsed);
   }
+  node.arguments.insert(use.set.begin(), use.set.end());
+  node.arguments.insert(in_platform.set.begin(), in_platform.set.end());
   const auto context = options_.named_contexts.find(stage.from.alias);
   if (!stage.from.alias.empty() && context != options_.named_contexts.end() && stage.from.alias != kScratch &&
       stage.from.alias != "context") {
@@ -187,7 +238,9 @@ Result<void> StageGraph::add_stage(const Stage& stage, int index) {
 /// What a name that is no stage's means.
 Result<void> StageGraph::find_base(StageNode& node) {
   if (node.base_name == kScratch) return {};
-  node.reference = TRY_CTX(Reference::parse(node.base_name), "failed to parse stage name \"" + node.base_name + "\"");
+  auto reference = Reference::parse(node.base_name);
+  if (!reference) return Failure(bad_reference(node.base_name, reference.error()));
+  node.reference = std::move(*reference);
   for (const auto& [name, context] : options_.named_contexts) {
     const auto named = Reference::parse(name);
     if (!named || named->canonical() != node.reference->canonical()) continue;

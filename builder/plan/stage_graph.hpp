@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "plan/environment.hpp"
@@ -36,11 +37,13 @@ struct StageNode {
   std::optional<image::Platform> platform;  ///< FROM --platform
   std::vector<StageCommand> commands;
   std::set<int> needs;
+  std::set<std::string> arguments;  ///< that its FROM uses
 };
 
 class StageGraph {
  public:
-  StageGraph(const Dockerfile& dockerfile, const PlanOptions& options) : dockerfile_(dockerfile), options_(options) {}
+  StageGraph(const Dockerfile& dockerfile, const PlanOptions& options, Linter linter = {})
+      : dockerfile_(dockerfile), options_(options), linter_(std::move(linter)) {}
 
   /// Expands the FROM lines and finds what each instruction names.
   Result<void> read();
@@ -56,7 +59,9 @@ class StageGraph {
   std::optional<std::int64_t> source_date_epoch;
 
  private:
-  Result<void> read_global_args();
+  Result<Environment> read_global_args(bool with_build_args) const;
+  void check_defaults() const;
+  std::vector<std::string> declared_args() const;
   Result<void> read_epoch();
   Result<void> check_epoch_stage(const Stage& stage, const Environment& globals) const;
   Result<void> add_stage(const Stage& stage, int index);
@@ -71,6 +76,7 @@ class StageGraph {
 
   const Dockerfile& dockerfile_;
   const PlanOptions& options_;
+  const Linter linter_;
   std::deque<Instruction> triggers_;
   std::set<int> resolved_;
 };

@@ -42,6 +42,7 @@ using CommandFunction = int (*)(Invocation& invocation);
 
 // One function a command, in commands/<subject>.cpp.
 int command_attach(Invocation&);
+int command_bake(Invocation&);
 int command_bootstrap(Invocation&);
 int command_build(Invocation&);
 int command_builder_ast(Invocation&);

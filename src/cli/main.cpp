@@ -25,6 +25,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"exec", command_exec, "Execute a command in a running container"},
     {"ps", command_ps, "List containers"},
     {"build", command_build, "Build an image from a Dockerfile"},
+    {"bake", command_bake, "Build the targets of a bake or compose file"},
     {"pull", command_pull, "Download an image from a registry"},
     {"push", command_push, "Upload an image to a registry"},
     {"images", command_images, "List images"},
@@ -91,6 +92,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"buildx build", command_build, ""},
     {"buildx du", command_builder_du, ""},
     {"buildx prune", command_builder_prune, ""},
+    {"buildx bake", command_bake, ""},
 });
 
 void show_help() {

@@ -59,4 +59,16 @@ Result<builder::BuildResult> build_image(Context& context, const builder::BuildR
   return result;
 }
 
+Result<builder::LintReport> check_build(Context& context, const builder::BuildRequest& request, ProgressSink& progress,
+                                        const CancelToken& cancel) {
+  StoreThenRegistry images(context);
+  return builder::check_build(*context.store, images, request, progress, cancel);
+}
+
+Result<builder::Outline> outline_build(Context& context, const builder::BuildRequest& request, ProgressSink& progress,
+                                       const CancelToken& cancel) {
+  StoreThenRegistry images(context);
+  return builder::outline_build(*context.store, images, request, progress, cancel);
+}
+
 }  // namespace dray::engine

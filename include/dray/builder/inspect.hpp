@@ -26,6 +26,7 @@ struct InspectRequest {
   std::string target;
   std::vector<std::pair<std::string, std::string>> build_args;
   image::Platform platform = image::Platform::host();
+  std::optional<std::string> dockerignore;  ///< the context's .dockerignore, for the checks
   /// An image with PATH, CMD /bin/sh and nothing else in place of every base image.
   bool stub_bases = false;
 };
@@ -41,7 +42,7 @@ Inspection inspect_dockerfile(
     const InspectRequest& request,
     const std::function<Result<image::ImageConfig>(const Reference&, const image::Platform&)>& resolve);
 
-/// The lines around an error's place ("Dockerfile:12"), numbered and that one marked; "" where it has none.
-std::string dockerfile_excerpt(std::string_view text, const std::string& location);
+/// The lines an error in `file` is about, with those around them; "" where it names none.
+std::string dockerfile_excerpt(std::string_view text, const Error& error, const std::string& file);
 
 }  // namespace dray::builder

@@ -25,9 +25,9 @@ Result<std::string> read_dockerfile(const std::string& path) {
 
 std::string file_name(const std::string& path) { return path == "-" ? "Dockerfile" : split_path(path).second; }
 
-int report_with_excerpt(const Error& error, const std::string& text) {
+int report_with_excerpt(const Error& error, const std::string& text, const std::string& file) {
   const int code = report(error);
-  print_error(printable(builder::dockerfile_excerpt(text, error.location())));
+  print_error(printable(builder::dockerfile_excerpt(text, error, file)));
   return code;
 }
 
@@ -39,7 +39,7 @@ Result<int> ast(Invocation& invocation) {
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   const std::string text = TRY(read_dockerfile(operands[0]));
   const auto tree = builder::dockerfile_ast(text, file_name(operands[0]));
-  if (!tree) return report_with_excerpt(tree.error(), text);
+  if (!tree) return report_with_excerpt(tree.error(), text, file_name(operands[0]));
   print(*tree);
   return 0;
 }
@@ -73,6 +73,14 @@ Result<int> plan(Invocation& invocation) {
     return fail(ErrorCode::invalid_argument, "the context \"" + operands[1] + "\" is not a directory");
   request.text = TRY(read_dockerfile(operands[0]));
   request.file = file_name(operands[0]);
+  if (operands.size() == 2) {
+    for (const std::string& path : {operands[0] + ".dockerignore", operands[1] + "/.dockerignore"}) {
+      auto patterns = read_file(path, kMaxDockerfile);
+      if (!patterns) continue;
+      request.dockerignore = std::move(*patterns);
+      break;
+    }
+  }
 
   std::optional<engine::Context> engine;
   const auto resolve = [&](const Reference& reference, const image::Platform& wanted) -> Result<image::ImageConfig> {
@@ -90,7 +98,7 @@ Result<int> plan(Invocation& invocation) {
   };
   const builder::Inspection inspection = builder::inspect_dockerfile(request, resolve);
   print(inspection.json);
-  return inspection.error ? report_with_excerpt(*inspection.error, request.text) : 0;
+  return inspection.error ? report_with_excerpt(*inspection.error, request.text, request.file) : 0;
 }
 
 }  // namespace
