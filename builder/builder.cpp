@@ -11,29 +11,14 @@
 #include "context/context.hpp"
 #include "dockerfile/dockerfile.hpp"
 #include "export/export.hpp"
+#include "export/unset.hpp"
+#include "plan/merge_plans.hpp"
 #include "plan/planner.hpp"
 #include "progress_step.hpp"
 #include "solve/solver.hpp"
 
 namespace dray::builder {
 namespace {
-
-/// A pull's own steps, shown as the state of the one step that waits for it.
-class AsStatus : public ProgressSink {
- public:
-  AsStatus(ProgressSink& outer, int id) : outer_(outer), id_(id) {}
-  void report(const ProgressEvent& event) override {
-    if (event.kind == ProgressEvent::Kind::message) return outer_.report(event);
-    if (event.kind != ProgressEvent::Kind::status) return;
-    ProgressEvent copy = event;
-    copy.id = id_;
-    outer_.report(copy);
-  }
-
- private:
-  ProgressSink& outer_;
-  int id_;
-};
 
 /// Base images, each resolved once a build, several at the same time. Thread-safe.
 class Bases {
@@ -64,7 +49,7 @@ class Bases {
   Result<store::LoadedImage> resolve(const Reference& reference, const image::Platform& platform) {
     if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
     const int id = numbers_.reserve();
-    AsStatus status(progress_, id);
+    StatusOf status(progress_, id);
     return as_step(progress_, id, "[internal] load metadata for " + reference.canonical(),
                    [&] { return images_.resolve(reference, platform, always_pull_, status, cancel_); });
   }
@@ -121,19 +106,19 @@ Result<std::map<int, CopyContent>> load_context(store::Store& store, const Plan&
   return contents;
 }
 
-const SourceOp& base_of(const Plan& plan) {
-  const Vertex* vertex = &plan.vertices[static_cast<std::size_t>(plan.result)];
+const SourceOp& base_of(const Plan& plan, int result) {
+  const Vertex* vertex = &plan.vertices[static_cast<std::size_t>(result)];
   while (!vertex->inputs.empty()) vertex = &plan.vertices[static_cast<std::size_t>(vertex->inputs.front())];
   return std::get<SourceOp>(vertex->op);
 }
 
-PlanOptions plan_options(const BuildRequest& request) {
+PlanOptions plan_options(const BuildRequest& request, const image::Platform& platform) {
   PlanOptions options;
   options.build_args = request.build_args;
   options.labels = request.labels;
   options.target = request.target;
   options.network = request.network;
-  if (!request.platforms.empty()) options.platform = request.platforms.front();
+  options.platform = platform;
   options.created = format_time_now();
   return options;
 }
@@ -158,29 +143,44 @@ Result<void> read_definition(const BuildRequest& request, BuildContext& context,
 }  // namespace
 
 Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& images, const BuildRequest& request,
-                          ProgressSink& progress, const CancelToken& cancel) {
+                          ProgressSink& progress, const CancelToken& cancel, Registry* registry) {
   for (const std::string& tag : request.tags) {
     const Reference reference = TRY_CTX(Reference::parse(tag), "invalid tag \"" + tag + "\"");
     if (reference.digest())
       return fail(ErrorCode::invalid_argument, "invalid tag \"" + tag + "\": an image cannot be named by a digest");
   }
+  const std::vector<OutputOptions> outputs = TRY(read_outputs(request));
+  TRY(check_unset(request.unset));
+  std::vector<image::Platform> platforms;
+  for (const image::Platform& platform : request.platforms)
+    if (std::ranges::find(platforms, platform) == platforms.end()) platforms.push_back(platform);
+  if (platforms.empty()) platforms.push_back(image::Platform::host());
+
   const store::Store::Lease lease = TRY(store.lease());
   StepNumbers numbers;
   BuildContext context = TRY(open_context(request, store.root() + "/tmp", cancel));
   TRY(read_definition(request, context, numbers, progress));
   const Dockerfile dockerfile = TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name));
-  const PlanOptions options = plan_options(request);
+  const std::optional<std::int64_t> epoch = TRY(source_date_epoch(request, std::nullopt));
 
   Bases bases(images, request.always_pull, numbers, progress, cancel);
-  const std::vector<BaseImage> needed = TRY(base_images(dockerfile, options));
+  std::vector<BaseImage> needed;
+  for (const image::Platform& platform : platforms)
+    for (BaseImage& image : TRY(base_images(dockerfile, plan_options(request, platform))))
+      needed.push_back(std::move(image));
   fetch_bases(bases, needed);
   const auto resolve = [&](const Reference& reference, const image::Platform& platform) -> Result<image::ImageConfig> {
     const store::LoadedImage* image = TRY(bases.get(reference, platform));
     return image->config;
   };
-  const Plan plan = TRY(plan_build(dockerfile, options, resolve));
-  for (const std::string& warning : plan.warnings)
+  std::vector<Plan> plans;
+  for (const image::Platform& platform : platforms)
+    plans.push_back(TRY(plan_build(dockerfile, plan_options(request, platform), resolve)));
+  for (const std::string& warning : plans.front().warnings)
     progress.report({.kind = ProgressEvent::Kind::message, .text = "WARN: " + warning});
+  const MergedPlan merged = merge_plans(plans, platforms);
+  const Plan& plan = merged.plan;
+  TRY(check_emulation(plan));
 
   const std::map<std::string, SourceTree> locals = {
       {"context", {.root = context.directory, .is_context = true, .ignore = &context.ignore}}};
@@ -192,19 +192,36 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
                              .contents = contents,
                              .no_cache = request.no_cache,
                              .first_id = numbers.reserve(static_cast<int>(plan.vertices.size())),
+                             .import_record = {},
                              .base_layers = [&](const SourceOp& source) -> Result<std::vector<DiffId>> {
                                const store::LoadedImage* image = TRY(bases.get(*source.reference, source.platform));
                                return image->config.diff_ids;
                              }};
   const std::vector<StepResult> results = TRY(solve(plan, solving, progress, cancel));
 
-  const SourceOp& source = base_of(plan);
-  const store::LoadedImage* base = nullptr;
-  if (source.reference) base = TRY(bases.get(*source.reference, source.platform));
+  std::vector<BuiltImage> built;
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const SourceOp& source = base_of(plan, merged.results[i]);
+    const store::LoadedImage* base = nullptr;
+    if (source.reference) base = TRY(bases.get(*source.reference, source.platform));
+    const FinishRequest finishing{.plan = plan,
+                                  .result = merged.results[i],
+                                  .config = plans[i].config,
+                                  .platform = platforms[i],
+                                  .results = results,
+                                  .base = base,
+                                  .build = request,
+                                  .epoch = epoch};
+    built.push_back(TRY(finish_image(store, finishing, progress, cancel)));
+  }
   if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
-  const int id = numbers.reserve();
-  const ExportRequest exporting{.plan = plan, .results = results, .base = base, .build = request, .step_id = id};
-  return as_step(progress, id, "exporting to image", [&] { return export_image(store, exporting, progress); });
+  const ExportRequest exporting{.store = store,
+                                .registry = registry,
+                                .outputs = outputs,
+                                .images = built,
+                                .epoch = epoch,
+                                .numbers = numbers};
+  return export_images(exporting, progress, cancel);
 }
 
 }  // namespace dray::builder

@@ -18,7 +18,8 @@ struct StepResult {
   std::vector<DiffId> layers;  ///< bottom first
   std::string local;           ///< of a LocalOp: its name; it has no layers
   image::Descriptor blob;
-  std::string created_at;
+  std::string created_at;         ///< the time of the newest file in the layer
+  std::vector<std::string> keys;  ///< under which the cache knows it
 };
 
 struct SolveRequest {
@@ -28,6 +29,8 @@ struct SolveRequest {
   const std::map<int, CopyContent>& contents;       ///< what each COPY from a LocalOp reads, by vertex
   bool no_cache = false;
   int first_id = 1;  ///< of the vertices in progress events
+  /// Asked for a key that the cache has not: true if it has it now (--cache-from). Called from several threads.
+  std::function<Result<bool>(const std::string& key)> import_record;
   /// The layers of a base image; called from several threads.
   std::function<Result<std::vector<DiffId>>(const SourceOp&)> base_layers;
 };

@@ -12,6 +12,7 @@
 
 #include "ops/ops.hpp"
 #include "plan/wording.hpp"
+#include "solve/active_snapshot.hpp"
 #include "solve/cache_key.hpp"
 
 namespace dray::builder {
@@ -25,23 +26,6 @@ struct StepRunner::CopyInput {
 };
 
 namespace {
-
-/// Removes the active snapshot unless it became a layer.
-class ActiveSnapshot {
- public:
-  ActiveSnapshot(store::Snapshotter& snapshots, std::string id) : snapshots_(snapshots), id_(std::move(id)) {}
-  ActiveSnapshot(const ActiveSnapshot&) = delete;
-  ActiveSnapshot& operator=(const ActiveSnapshot&) = delete;
-  ~ActiveSnapshot() {
-    if (!id_.empty()) (void)snapshots_.remove(id_);  // what cannot be removed now is garbage for `prune`
-  }
-  const std::string& id() const { return id_; }
-  void keep() { id_.clear(); }
-
- private:
-  store::Snapshotter& snapshots_;
-  std::string id_;
-};
 
 /// Passes a process's output on and remembers its last line, for the error.
 class Output {
@@ -134,6 +118,7 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
       cached = true;
       // The cheap question shall have an answer next time.
       if (keys.size() > 1) TRY(remember(vertex, *hit, {keys.front()}));
+      hit->keys = keys;
       return std::move(*hit);
     }
   }
@@ -162,6 +147,8 @@ Result<void> StepRunner::open_copy(const Vertex& vertex, const std::vector<const
 
 Result<std::optional<StepResult>> StepRunner::look_up(const std::string& key, const StepResult& parent) {
   std::optional<store::BuildCacheRecord> record = TRY(request_.store.find_build_cache(key));
+  if ((!record || !record->layer || !record->blob) && request_.import_record && TRY(request_.import_record(key)))
+    record = TRY(request_.store.find_build_cache(key));
   if (!record || !record->layer || !record->blob) return std::nullopt;
   if (!request_.store.snapshots().contains(*record->layer) || !request_.store.content().contains(record->blob->digest))
     return std::nullopt;
@@ -170,6 +157,7 @@ Result<std::optional<StepResult>> StepRunner::look_up(const std::string& key, co
   result.layers.push_back(*record->layer);
   result.blob = *record->blob;
   result.created_at = record->created_at;
+  result.keys = {key};
   record->last_used_at = format_time_now();
   TRY(request_.store.put_build_cache(*record));
   return result;
@@ -179,7 +167,11 @@ Result<StepResult> StepRunner::make(const Vertex& vertex, const StepResult& pare
                                     const std::vector<std::string>& keys) {
   const std::string active = TRY(request_.store.snapshots().prepare(parent.layers));
   ActiveSnapshot snapshot(request_.store.snapshots(), active);
+  struct timespec started;
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &started);  // the clock of file times
   TRY(change(vertex, snapshot.id(), input, id));
+  if (!std::holds_alternative<RunOp>(vertex.op))
+    TRY(request_.store.snapshots().settle_times(snapshot.id(), parent.layers, started));
   StepResult result = TRY(commit(vertex, parent, snapshot.id(), keys));
   snapshot.keep();
   return result;
@@ -219,7 +211,7 @@ Result<StepResult> StepRunner::commit(const Vertex& vertex, const StepResult& pa
   store::BlobWriter writer = TRY(request_.store.content().begin_write());
   const std::unique_ptr<ByteSink> gzip = make_gzip_sink(writer);
   HashingSink tar(*gzip);
-  TRY(request_.store.snapshots().write_diff(snapshot, tar, cancel_));
+  const auto summary = TRY(request_.store.snapshots().write_diff(snapshot, tar, cancel_));
   TRY(tar.finish());
   const DiffId layer{tar.digest()};
   StepResult result;
@@ -229,7 +221,9 @@ Result<StepResult> StepRunner::commit(const Vertex& vertex, const StepResult& pa
   result.blob.size = writer.size();
   result.blob.digest = TRY(writer.commit());
   TRY(request_.store.snapshots().commit(snapshot, layer));
-  result.created_at = format_time_now();
+  // Not the clock's time: it goes into the image, and equal layers shall make equal images.
+  result.created_at = format_time(summary.newest);
+  result.keys = keys;
   TRY(remember(vertex, result, keys));
   return result;
 }
