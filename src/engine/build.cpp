@@ -15,10 +15,12 @@
 #include <dray/runtime/cgroup.hpp>
 #include <dray/runtime/launch.hpp>
 
+#include "build_registry.hpp"
 #include "container_spec.hpp"
 #include "host_ca.hpp"
 #include "images_private.hpp"
 #include "mount_stubs.hpp"
+#include "platform_images.hpp"
 
 namespace dray::engine {
 namespace {
@@ -202,16 +204,13 @@ class StoreThenRegistry : public builder::ImageSource {
   Result<store::LoadedImage> resolve(const Reference& reference, const image::Platform& platform, bool always_pull,
                                      ProgressSink& progress, const CancelToken& cancel) override {
     if (!always_pull) {
-      auto found = TRY(context_.store->find_image(reference));
-      if (found) {
-        store::LoadedImage image = TRY(context_.store->load_image(*found));
-        if (image.config.platform.matches(platform)) return image;
-      }
+      auto found = TRY(find_platform_image(context_, reference, platform));
+      if (found) return *std::move(found);
     }
-    TRY(pull_image(context_, reference.canonical(), platform, progress, cancel));
-    auto pulled = TRY(context_.store->find_image(reference));
-    if (!pulled) return fail(ErrorCode::not_found, "No such image: " + reference.familiar());
-    return context_.store->load_image(*pulled);
+    // By its ID: another platform of the same name may be pulled at our side.
+    const PullSummary pulled = TRY(pull_image(context_, reference.canonical(), platform, progress, cancel));
+    const store::ImageRecord record = TRY(context_.store->resolve_image(pulled.image_id.to_string()));
+    return context_.store->load_image(record);
   }
 
  private:
@@ -226,7 +225,8 @@ Result<builder::BuildResult> build_image(Context& context, const builder::BuildR
   store::Store::Lease lease = TRY(context.store->lease());
   BuildExecutor executor(context, options.trust_host_ca || context.configuration.trust_host_ca);
   StoreThenRegistry images(context);
-  return builder::build(*context.store, executor, images, request, progress, cancel);
+  BuildRegistry registry(context);
+  return builder::build(*context.store, executor, images, request, progress, cancel, &registry);
 }
 
 }  // namespace dray::engine

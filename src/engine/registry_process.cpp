@@ -66,12 +66,15 @@ Result<Outcome> relay(ChildProcess& child, FdRef output, ProgressSink& progress,
   }
 }
 
-Result<HelperResult> run_helper(const Context& context, const std::string& command, const Reference& reference,
-                                const std::string& platform, ProgressSink& progress, const CancelToken& cancel) {
+}  // namespace
+
+Result<HelperResult> run_registry_helper(const Context& context, const std::string& command, const Reference& reference,
+                                         const std::vector<std::string>& arguments, ProgressSink& progress,
+                                         const CancelToken& cancel) {
   SpawnRequest request;
   const std::string program = TRY(executable_directory()) + "/dray-registry";
   request.argv = {program, command, "--root", context.configuration.root};
-  if (!platform.empty()) request.argv.insert(request.argv.end(), {"--platform", platform});
+  request.argv.insert(request.argv.end(), arguments.begin(), arguments.end());
   for (const std::string& insecure : context.configuration.insecure_registries)
     request.argv.insert(request.argv.end(), {"--insecure-registry", insecure});
   request.argv.push_back(reference.canonical());
@@ -94,12 +97,19 @@ Result<HelperResult> run_helper(const Context& context, const std::string& comma
                                        std::to_string(status.exit_code()) + ")");
 }
 
-}  // namespace
+Result<void> push_document(const Context& context, const image::Descriptor& document, const Reference& reference,
+                           bool insecure, ProgressSink& progress, const CancelToken& cancel) {
+  std::vector<std::string> arguments = {"--digest", document.digest.to_string(), "--media-type", document.media_type,
+                                        "--size", std::to_string(document.size)};
+  if (insecure) arguments.insert(arguments.end(), {"--insecure-registry", reference.domain()});
+  TRY(run_registry_helper(context, "push-document", reference, arguments, progress, cancel));
+  return {};
+}
 
 Result<PullSummary> pull_image(Context& context, const std::string& name, const image::Platform& platform,
                                ProgressSink& progress, const CancelToken& cancel) {
   const Reference reference = TRY(Reference::parse(name));
-  HelperResult result = TRY(run_helper(context, "pull", reference, platform.to_string(), progress, cancel));
+  HelperResult result = TRY(run_registry_helper(context, "pull", reference, {"--platform", platform.to_string()}, progress, cancel));
   PullSummary summary;
   summary.digest = TRY(Digest::parse(result.digest));
   summary.image_id = TRY(Digest::parse(result.image_id));
@@ -111,7 +121,11 @@ Result<PullSummary> pull_image(Context& context, const std::string& name, const 
 Result<image::Descriptor> push_image(Context& context, const std::string& name, ProgressSink& progress,
                                      const CancelToken& cancel) {
   const Reference reference = TRY(Reference::parse(name));
-  HelperResult result = TRY(run_helper(context, "push", reference, "", progress, cancel));
+  if (const auto index = TRY(context.store->find_image_index(reference.canonical()))) {
+    TRY(push_document(context, *index, reference, false, progress, cancel));
+    return *index;
+  }
+  HelperResult result = TRY(run_registry_helper(context, "push", reference, {}, progress, cancel));
   image::Descriptor pushed;
   pushed.digest = TRY(Digest::parse(result.digest));
   pushed.media_type = std::move(result.media_type);

@@ -6,7 +6,9 @@
 #include <variant>
 
 #include <dray/core/progress.hpp>
+#include <dray/core/reference.hpp>
 #include <dray/core/result.hpp>
+#include <dray/engine/engine.hpp>
 
 namespace dray::engine {
 
@@ -21,5 +23,14 @@ struct HelperResult {
 /// result, or its error.
 using HelperLine = std::variant<ProgressEvent, HelperResult, Error>;
 Result<HelperLine> parse_helper_line(std::string_view line);
+
+/// Runs dray-registry COMMAND … REFERENCE and relays its events.
+Result<HelperResult> run_registry_helper(const Context& context, const std::string& command, const Reference& reference,
+                                         const std::vector<std::string>& arguments, ProgressSink& progress,
+                                         const CancelToken& cancel);
+
+/// Sends a manifest or index of the content store with all it refers to.
+Result<void> push_document(const Context& context, const image::Descriptor& document, const Reference& reference,
+                           bool insecure, ProgressSink& progress, const CancelToken& cancel);
 
 }  // namespace dray::engine

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <mutex>
 
@@ -47,6 +48,7 @@ class LineSink : public ProgressSink {
 
 struct Arguments {
   std::string command, root, platform, reference, docker_config;
+  std::string digest, media_type, size, diff_id;  ///< of a document or layer, for the commands that name one
   registry::Options options;
 };
 
@@ -67,6 +69,14 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
       arguments.root = value;
     } else if (words[i] == "--platform") {
       arguments.platform = value;
+    } else if (words[i] == "--digest") {
+      arguments.digest = value;
+    } else if (words[i] == "--media-type") {
+      arguments.media_type = value;
+    } else if (words[i] == "--size") {
+      arguments.size = value;
+    } else if (words[i] == "--diff-id") {
+      arguments.diff_id = value;
     } else if (words[i] == "--insecure-registry") {
       arguments.options.insecure_registries.push_back(value);
     } else {
@@ -74,10 +84,23 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
     }
     ++i;
   }
-  if (arguments.command != "pull" && arguments.command != "push")
+  const std::string& command = arguments.command;
+  if (command != "pull" && command != "push" && command != "push-document" && command != "fetch-document" &&
+      command != "fetch-layer")
     return fail(ErrorCode::invalid_argument, "unknown command: " + arguments.command);
   if (arguments.root.empty()) return fail(ErrorCode::invalid_argument, "missing --root");
   return arguments;
+}
+
+Result<image::Descriptor> descriptor_of(const Arguments& arguments) {
+  image::Descriptor descriptor;
+  descriptor.digest = TRY(Digest::parse(arguments.digest));
+  descriptor.media_type = arguments.media_type;
+  const auto [end, error] =
+      std::from_chars(arguments.size.data(), arguments.size.data() + arguments.size.size(), descriptor.size);
+  if (error != std::errc() || end != arguments.size.data() + arguments.size.size())
+    return fail(ErrorCode::invalid_argument, "--size is no number");
+  return descriptor;
 }
 
 Result<std::string> run(int argc, char** argv, LineSink& sink) {
@@ -87,6 +110,19 @@ Result<std::string> run(int argc, char** argv, LineSink& sink) {
   if (arguments.command == "push") {
     const image::Descriptor pushed = TRY(registry::push(*store, reference, arguments.options, sink, cancel_token));
     return registry::encode_result(pushed);
+  }
+  if (arguments.command == "fetch-document")
+    return registry::encode_result(
+        TRY(registry::fetch_to_store(*store, reference, arguments.options, sink, cancel_token)));
+  if (arguments.command == "push-document" || arguments.command == "fetch-layer") {
+    const image::Descriptor named = TRY(descriptor_of(arguments));
+    if (arguments.command == "push-document") {
+      TRY(registry::push_document(*store, named, reference, arguments.options, sink, cancel_token));
+    } else {
+      const DiffId diff_id{TRY(Digest::parse(arguments.diff_id))};
+      TRY(registry::fetch_layer_to_store(*store, reference, named, diff_id, arguments.options, sink, cancel_token));
+    }
+    return registry::encode_result(named);
   }
   const image::Platform platform =
       arguments.platform.empty() ? image::Platform::host() : TRY(image::Platform::parse(arguments.platform));

@@ -10,6 +10,7 @@
 #include <dray/flags/flags.hpp>
 #include "../progress.hpp"
 #include "../terminal.hpp"
+#include "build_outputs.hpp"
 
 namespace dray::cli {
 namespace {
@@ -20,7 +21,8 @@ Result<int> build(Invocation& invocation) {
   builder::BuildRequest request;
   engine::BuildOptions options;
   std::vector<std::string> build_args, labels, contexts;
-  std::string progress_kind = "auto", iidfile, platform;
+  std::string progress_kind = "auto", iidfile;
+  OutputFlags output_flags;
   bool quiet = false;
   Flags flags(
       "dray build", "[OPTIONS] PATH | -",
@@ -31,7 +33,6 @@ Result<int> build(Invocation& invocation) {
   flags.list("--label", labels, "Set metadata for an image");
   flags.option("--network", request.network, "Networking mode for the RUN instructions: default, none, host");
   flags.flag("--no-cache", request.no_cache, "Do not use cache when building the image");
-  flags.option("--platform", platform, "Set target platform for build");
   flags.option("--progress", progress_kind, "Type of progress output (auto, plain, tty, quiet)");
   flags.flag("--pull", request.always_pull, "Always attempt to pull all referenced images");
   flags.flag("-q,--quiet", quiet, "Suppress the build output and print image ID on success");
@@ -39,6 +40,7 @@ Result<int> build(Invocation& invocation) {
   flags.option("--target", request.target, "Set the target build stage to build");
   flags.flag("--trust-host-ca", options.trust_host_ca,
              "Let RUN steps trust the host's certificate authorities (leaves no trace in the image)");
+  output_flags.declare(flags, request);
   flags.operands(contexts, 1, 1);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   if (request.network != "default" && request.network != "none" && request.network != "host")
@@ -59,7 +61,7 @@ Result<int> build(Invocation& invocation) {
     std::size_t equals = label.find('=');
     request.labels[label.substr(0, equals)] = equals == std::string::npos ? "" : label.substr(equals + 1);
   }
-  if (!platform.empty()) request.platforms.push_back(TRY(image::Platform::parse(platform)));
+  TRY(output_flags.apply(request));
   if (request.dockerfile == "-") {
     if (contexts[0] == "-")
       return fail(ErrorCode::invalid_argument,
@@ -99,7 +101,7 @@ Result<int> build(Invocation& invocation) {
   progress.reset();
   if (!result) return Failure(std::move(result).error());
   if (!iidfile.empty()) TRY(write_file_atomically(iidfile, result->image_id.to_string(), 0644, Durability::none));
-  if (quiet) print(result->image_id.to_string() + "\n");
+  if (quiet && !writes_to_stdout(request)) print(result->image_id.to_string() + "\n");
   return 0;
 }
 
