@@ -8,6 +8,8 @@
 
 #include <dray/core/rooted_path.hpp>
 
+#include "attest/attest.hpp"
+#include "cache_transfer/cache_transfer.hpp"
 #include "context/context.hpp"
 #include "dockerfile/dockerfile.hpp"
 #include "export/export.hpp"
@@ -112,6 +114,41 @@ const SourceOp& base_of(const Plan& plan, int result) {
   return std::get<SourceOp>(vertex->op);
 }
 
+std::string percent_encoded(const std::string& text) {
+  std::string result;
+  for (const char c : text) result += c == '/' ? "%2F" : std::string(1, c);
+  return result;
+}
+
+/// What a result was made of, as package and other URLs with the digests that are known.
+Result<std::vector<Material>> materials_of(const Plan& plan, int result, Bases& bases) {
+  std::vector<Material> materials;
+  for (const int id : needed_vertices(plan, result)) {
+    const Op& op = plan.vertices[static_cast<std::size_t>(id)].op;
+    Material material;
+    if (const auto* source = std::get_if<SourceOp>(&op); source != nullptr && source->reference) {
+      const store::LoadedImage* image = TRY(bases.get(*source->reference, source->platform));
+      const Reference& name = *source->reference;
+      material.uri = "pkg:docker/" + name.familiar_name() + (name.tag().empty() ? "" : "@" + name.tag()) +
+                     "?platform=" + percent_encoded(source->platform.to_string());
+      const Digest digest = name.digest().value_or(image->record.manifest);
+      material.algorithm = digest.algorithm();
+      material.hex = digest.hex();
+    } else if (const auto* http = std::get_if<HttpOp>(&op)) {
+      material.uri = without_credentials(http->url);
+      if (const auto digest = Digest::parse(http->checksum)) {
+        material.algorithm = digest->algorithm();
+        material.hex = digest->hex();
+      }
+    } else if (const auto* git = std::get_if<GitOp>(&op)) {
+      material.uri = without_credentials(git->remote) + (git->ref.empty() ? "" : "#" + git->ref);
+      if (git->checksum.size() == 40) material.algorithm = "sha1", material.hex = git->checksum;
+    }
+    if (!material.uri.empty()) materials.push_back(std::move(material));
+  }
+  return materials;
+}
+
 PlanOptions plan_options(const BuildRequest& request, const image::Platform& platform) {
   PlanOptions options;
   options.build_args = request.build_args;
@@ -151,6 +188,9 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
   }
   const std::vector<OutputOptions> outputs = TRY(read_outputs(request));
   TRY(check_unset(request.unset));
+  const AttestOptions attesting = TRY(read_attestations(request));
+  const CacheOptions caches = TRY(read_cache_options(request));
+  const std::string started_on = format_time_now();
   std::vector<image::Platform> platforms;
   for (const image::Platform& platform : request.platforms)
     if (std::ranges::find(platforms, platform) == platforms.end()) platforms.push_back(platform);
@@ -186,7 +226,9 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
       {"context", {.root = context.directory, .is_context = true, .ignore = &context.ignore}}};
   const std::map<int, CopyContent> contents =
       TRY(load_context(store, plan, locals.at("context"), !context.unpacked, numbers, progress, cancel));
-  const SolveRequest solving{.store = store,
+  CacheImport imported(store, registry, progress, cancel);
+  if (!request.no_cache) TRY(imported.load(caches.from, numbers));
+  SolveRequest solving{.store = store,
                              .executor = executor,
                              .locals = locals,
                              .contents = contents,
@@ -197,6 +239,7 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
                                const store::LoadedImage* image = TRY(bases.get(*source.reference, source.platform));
                                return image->config.diff_ids;
                              }};
+  if (!imported.empty()) solving.import_record = [&](const std::string& key) { return imported.find(key); };
   const std::vector<StepResult> results = TRY(solve(plan, solving, progress, cancel));
 
   std::vector<BuiltImage> built;
@@ -213,6 +256,18 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
                                   .build = request,
                                   .epoch = epoch};
     built.push_back(TRY(finish_image(store, finishing, progress, cancel)));
+    built.back().inline_cache = caches.in_image;
+    if (!attesting.provenance && !attesting.sbom) continue;
+    const ProvenanceFacts facts{.build = request,
+                                .options = attesting,
+                                .plan = plan,
+                                .result = merged.results[i],
+                                .materials = TRY(materials_of(plan, merged.results[i], bases)),
+                                .dockerfile_name = context.dockerfile_name,
+                                .dockerfile = context.dockerfile,
+                                .started_on = started_on,
+                                .finished_on = format_time_now()};
+    built.back().attestations = TRY(attest(store, built.back(), facts, cancel));
   }
   if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
   const ExportRequest exporting{.store = store,
@@ -221,7 +276,20 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
                                 .images = built,
                                 .epoch = epoch,
                                 .numbers = numbers};
-  return export_images(exporting, progress, cancel);
+  BuildResult result = TRY(export_images(exporting, progress, cancel));
+  for (const BuiltImage& image : built)
+    for (const Attestation& attestation : image.attestations)
+      if (attestation.file_name == "provenance.json")
+        result.provenance.emplace_back(image.platform.to_string(), attestation.predicate);
+  const CacheExport cache{.store = store,
+                          .registry = registry,
+                          .plan = plan,
+                          .results = merged.results,
+                          .steps = results,
+                          .to = caches.to,
+                          .numbers = numbers};
+  TRY(export_caches(cache, progress, cancel));
+  return result;
 }
 
 }  // namespace dray::builder

@@ -3,6 +3,8 @@
 
 #include <dray/core/process.hpp>
 
+#include "cache_transfer/cache_document.hpp"
+
 namespace dray::builder {
 namespace {
 
@@ -72,7 +74,7 @@ class Composer {
       made_.blobs.insert(layer.blob.digest);
     }
     std::string bytes = image::serialize(config);
-    if (!image.inline_cache.empty()) bytes = with_inline_cache(bytes, image.inline_cache);
+    if (image.inline_cache) bytes = with_inline_cache(bytes, serialize(cache_of(image, composed)));
     manifest.config =
         TRY(write(bytes, std::string(output_.oci_types ? image::kOciConfig : image::kDockerConfig)));
     composed.config = manifest.config.digest;
@@ -83,6 +85,17 @@ class Composer {
     composed.manifest.platform = image.platform;
     composed.manifest.annotations = annotations(Level::manifest_descriptor, &image.platform);
     return composed;
+  }
+
+  /// Of the layers that are in the image as the cache knows them, as the image has them packed.
+  static CacheDocument cache_of(const BuiltImage& image, const ComposedManifest& composed) {
+    CacheDocument document;
+    for (std::size_t i = 0; i < image.own_keys.size(); ++i) {
+      const ImageLayer& layer = composed.layers[image.base.size() + i];
+      if (layer.diff_id == image.own[i].diff_id)
+        document.add({layer.blob, layer.diff_id, layer.created_at}, image.own_keys[i]);
+    }
+    return document;
   }
 
   std::vector<std::string> package_urls(const image::Platform& platform) const {

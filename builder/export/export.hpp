@@ -27,7 +27,8 @@ struct BuiltImage {
   image::ImageConfig config;          ///< whole: diffIDs, history, times
   std::vector<ImageLayer> base, own;  ///< bottom first
   std::vector<Attestation> attestations;
-  std::string inline_cache;  ///< JSON for the config; "" = none
+  std::vector<std::vector<std::string>> own_keys;  ///< of each own layer, its keys in the cache; empty after --squash
+  bool inline_cache = false;                       ///< the config is to hold them
 
   std::vector<DiffId> rootfs() const;
 };

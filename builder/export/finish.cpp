@@ -52,6 +52,7 @@ Result<void> squash(store::Store& store, const FinishRequest& request, BuiltImag
   const std::size_t count = image.own.size();
   const ImageLayer one = TRY(squash_layers(store, base, image.own, cancel));
   image.own = {one};
+  image.own_keys.clear();
   auto& history = image.config.history;
   const std::size_t first =
       std::min(request.base != nullptr ? request.base->config.history.size() : 0, history.size());
@@ -107,6 +108,7 @@ Result<BuiltImage> finish_image(store::Store& store, const FinishRequest& reques
   for (const int id : layer_vertices(request.plan, request.result)) {
     const StepResult& step = request.results[static_cast<std::size_t>(id)];
     image.own.push_back({step.layers.back(), step.blob, step.created_at});
+    image.own_keys.push_back(step.keys);
   }
   const image::ImageConfig* below = request.base != nullptr ? &request.base->config : nullptr;
   TRY(unset_inherited(request.build.unset, below, image.config, progress));

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct StepResult {
   image::Descriptor blob;
   std::string created_at;         ///< the time of the newest file in the layer
   std::vector<std::string> keys;  ///< under which the cache knows it
+  bool imported = false;          ///< somebody else's cache says that this is the step's result
 };
 
 struct SolveRequest {
@@ -29,8 +31,9 @@ struct SolveRequest {
   const std::map<int, CopyContent>& contents;       ///< what each COPY from a LocalOp reads, by vertex
   bool no_cache = false;
   int first_id = 1;  ///< of the vertices in progress events
-  /// Asked for a key that the cache has not: true if it has it now (--cache-from). Called from several threads.
-  std::function<Result<bool>(const std::string& key)> import_record;
+  /// Asked for a key that the cache has not (--cache-from); what it gives is here, but no record of the cache and becomes
+  /// none. Called from several threads; may be empty.
+  std::function<Result<std::optional<store::BuildCacheRecord>>(const std::string& key)> import_record;
   /// The layers of a base image; called from several threads.
   std::function<Result<std::vector<DiffId>>(const SourceOp&)> base_layers;
 };

@@ -117,7 +117,7 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
     if (hit) {
       cached = true;
       // The cheap question shall have an answer next time.
-      if (keys.size() > 1) TRY(remember(vertex, *hit, {keys.front()}));
+      if (keys.size() > 1 && !hit->imported) TRY(remember(vertex, *hit, {keys.front()}));
       hit->keys = keys;
       return std::move(*hit);
     }
@@ -147,8 +147,8 @@ Result<void> StepRunner::open_copy(const Vertex& vertex, const std::vector<const
 
 Result<std::optional<StepResult>> StepRunner::look_up(const std::string& key, const StepResult& parent) {
   std::optional<store::BuildCacheRecord> record = TRY(request_.store.find_build_cache(key));
-  if ((!record || !record->layer || !record->blob) && request_.import_record && TRY(request_.import_record(key)))
-    record = TRY(request_.store.find_build_cache(key));
+  const bool here = record && record->layer && record->blob;
+  if (!here && request_.import_record) record = TRY(request_.import_record(key));
   if (!record || !record->layer || !record->blob) return std::nullopt;
   if (!request_.store.snapshots().contains(*record->layer) || !request_.store.content().contains(record->blob->digest))
     return std::nullopt;
@@ -158,8 +158,9 @@ Result<std::optional<StepResult>> StepRunner::look_up(const std::string& key, co
   result.blob = *record->blob;
   result.created_at = record->created_at;
   result.keys = {key};
+  result.imported = !here;
   record->last_used_at = format_time_now();
-  TRY(request_.store.put_build_cache(*record));
+  if (here) TRY(request_.store.put_build_cache(*record));
   return result;
 }
 
