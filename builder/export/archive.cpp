@@ -132,8 +132,6 @@ Result<OutputFile> OutputFile::create(const std::string& dest) {
   OutputFile file;
   file.dest_ = dest;
   if (dest == "-") {
-    if (::isatty(STDOUT_FILENO) == 1)
-      return fail(ErrorCode::invalid_argument, "dest file is required: refusing to write an archive to a terminal");
     file.sink_ = make_fd_sink(FdRef(STDOUT_FILENO));
     return file;
   }

@@ -2,6 +2,8 @@
 // Each key is taken out of the attributes by whoever understands it; what is left then is a mistake.
 #include "export/output_options.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -246,6 +248,8 @@ Result<std::vector<OutputOptions>> read_outputs(const BuildRequest& request) {
   if (outputs.empty()) outputs.push_back(TRY(read_output({"image", {}}, request)));
   int to_stdout = 0;
   for (const OutputOptions& output : outputs) to_stdout += output.to_stdout() ? 1 : 0;
+  if (to_stdout > 0 && ::isatty(STDOUT_FILENO) == 1)
+    return invalid("an output's \"dest\" is missing: refusing to write an archive to a terminal");
   if (to_stdout > 1) return invalid("only one output can go to standard output");
   return outputs;
 }

@@ -95,6 +95,7 @@ Result<void> unset_inherited(const std::vector<std::string>& unset, const image:
     }
   }
   if (done.empty()) return {};
+  if (config.config.cmd.empty() && config.config.entrypoint.empty()) config.config.args_escaped = false;
   image::History entry;
   entry.created_by = "UNSET" + done + " # dray build --unset";
   entry.empty_layer = true;
