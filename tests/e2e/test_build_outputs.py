@@ -83,13 +83,13 @@ class Outputs(DrayTestCase):
 
     def test_local(self):
         out = self.place()
-        self.ok("build", "-o", out, self.sources())
+        self.ok("build", "-t", "files-only", "-o", out, self.sources())
         self.assertEqual("hello\n", (out / "app/a").read_text())
         status = (out / "app/a").stat()
         self.assertEqual((os.geteuid(), os.getegid(), 1600000000), (status.st_uid, status.st_gid, status.st_mtime))
         self.assertEqual(0o4755, stat.S_IMODE((out / "app/setuid").stat().st_mode))
         self.assertEqual("/etc/passwd", os.readlink(out / "data/link"))
-        self.assertEqual("", self.ok("images", "-q"))  # nothing but what was asked for
+        self.fails(1, "(?i)no such", "image", "inspect", "files-only")  # nothing but what was asked for
 
     def test_local_never_follows_links_out(self):
         out, outside = self.place(), self.place()
@@ -179,7 +179,8 @@ class Outputs(DrayTestCase):
         folder, out = self.sources(), self.place()
         os.utime(folder / "sub/x", (1700000000, 1700000000))
         env = {"SOURCE_DATE_EPOCH": "1650000000"}
-        self.ok("build", "-o", f"type=oci,dest={out}/o.tar,rewrite-timestamp=true", "-o", f"type=tar,dest={out}/t.tar", folder, env=env)
+        self.ok("build", "--no-cache", "-o", f"type=oci,dest={out}/o.tar,rewrite-timestamp=true", "-o", f"type=tar,dest={out}/t.tar",
+                folder, env=env)
         archive = Archive(out / "o.tar")
         config = archive.document(archive.top()["config"])
         self.assertEqual("2022-04-15T05:20:00", config["created"][:19])
@@ -241,20 +242,19 @@ class Outputs(DrayTestCase):
         self.assertEqual({"plain": "1"}, archive.document(arm64)["annotations"])
 
     def test_squash_keeps_the_base(self):
-        base = self.context({"Dockerfile": "FROM scratch\nCOPY . /x/\n", "f1": "1", "f2": "2", "d/deep": "3"})
+        base = self.context({"Dockerfile": "FROM scratch\nCOPY f* /x/\nCOPY d /x/d/\n", "f1": "1", "f2": "2", "d/deep": "3"})
         self.ok("build", "-t", "squash-base", base)
         top = self.context({"Dockerfile": "FROM squash-base\nCOPY f /x/f1\nCOPY f /x/d/new\nCOPY g /x/f1\nCOPY f /y/\n", "f": "f", "g": "g"})
         out = self.place()
         self.ok("build", "-t", "plain", "-o", "type=image", "-o", out / "plain", top)
         self.ok("build", "-t", "squashed", "--squash", "-o", "type=image", "-o", out / "squashed", top)
         layers = self.inspect("squashed", "RootFS.Layers")
-        self.assertEqual(2, len(layers))
-        self.assertEqual(self.inspect("squash-base", "RootFS.Layers"), layers[:1])
+        self.assertEqual(3, len(layers))
+        self.assertEqual(self.inspect("squash-base", "RootFS.Layers"), layers[:2])
         read = lambda folder: {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
         self.assertEqual(read(out / "plain"), read(out / "squashed"))
         self.assertEqual({"x/f1": "g", "x/f2": "2", "x/d/deep": "3", "x/d/new": "f", "y/f": "f"}, read(out / "squashed"))
-        self.assertEqual(2, sum(1 for row in self.ok("history", "--format", "{{.CreatedBy}}", "squashed").splitlines()
-                                if "squash" in row or "COPY . /x/" in row))
+        self.assertIn("squash of 4 layers", self.ok("history", "--no-trunc", "squashed"))
 
     def test_unset_inherited_metadata(self):
         base = self.context({"Dockerfile": "FROM scratch\nENV A=1 B=2\nLABEL keep=1 drop=2\nVOLUME /v1 /v2\nEXPOSE 80 90/udp\n"
@@ -305,7 +305,7 @@ class Outputs(DrayTestCase):
         folder = self.context({"Dockerfile": "FROM scratch\nRUN true\n"})
         if any("s390x" in name for name in os.listdir("/proc/sys/fs/binfmt_misc") if os.path.isdir("/proc/sys/fs/binfmt_misc")):
             self.skipTest("this host runs s390x programs")
-        self.fails(1, "Dockerfile:2: RUN for linux/s390x is not possible.*qemu-s390x", "build", "--platform", f"linux/{foreign}", folder)
+        self.fails(1, "(?s)Dockerfile:2: RUN for linux/s390x is not possible.*qemu-s390x", "build", "--platform", f"linux/{foreign}", folder)
 
     # -- attestations ------------------------------------------------------------------------------------------------
 
@@ -390,9 +390,6 @@ class Outputs(DrayTestCase):
         manifest = json.loads(blob(index["manifests"][0]["digest"]).read_text())
         document = json.loads(blob(manifest["config"]["digest"]).read_text())
 
-        def swapped(cache):  # another layer under a step's key, its digests right: only the user can know
-            return cache
-
         def wrong_diff_ids(cache):
             for layer in cache["layers"]:
                 layer["annotations"]["diffID"] = "sha256:" + "1" * 64
@@ -425,11 +422,10 @@ class Outputs(DrayTestCase):
                 built = self.elsewhere("build", "-q", "--cache-from", f"type=local,src={layout}", folder, root=root)
                 self.assertEqual(expected, built.stdout)
                 if name != "cycle":
-                    noisy = self.elsewhere("build", "--progress", "plain", "--no-cache-filter" if False else "--cache-from",
-                                           f"type=local,src={layout}", folder)
+                    noisy = self.elsewhere("build", "--progress", "plain", "--cache-from", f"type=local,src={layout}", folder)
                     self.assertIn("is not used", noisy.stderr)
 
-    def test_stdin_digest_of_a_truncated_blob(self):
+    def test_truncated_layers_of_a_cache(self):
         folder, out = self.sources(), self.place()
         expected = self.elsewhere("build", "-q", "--cache-to", f"type=local,dest={out}/c", folder).stdout
         for path in (out / "c/blobs/sha256").iterdir():
@@ -462,7 +458,7 @@ class ToRegistry(Outputs):
         self.ok("build", "--push", "-t", name, self.sources())
         manifest, digest = self.raw(name)
         self.assertEqual(self.inspect(name, "Id"), manifest["config"]["digest"])
-        self.assertEqual([f"{self.registry.address}/one@{digest}"], self.inspect(name, "RepoDigests"))
+        self.assertIn(f"{self.registry.address}/one@{digest}", self.inspect(name, "RepoDigests"))
 
     def test_push_an_index(self):
         name = f"{self.registry.address}/many:1"
