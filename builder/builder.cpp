@@ -229,16 +229,16 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
   CacheImport imported(store, registry, progress, cancel);
   if (!request.no_cache) TRY(imported.load(caches.from, numbers));
   SolveRequest solving{.store = store,
-                             .executor = executor,
-                             .locals = locals,
-                             .contents = contents,
-                             .no_cache = request.no_cache,
-                             .first_id = numbers.reserve(static_cast<int>(plan.vertices.size())),
-                             .import_record = {},
-                             .base_layers = [&](const SourceOp& source) -> Result<std::vector<DiffId>> {
-                               const store::LoadedImage* image = TRY(bases.get(*source.reference, source.platform));
-                               return image->config.diff_ids;
-                             }};
+                       .executor = executor,
+                       .locals = locals,
+                       .contents = contents,
+                       .no_cache = request.no_cache,
+                       .first_id = numbers.reserve(static_cast<int>(plan.vertices.size())),
+                       .import_record = {},
+                       .base_layers = [&](const SourceOp& source) -> Result<std::vector<DiffId>> {
+                         const store::LoadedImage* image = TRY(bases.get(*source.reference, source.platform));
+                         return image->config.diff_ids;
+                       }};
   if (!imported.empty()) solving.import_record = [&](const std::string& key) { return imported.find(key); };
   const std::vector<StepResult> results = TRY(solve(plan, solving, progress, cancel));
 
@@ -270,12 +270,8 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
     built.back().attestations = TRY(attest(store, built.back(), facts, cancel));
   }
   if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
-  const ExportRequest exporting{.store = store,
-                                .registry = registry,
-                                .outputs = outputs,
-                                .images = built,
-                                .epoch = epoch,
-                                .numbers = numbers};
+  const ExportRequest exporting{
+      .store = store, .registry = registry, .outputs = outputs, .images = built, .epoch = epoch, .numbers = numbers};
   BuildResult result = TRY(export_images(exporting, progress, cancel));
   for (const BuiltImage& image : built)
     for (const Attestation& attestation : image.attestations)

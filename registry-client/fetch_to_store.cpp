@@ -22,7 +22,8 @@ Result<image::Descriptor> fetch_to_store(store::Store& store, const Reference& r
     constexpr std::size_t kMaxManifests = 64;
     std::size_t manifests = 0;
     for (const image::Descriptor& entry : index.manifests) {
-      if (entry.media_type == "application/vnd.buildkit.cacheconfig.v0") TRY(fetch_small_blob(*session, client, store, entry));
+      if (entry.media_type == "application/vnd.buildkit.cacheconfig.v0")
+        TRY(fetch_small_blob(*session, client, store, entry));
       const bool is_manifest = entry.media_type == image::kOciManifest || entry.media_type == image::kDockerManifest;
       if (!is_manifest || (entry.platform && entry.platform->os == "unknown") || ++manifests > kMaxManifests) continue;
       const Document child = TRY(fetch_document(*session, client, entry.digest.to_string(), &entry));

@@ -285,7 +285,8 @@ Result<image::Descriptor> push(store::Store& store, const Reference& reference, 
   SilentSink silent;  // users know layers; the config is not one
   StepProgress step(silent, 0, manifest.config.digest.short_hex());
   TRY(pusher.push_blob(client, manifest.config, step));
-  TRY_CTX(pusher.push_manifest(client, reference.tag(), manifest_bytes, media_type, record.manifest), "pushing the manifest");
+  TRY_CTX(pusher.push_manifest(client, reference.tag(), manifest_bytes, media_type, record.manifest),
+          "pushing the manifest");
 
   const std::string repo_digest = reference.domain() + "/" + reference.repository() + "@" + record.manifest.to_string();
   if (std::ranges::find(record.repo_digests, repo_digest) == record.repo_digests.end()) {

@@ -26,7 +26,8 @@ Result<AttestOptions> read_attestations(const BuildRequest& request) {
     for (const auto& [key, value] : attributes) {
       if (std::ranges::find(known, key) == known.end())
         return invalid(given.type + ": unknown key \"" + key + "\"" + did_you_mean(key, known));
-      if (key == "mode" && value != "min" && value != "max") return invalid("provenance mode \"" + value + "\": use min or max");
+      if (key == "mode" && value != "min" && value != "max")
+        return invalid("provenance mode \"" + value + "\": use min or max");
       if (key == "mode") options.max = value == "max";
       if (key == "version" && value != "v1")
         return fail(ErrorCode::unsupported, "provenance version \"" + value + "\" is not supported: v1 is");
@@ -44,7 +45,8 @@ std::vector<int> needed_vertices(const Plan& plan, int result) {
   for (int id = result; id >= 0; --id) {  // inputs come before their users
     if (!needed[static_cast<std::size_t>(id)]) continue;
     list.push_back(id);
-    for (const int input : plan.vertices[static_cast<std::size_t>(id)].inputs) needed[static_cast<std::size_t>(input)] = true;
+    for (const int input : plan.vertices[static_cast<std::size_t>(id)].inputs)
+      needed[static_cast<std::size_t>(input)] = true;
   }
   std::ranges::reverse(list);
   return list;

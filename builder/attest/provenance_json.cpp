@@ -71,10 +71,10 @@ Attestation make_provenance(const ProvenanceFacts& facts) {
                    {"buildkit_completeness", {{"request", facts.options.max}, {"resolvedDependencies", false}}},
                    {"buildkit_reproducible", facts.options.reproducible}};
   if (facts.options.max)
-    metadata["buildkit_metadata"] = {
-        {"source", {{"infos", json::array({{{"filename", facts.dockerfile_name},
-                                             {"language", "Dockerfile"},
-                                             {"text", facts.dockerfile}}})}}}};
+    metadata["buildkit_metadata"] = {{"source",
+                                      {{"infos", json::array({{{"filename", facts.dockerfile_name},
+                                                               {"language", "Dockerfile"},
+                                                               {"text", facts.dockerfile}}})}}}};
   const json predicate = {{"buildDefinition",
                            {{"buildType", kBuildType},
                             {"externalParameters", {{"configSource", source}, {"request", request_of(facts)}}},

@@ -33,7 +33,8 @@ std::string package_url(const Package& package) {
   if (!package.version.empty()) url += "@" + percent(package.version, ":");
   std::string query;
   if (!package.architecture.empty()) query = "arch=" + percent(package.architecture, "");
-  if (!package.distribution.empty()) query += (query.empty() ? "distro=" : "&distro=") + percent(package.distribution, "");
+  if (!package.distribution.empty())
+    query += (query.empty() ? "distro=" : "&distro=") + percent(package.distribution, "");
   return query.empty() ? url : url + "?" + query;
 }
 
@@ -85,7 +86,8 @@ Attestation make_sbom(const BuiltImage& image, const std::vector<Package>& packa
                     {"externalRefs", json::array({{{"referenceCategory", "PACKAGE-MANAGER"},
                                                    {"referenceType", "purl"},
                                                    {"referenceLocator", url}}})}});
-    relations.push_back({{"spdxElementId", "SPDXRef-DOCUMENT"}, {"relatedSpdxElement", id}, {"relationshipType", "DESCRIBES"}});
+    relations.push_back(
+        {{"spdxElementId", "SPDXRef-DOCUMENT"}, {"relatedSpdxElement", id}, {"relationshipType", "DESCRIBES"}});
   }
   for (const DiffId& layer : image.rootfs()) identity += layer.digest.to_string() + "\n";
   std::string created = image.config.created.substr(0, 19) + "Z";  // SPDX knows no fractions of a second

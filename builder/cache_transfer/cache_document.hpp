@@ -12,8 +12,8 @@ namespace dray::builder {
 
 inline constexpr std::string_view kCacheConfig = "application/vnd.buildkit.cacheconfig.v0";
 
-/// What a build cache is on the wire: BuildKit's cache config. A record is one of our cache keys and the layer that its step
-/// made; keys name everything a step depends on, so records need no inputs.
+/// What a build cache is on the wire: BuildKit's cache config. A record is one of our cache keys and the layer that its
+/// step made; keys name everything a step depends on, so records need no inputs.
 struct CacheDocument {
   struct Layer {
     image::Descriptor blob;

@@ -50,7 +50,8 @@ Result<CacheDocument::Layer> parse_layer(const json& object) {
   layer.blob.digest = TRY_CTX(Digest::parse(text(object, "blob")), "build cache: blob");
   layer.diff_id = DiffId{TRY_CTX(Digest::parse(text(*annotations, "diffID")), "build cache: diffID")};
   layer.blob.media_type = text(*annotations, "mediaType");
-  if (!is_layer_type(layer.blob.media_type)) return corrupt("media type \"" + layer.blob.media_type + "\" is no layer's");
+  if (!is_layer_type(layer.blob.media_type))
+    return corrupt("media type \"" + layer.blob.media_type + "\" is no layer's");
   const auto size = annotations->find("size");
   if (size == annotations->end() || !size->is_number_unsigned()) return corrupt("a layer has no size");
   layer.blob.size = size->get<std::uint64_t>();
@@ -71,12 +72,18 @@ std::optional<std::string> from_base64(std::string_view text) {
   for (const char c : text) {
     if (c == '=') break;
     int value;
-    if (c >= 'A' && c <= 'Z') value = c - 'A';
-    else if (c >= 'a' && c <= 'z') value = c - 'a' + 26;
-    else if (c >= '0' && c <= '9') value = c - '0' + 52;
-    else if (c == '+') value = 62;
-    else if (c == '/') value = 63;
-    else return std::nullopt;
+    if (c >= 'A' && c <= 'Z')
+      value = c - 'A';
+    else if (c >= 'a' && c <= 'z')
+      value = c - 'a' + 26;
+    else if (c >= '0' && c <= '9')
+      value = c - '0' + 52;
+    else if (c == '+')
+      value = 62;
+    else if (c == '/')
+      value = 63;
+    else
+      return std::nullopt;
     group = group << 6 | static_cast<std::uint32_t>(value);
     bits += 6;
     if (bits < 8) continue;
@@ -89,7 +96,8 @@ std::optional<std::string> from_base64(std::string_view text) {
 }  // namespace
 
 void CacheDocument::add(const Layer& layer, const std::vector<std::string>& keys) {
-  const auto same = std::ranges::find_if(layers, [&](const Layer& other) { return other.blob.digest == layer.blob.digest; });
+  const auto same =
+      std::ranges::find_if(layers, [&](const Layer& other) { return other.blob.digest == layer.blob.digest; });
   const auto index = static_cast<std::size_t>(same - layers.begin());
   if (same == layers.end()) layers.push_back(layer);
   for (const std::string& key : keys) records.emplace(key, index);
@@ -106,8 +114,9 @@ std::string serialize(const CacheDocument& document) {
                         {"size", layer.blob.size},
                         {"createdAt", layer.created_at}}}});
   for (const auto& [key, layer] : document.records)
-    records.push_back({{"digest", "sha256:" + key},
-                       {"layers", json::array({{{"layer", layer}, {"createdAt", document.layers[layer].created_at}}})}});
+    records.push_back(
+        {{"digest", "sha256:" + key},
+         {"layers", json::array({{{"layer", layer}, {"createdAt", document.layers[layer].created_at}}})}});
   return json({{"layers", layers}, {"records", records}}).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 

@@ -31,8 +31,8 @@ Result<CacheEnd> read_end(const TypedOptions& given, bool to) {
   } else if (given.type == "inline" && to) {
     end.type = CacheEnd::Type::in_image;
   } else if (given.type == "gha" || given.type == "s3" || given.type == "azblob") {
-    return fail(ErrorCode::unsupported, flag + " type=" + given.type + " is not supported: use registry, local" +
-                                            (to ? " or inline" : ""));
+    return fail(ErrorCode::unsupported,
+                flag + " type=" + given.type + " is not supported: use registry, local" + (to ? " or inline" : ""));
   } else {
     return invalid("unknown " + flag + " type \"" + given.type + "\"" +
                    did_you_mean(given.type, {"registry", "local", "inline"}) + ": use registry, local" +

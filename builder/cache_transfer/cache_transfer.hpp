@@ -40,8 +40,8 @@ struct CacheOptions {
 };
 Result<CacheOptions> read_cache_options(const BuildRequest& request);
 
-/// The caches of --cache-from. A record is used by this build alone: it never becomes one of the local cache, so what was
-/// believed because the user named its source is not believed later, when he does not. Thread-safe.
+/// The caches of --cache-from. A record is used by this build alone: it never becomes one of the local cache, so what
+/// was believed because the user named its source is not believed later, when he does not. Thread-safe.
 class CacheImport {
  public:
   CacheImport(store::Store& store, Registry* registry, ProgressSink& progress, const CancelToken& cancel)
@@ -50,8 +50,8 @@ class CacheImport {
   /// Reads each one's document. One that cannot be read is a warning.
   Result<void> load(const std::vector<CacheEnd>& ends, StepNumbers& numbers);
   bool empty() const { return sources_.empty(); }
-  /// The record of a key, its layer fetched and unpacked, both digests verified; nullopt: no cache has it, or what it has
-  /// is not what it says (a warning).
+  /// The record of a key, its layer fetched and unpacked, both digests verified; nullopt: no cache has it, or what it
+  /// has is not what it says (a warning).
   Result<std::optional<store::BuildCacheRecord>> find(const std::string& key);
 
  private:

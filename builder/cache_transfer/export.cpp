@@ -52,7 +52,8 @@ Result<ComposedCache> compose(const CacheExport& request, const CacheEnd& end, c
     return descriptor;
   };
   const std::string bytes = serialize(document);
-  if (bytes.size() > image::kMaxManifestSize) return fail(ErrorCode::unsupported, "the cache's list of records is too large");
+  if (bytes.size() > image::kMaxManifestSize)
+    return fail(ErrorCode::unsupported, "the cache's list of records is too large");
   const image::Descriptor config = TRY(write(bytes, kCacheConfig));
   std::vector<image::Descriptor> layers;
   for (const CacheDocument::Layer& layer : document.layers) {
@@ -89,7 +90,8 @@ Result<void> write_local(const CacheExport& request, const CacheEnd& end, const 
     TRY(copy(*source, file.sink()));
     TRY(file.commit());
   }
-  TRY(write_file_atomically(end.directory + "/oci-layout", R"({"imageLayoutVersion":"1.0.0"})", 0644, Durability::none));
+  TRY(write_file_atomically(end.directory + "/oci-layout", R"({"imageLayoutVersion":"1.0.0"})", 0644,
+                            Durability::none));
   image::Index index;
   index.media_type = image::kOciIndex;
   index.manifests = {cache.top};
@@ -126,10 +128,13 @@ Result<void> export_caches(const CacheExport& request, ProgressSink& progress, c
                             [&] { return export_cache(request, end, progress, step, cancel); });
     if (exported) continue;
     if (!end.ignore_error || cancel.cancelled())
-      return Failure(std::move(exported).error().with_context("exporting the build cache to " + end.name()).with_hint(
-          "the outputs of the build were written; ignore-error=true makes this a warning"));
-    progress.report({.kind = ProgressEvent::Kind::message,
-                     .text = "WARN: the build cache was not exported to " + end.name() + ": " + exported.error().message()});
+      return Failure(std::move(exported)
+                         .error()
+                         .with_context("exporting the build cache to " + end.name())
+                         .with_hint("the outputs of the build were written; ignore-error=true makes this a warning"));
+    progress.report(
+        {.kind = ProgressEvent::Kind::message,
+         .text = "WARN: the build cache was not exported to " + end.name() + ": " + exported.error().message()});
   }
   return {};
 }

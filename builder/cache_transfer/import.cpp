@@ -19,8 +19,8 @@ std::string blob_path(const std::string& layout, const Digest& digest) {
 
 Result<void> CacheImport::load(const std::vector<CacheEnd>& ends, StepNumbers& numbers) {
   for (const CacheEnd& end : ends) {
-    auto read_it = as_step(progress_, numbers.reserve(), "importing cache manifest from " + end.name(),
-                           [&] { return read(end); });
+    auto read_it =
+        as_step(progress_, numbers.reserve(), "importing cache manifest from " + end.name(), [&] { return read(end); });
     if (read_it) {
       sources_.push_back({end, *std::move(read_it), end.reference});
       continue;
@@ -86,7 +86,8 @@ Result<void> CacheImport::fetch(const Source& source, const CacheDocument::Layer
     return registry_->fetch_layer(layer.blob, layer.diff_id, *source.fetched_from, {source.end.insecure}, progress_,
                                   cancel_);
   if (!store_.content().contains(layer.blob.digest)) {
-    auto file = make_fd_source(TRY(open_file(blob_path(source.end.directory, layer.blob.digest), O_RDONLY | O_NOFOLLOW)));
+    auto file =
+        make_fd_source(TRY(open_file(blob_path(source.end.directory, layer.blob.digest), O_RDONLY | O_NOFOLLOW)));
     store::BlobWriter writer = TRY(store_.content().begin_write(layer.blob.digest.algorithm()));
     TRY(copy(*file, writer));
     TRY(writer.commit(layer.blob.digest, layer.blob.size));

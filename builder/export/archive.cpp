@@ -112,7 +112,8 @@ Result<void> write_directory(const ExportRequest& request, const OutputOptions& 
     auto source = make_fd_source(TRY(request.store.content().open_blob(blob)));
     HashingSource hashed(*source, blob.algorithm());
     TRY(copy(hashed, file.sink()));
-    if (hashed.finish() != blob) return fail(ErrorCode::corrupt, "blob " + blob.to_string() + " is damaged in the store");
+    if (hashed.finish() != blob)
+      return fail(ErrorCode::corrupt, "blob " + blob.to_string() + " is damaged in the store");
     TRY(file.commit());
   }
   TRY(write_file_atomically(output.dest + "/oci-layout", kLayout, 0644, Durability::none));
@@ -163,8 +164,9 @@ Result<void> OutputFile::commit() {
 Result<void> export_layout(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image,
                            const CancelToken& cancel) {
   if (output.type == OutputOptions::Type::docker && image.is_index())
-    return fail(ErrorCode::unsupported, "docker's archive format holds no image index (several platforms, or attestations): "
-                                        "use type=oci");
+    return fail(ErrorCode::unsupported,
+                "docker's archive format holds no image index (several platforms, or attestations): "
+                "use type=oci");
   return output.as_tar ? write_tar(request, output, image, cancel) : write_directory(request, output, image, cancel);
 }
 

@@ -22,7 +22,8 @@ class OutputFile {
   std::unique_ptr<ByteSink> sink_;
 };
 
-/// type=oci and type=docker: an OCI image layout, with docker's manifest.json for `docker load`; a tar file or a directory.
+/// type=oci and type=docker: an OCI image layout, with docker's manifest.json for `docker load`; a tar file or a
+/// directory.
 Result<void> export_layout(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image,
                            const CancelToken& cancel);
 

@@ -75,8 +75,7 @@ class Composer {
     }
     std::string bytes = image::serialize(config);
     if (image.inline_cache) bytes = with_inline_cache(bytes, serialize(cache_of(image, composed)));
-    manifest.config =
-        TRY(write(bytes, std::string(output_.oci_types ? image::kOciConfig : image::kDockerConfig)));
+    manifest.config = TRY(write(bytes, std::string(output_.oci_types ? image::kOciConfig : image::kDockerConfig)));
     composed.config = manifest.config.digest;
     manifest.annotations = annotations(Level::manifest, &image.platform);
     if (!manifest.annotations.empty() && !output_.oci_types)
@@ -102,7 +101,8 @@ class Composer {
     std::string query = "?platform=";
     for (const char c : platform.to_string()) query += c == '/' ? "%2F" : std::string(1, c);
     std::vector<std::string> urls;
-    for (const Reference& name : output_.names) urls.push_back("pkg:docker/" + name.familiar_name() + "@" + name.tag() + query);
+    for (const Reference& name : output_.names)
+      urls.push_back("pkg:docker/" + name.familiar_name() + "@" + name.tag() + query);
     if (urls.empty()) urls.push_back("_");
     return urls;
   }
@@ -133,7 +133,8 @@ class Composer {
       index.manifests.push_back(made_.attestations.back());
     }
     std::map<std::string, std::string> own = annotations(Level::index, nullptr);
-    if (request_.epoch && output_.oci_types) own.emplace("org.opencontainers.image.created", format_time(*request_.epoch));
+    if (request_.epoch && output_.oci_types)
+      own.emplace("org.opencontainers.image.created", format_time(*request_.epoch));
     made_.top = TRY(write(index_document(index, own), index.media_type));
     made_.top.annotations = annotations(Level::index_descriptor, nullptr);
     return std::move(made_);
@@ -150,14 +151,16 @@ class Composer {
 Result<ComposedImage> compose_image(const ExportRequest& request, const OutputOptions& output,
                                     const CancelToken& cancel) {
   if (output.rewrite_timestamp && !request.epoch)
-    return fail(ErrorCode::invalid_argument, "rewrite-timestamp=true needs SOURCE_DATE_EPOCH, as a build argument or in "
-                                             "the environment");
+    return fail(ErrorCode::invalid_argument,
+                "rewrite-timestamp=true needs SOURCE_DATE_EPOCH, as a build argument or in "
+                "the environment");
   if (request.images.size() == 1) {
     for (const Annotation& annotation : output.annotations) {
       const bool for_index = annotation.level == Level::index || annotation.level == Level::index_descriptor;
       if (for_index && request.images.front().attestations.empty())
-        return fail(ErrorCode::invalid_argument, "annotation \"" + annotation.key +
-                                                     "\" is for an index, but one platform without attestations is exported");
+        return fail(
+            ErrorCode::invalid_argument,
+            "annotation \"" + annotation.key + "\" is for an index, but one platform without attestations is exported");
     }
   }
   return Composer(request, output, cancel).run();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON documents of exported images that are no plain image-spec: attestations in BuildKit's form, docker's manifest.json.
+// JSON documents of exported images that are no plain image-spec: attestations in BuildKit's form, docker's
+// manifest.json.
 #include <nlohmann/json.hpp>
 
 #include "export/compose.hpp"
@@ -28,8 +29,7 @@ std::string base64(std::string_view bytes) {
     std::uint32_t group = 0;
     for (std::size_t k = 0; k < 3; ++k)
       group = group << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u);
-    for (std::size_t k = 0; k < 4; ++k)
-      text += i + k <= bytes.size() ? kAlphabet[group >> (18 - 6 * k) & 63] : '=';
+    for (std::size_t k = 0; k < 4; ++k) text += i + k <= bytes.size() ? kAlphabet[group >> (18 - 6 * k) & 63] : '=';
   }
   return text;
 }

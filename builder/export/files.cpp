@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a build made, as files. Several platforms get a directory each ("linux_arm64"); attestations are files beside the
-// root's, with BuildKit's names.
+// What a build made, as files. Several platforms get a directory each ("linux_arm64"); attestations are files beside
+// the root's, with BuildKit's names.
 #include "export/files.hpp"
 
 #include <fcntl.h>
@@ -27,8 +27,8 @@ Result<void> put_image(const ExportRequest& request, const OutputOptions& output
     if (merged && entry.type != tar::EntryType::directory) {
       const auto [other, is_new] = owners.emplace(entry.path, image.platform.to_string());
       if (!is_new)
-        return fail(ErrorCode::already_exists, "\"/" + entry.path + "\" is in the results for " + other->second + " and " +
-                                                   other->first + ": leave platform-split=false out");
+        return fail(ErrorCode::already_exists, "\"/" + entry.path + "\" is in the results for " + other->second +
+                                                   " and " + other->first + ": leave platform-split=false out");
     }
     if (request.epoch) {
       entry.mtime_seconds = *request.epoch;
@@ -94,9 +94,7 @@ Result<void> export_tar(const ExportRequest& request, const OutputOptions& outpu
   OutputFile file = TRY(OutputFile::create(output.dest));
   tar::Writer writer(file.sink());
   const Put put = [&](const tar::Entry& entry, FdRef content, const std::string* text) -> Result<void> {
-    auto source = text != nullptr     ? make_memory_source(*text)
-                  : content.valid() ? make_fd_source(content)
-                                    : nullptr;
+    auto source = text != nullptr ? make_memory_source(*text) : content.valid() ? make_fd_source(content) : nullptr;
     return writer.add(entry, source.get());
   };
   TRY(put_images(request, output, put, cancel));

@@ -32,8 +32,7 @@ std::string later(const std::string& a, const std::string& b) {
 
 void fill_times(const FinishRequest& request, BuiltImage& image) {
   auto& history = image.config.history;
-  const std::size_t first =
-      std::min(request.base != nullptr ? request.base->config.history.size() : 0, history.size());
+  const std::size_t first = std::min(request.base != nullptr ? request.base->config.history.size() : 0, history.size());
   std::string now = request.base != nullptr ? request.base->config.created : "";
   if (!parse_time(now)) now = format_time(0);
   std::size_t layer = 0;
@@ -54,8 +53,7 @@ Result<void> squash(store::Store& store, const FinishRequest& request, BuiltImag
   image.own = {one};
   image.own_keys.clear();
   auto& history = image.config.history;
-  const std::size_t first =
-      std::min(request.base != nullptr ? request.base->config.history.size() : 0, history.size());
+  const std::size_t first = std::min(request.base != nullptr ? request.base->config.history.size() : 0, history.size());
   for (std::size_t i = first; i < history.size(); ++i) history[i].empty_layer = true;
   image::History entry;
   entry.created = image.config.created;
@@ -83,7 +81,8 @@ Result<std::optional<std::int64_t>> source_date_epoch(const BuildRequest& reques
   if (text.empty()) return std::optional<std::int64_t>();
   if (text == "context") {
     if (context_time) return context_time;
-    return fail(ErrorCode::invalid_argument, "SOURCE_DATE_EPOCH=context: the context is no git repository with a commit time");
+    return fail(ErrorCode::invalid_argument,
+                "SOURCE_DATE_EPOCH=context: the context is no git repository with a commit time");
   }
   std::int64_t seconds = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);

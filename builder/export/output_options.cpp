@@ -41,7 +41,7 @@ std::vector<std::string> known_keys(Type type) {
   if (type == Type::cacheonly) return {};
   if (type == Type::local) return {"dest", "platform-split", "mode", "attestation-prefix"};
   if (type == Type::tar) return {"dest", "platform-split", "attestation-prefix"};
-  std::vector<std::string> keys = {"name", "compression", "compression-level", "force-compression",
+  std::vector<std::string> keys = {"name",           "compression",       "compression-level", "force-compression",
                                    "oci-mediatypes", "rewrite-timestamp", "oci-artifact"};
   if (type == Type::image) {
     keys.insert(keys.end(), {"push", "push-by-digest", "registry.insecure", "store", "unpack", "name-canonical",
@@ -114,7 +114,8 @@ Result<void> take_annotations(Attributes& attributes, std::vector<Annotation>& a
     level = level.empty() || level.starts_with('[') ? "manifest" + level : level.substr(1);
     auto annotation = TRY(parse_level(level));
     if (!annotation || dot + 1 == key.size())
-      return invalid("unknown annotation \"" + key + "\": use annotation.KEY, annotation-manifest.KEY, "
+      return invalid("unknown annotation \"" + key +
+                     "\": use annotation.KEY, annotation-manifest.KEY, "
                      "annotation-index.KEY, annotation-manifest-descriptor.KEY or annotation-index-descriptor.KEY");
     annotation->key = key.substr(dot + 1);
     annotation->value = at->second;
@@ -164,7 +165,8 @@ Result<OutputOptions> read_output(const TypedOptions& given, const BuildRequest&
   if (output.type == Type::docker && output.dest.empty() && TRY(take_flag(attributes, "tar", true)))
     output.type = Type::image;  // "load": the store is here
   if (output.type == Type::local && output.dest.empty()) return invalid(prefix + "\"dest\", a directory, is missing");
-  if (output.type == Type::local && output.dest == "-") return invalid(prefix + "a directory cannot go to standard output");
+  if (output.type == Type::local && output.dest == "-")
+    return invalid(prefix + "a directory cannot go to standard output");
   if ((output.type == Type::tar || output.type == Type::oci || output.type == Type::docker) && output.dest.empty())
     output.dest = "-";
   if (output.type == Type::local) {
@@ -173,8 +175,7 @@ Result<OutputOptions> read_output(const TypedOptions& given, const BuildRequest&
       return invalid(prefix + "unknown mode \"" + mode + "\": use copy or delete");
     output.delete_others = mode == "delete";
   }
-  if (attributes.contains("platform-split"))
-    output.platform_split = TRY(take_flag(attributes, "platform-split", true));
+  if (attributes.contains("platform-split")) output.platform_split = TRY(take_flag(attributes, "platform-split", true));
   output.attestation_prefix = take(attributes, "attestation-prefix");
   if (output.attestation_prefix.contains('/')) return invalid(prefix + "attestation-prefix is no path");
   if (!output.is_image()) return output;
@@ -199,8 +200,7 @@ Result<OutputOptions> read_output(const TypedOptions& given, const BuildRequest&
     }
   }
   output.names = TRY(parse_names(texts, output.push_by_digest));
-  if (output.push && output.names.empty())
-    return invalid(prefix + "a name to push is missing: use name=… or --tag");
+  if (output.push && output.names.empty()) return invalid(prefix + "a name to push is missing: use name=… or --tag");
   for (const auto& [key, value] : request.annotations)
     for (Annotation& annotation : TRY(annotations_of(key, value))) output.annotations.push_back(std::move(annotation));
   return output;

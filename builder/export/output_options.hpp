@@ -28,21 +28,21 @@ struct Annotation {
 /// One --output, checked.
 struct OutputOptions {
   enum class Type { image, oci, docker, local, tar, cacheonly } type = Type::image;
-  std::string dest;                      ///< of oci, docker, local, tar: a path, or "-" for standard output
-  std::vector<Reference> names;          ///< of image, oci, docker
-  bool store = true;                     ///< image: record it in the image store
-  bool push = false;                     ///< image
-  bool push_by_digest = false;           ///< image: under no tag
-  bool insecure = false;                 ///< image: the registry may be spoken to over http
-  bool name_canonical = false;           ///< image: known as name@digest, too
-  std::string dangling_prefix;           ///< image: without a name it is known as prefix@digest
-  bool oci_types = true;                 ///< false: Docker's media types
-  bool rewrite_timestamp = false;        ///< no file of the build's own layers is younger than SOURCE_DATE_EPOCH
-  bool as_tar = true;                    ///< oci, docker: one file rather than a directory
-  bool artifact = false;                 ///< attestations as OCI artifacts with a subject
-  bool delete_others = false;            ///< local: what the build did not make goes
-  std::optional<bool> platform_split;    ///< local, tar: a directory a platform; default: where there are several
-  std::string attestation_prefix;        ///< local, tar: of the attestations' file names
+  std::string dest;                    ///< of oci, docker, local, tar: a path, or "-" for standard output
+  std::vector<Reference> names;        ///< of image, oci, docker
+  bool store = true;                   ///< image: record it in the image store
+  bool push = false;                   ///< image
+  bool push_by_digest = false;         ///< image: under no tag
+  bool insecure = false;               ///< image: the registry may be spoken to over http
+  bool name_canonical = false;         ///< image: known as name@digest, too
+  std::string dangling_prefix;         ///< image: without a name it is known as prefix@digest
+  bool oci_types = true;               ///< false: Docker's media types
+  bool rewrite_timestamp = false;      ///< no file of the build's own layers is younger than SOURCE_DATE_EPOCH
+  bool as_tar = true;                  ///< oci, docker: one file rather than a directory
+  bool artifact = false;               ///< attestations as OCI artifacts with a subject
+  bool delete_others = false;          ///< local: what the build did not make goes
+  std::optional<bool> platform_split;  ///< local, tar: a directory a platform; default: where there are several
+  std::string attestation_prefix;      ///< local, tar: of the attestations' file names
   CompressionOptions compression;
   std::vector<Annotation> annotations;
 

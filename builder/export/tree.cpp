@@ -204,7 +204,8 @@ Result<void> TreeWriter::place(const tar::Entry& entry, FdRef file, const Cancel
     }
     if (entry.type == tar::EntryType::hardlink) {
       const FileDescriptor first = TRY(open_plain(root_, split_path(entry.link_target).first, O_PATH | O_DIRECTORY));
-      if (::linkat(first.get(), split_path(entry.link_target).second.c_str(), parent_fd.get(), temporary.c_str(), 0) != 0)
+      if (::linkat(first.get(), split_path(entry.link_target).second.c_str(), parent_fd.get(), temporary.c_str(), 0) !=
+          0)
         return fail_errno("linking to \"" + entry.link_target + "\"");
       return {};
     }
@@ -215,7 +216,8 @@ Result<void> TreeWriter::place(const tar::Entry& entry, FdRef file, const Cancel
       const mode_t kind = entry.type == tar::EntryType::fifo               ? S_IFIFO
                           : entry.type == tar::EntryType::character_device ? S_IFCHR
                                                                            : S_IFBLK;
-      if (::mknodat(parent_fd.get(), temporary.c_str(), kind | 0600, makedev(entry.device_major, entry.device_minor)) != 0)
+      if (::mknodat(parent_fd.get(), temporary.c_str(), kind | 0600, makedev(entry.device_major, entry.device_minor)) !=
+          0)
         return fail_errno("creating a device or FIFO");
     }
     made = TRY(open_file_at(parent_fd, temporary, O_PATH | O_NOFOLLOW));

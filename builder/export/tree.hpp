@@ -9,13 +9,14 @@
 
 namespace dray::builder {
 
-/// Everything below `root`, directories before what is in them, names sorted; `file` is open for a regular file. Sockets
-/// are left out.
+/// Everything below `root`, directories before what is in them, names sorted; `file` is open for a regular file.
+/// Sockets are left out.
 using VisitEntry = std::function<Result<void>(tar::Entry& entry, FdRef file)>;
 Result<void> walk_tree(FdRef root, const VisitEntry& visit, const CancelToken& cancel);
 
-/// Puts entries below a directory of the user's. What is there under the same name is replaced; a symbolic link there is
-/// never followed, so nothing is written outside. Files are ours, as with BuildKit; modes, times, xattrs are the entry's.
+/// Puts entries below a directory of the user's. What is there under the same name is replaced; a symbolic link there
+/// is never followed, so nothing is written outside. Files are ours, as with BuildKit; modes, times, xattrs are the
+/// entry's.
 class TreeWriter {
  public:
   explicit TreeWriter(FdRef root) : root_(root) {}

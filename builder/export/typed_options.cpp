@@ -50,8 +50,8 @@ Result<TypedOptions> parse_fields(const std::string& text, const char* flag) {
       continue;
     }
     // The rest of an annotation's key is the user's own.
-    const std::string name = key.starts_with("annotation") ? std::string(trim(std::string_view(field).substr(0, equals)))
-                                                           : key;
+    const std::string name =
+        key.starts_with("annotation") ? std::string(trim(std::string_view(field).substr(0, equals))) : key;
     const auto [at, is_new] = options.attributes.emplace(name, value);
     if (!is_new && at->second != value)
       return invalid(std::string("invalid ") + flag + " \"" + text + "\": \"" + name + "\" is given twice");
@@ -65,7 +65,8 @@ Result<TypedOptions> parse_output(const std::string& text) {
   if (text.empty()) return invalid("invalid --output \"\": expected type=…, a directory, or -");
   if (text == "-") return TypedOptions{"tar", {{"dest", "-"}}};
   const std::vector<std::string> fields = TRY(split_csv(text));
-  if (fields.size() == 1 && !text.starts_with("type=") && !text.contains('=')) return TypedOptions{"local", {{"dest", text}}};
+  if (fields.size() == 1 && !text.starts_with("type=") && !text.contains('='))
+    return TypedOptions{"local", {{"dest", text}}};
   TypedOptions options = TRY(parse_fields(text, "--output"));
   if (options.type.empty()) return invalid("invalid --output \"" + text + "\": \"type\" is missing");
   return options;

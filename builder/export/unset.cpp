@@ -27,13 +27,14 @@ Result<Target> parse(const std::string& text) {
   if (!named && !plain) {
     std::vector<std::string> all = kNamed;
     all.insert(all.end(), kPlain.begin(), kPlain.end());
-    return fail(ErrorCode::invalid_argument, "invalid --unset \"" + text + "\"" + did_you_mean(target.kind, all) +
-                                                 ": use env, label, volume or expose, with =NAME or for all of them, or cmd, "
-                                                 "entrypoint, user, workdir, healthcheck or stopsignal");
+    return fail(ErrorCode::invalid_argument,
+                "invalid --unset \"" + text + "\"" + did_you_mean(target.kind, all) +
+                    ": use env, label, volume or expose, with =NAME or for all of them, or cmd, "
+                    "entrypoint, user, workdir, healthcheck or stopsignal");
   }
   if (equals != std::string::npos && (plain || target.name.empty()))
-    return fail(ErrorCode::invalid_argument, "invalid --unset \"" + text + "\": " +
-                                                 (plain ? target.kind + " takes no name" : "the name is empty"));
+    return fail(ErrorCode::invalid_argument,
+                "invalid --unset \"" + text + "\": " + (plain ? target.kind + " takes no name" : "the name is empty"));
   if (target.kind == "expose" && !target.name.empty() && !target.name.contains('/')) target.name += "/tcp";
   return target;
 }
@@ -55,7 +56,8 @@ bool reset_inherited(T& value, const T& inherited) {
 bool remove(const Target& target, const ContainerConfig& base, ContainerConfig& config) {
   const auto named = [&](const std::string& item) { return target.name.empty() || item == target.name; };
   if (target.kind == "env") {
-    return erase_inherited(config.env, base.env, [&](const std::string& item) { return named(item.substr(0, item.find('='))); });
+    return erase_inherited(config.env, base.env,
+                           [&](const std::string& item) { return named(item.substr(0, item.find('='))); });
   }
   if (target.kind == "label") {
     return std::erase_if(config.labels, [&](const auto& label) {

@@ -17,11 +17,10 @@ struct Machine {
   unsigned char elf_class, byte_order;
   int number;
 };
-constexpr Machine kMachines[] = {{"amd64", "x86_64", 2, 1, 62},   {"arm64", "aarch64", 2, 1, 183},
-                                 {"386", "i386", 1, 1, 3},        {"arm", "arm", 1, 1, 40},
-                                 {"riscv64", "riscv64", 2, 1, 243}, {"ppc64le", "ppc64le", 2, 1, 21},
-                                 {"s390x", "s390x", 2, 2, 22},    {"mips64le", "mips64el", 2, 1, 8},
-                                 {"loong64", "loongarch64", 2, 1, 258}};
+constexpr Machine kMachines[] = {
+    {"amd64", "x86_64", 2, 1, 62}, {"arm64", "aarch64", 2, 1, 183},   {"386", "i386", 1, 1, 3},
+    {"arm", "arm", 1, 1, 40},      {"riscv64", "riscv64", 2, 1, 243}, {"ppc64le", "ppc64le", 2, 1, 21},
+    {"s390x", "s390x", 2, 2, 22},  {"mips64le", "mips64el", 2, 1, 8}, {"loong64", "loongarch64", 2, 1, 258}};
 
 const Machine* machine_of(const std::string& architecture) {
   for (const Machine& machine : kMachines)
@@ -30,7 +29,10 @@ const Machine* machine_of(const std::string& architecture) {
 }
 
 std::string elf_header(const Machine& machine) {
-  std::string header("\x7f" "ELF", 4);
+  std::string header(
+      "\x7f"
+      "ELF",
+      4);
   header += {static_cast<char>(machine.elf_class), static_cast<char>(machine.byte_order), 1};
   header.resize(16, '\0');
   const bool little = machine.byte_order == 1;
@@ -42,7 +44,8 @@ std::string elf_header(const Machine& machine) {
 std::string from_hex(std::string_view text) {
   std::string bytes;
   const auto digit = [](char c) { return c <= '9' ? c - '0' : (c | 32) - 'a' + 10; };
-  for (std::size_t i = 0; i + 1 < text.size(); i += 2) bytes += static_cast<char>(digit(text[i]) << 4 | digit(text[i + 1]));
+  for (std::size_t i = 0; i + 1 < text.size(); i += 2)
+    bytes += static_cast<char>(digit(text[i]) << 4 | digit(text[i + 1]));
   return bytes;
 }
 
@@ -119,11 +122,13 @@ Result<void> check_emulation(const Plan& plan, const std::string& binfmt_misc) {
     const Machine* machine = machine_of(platform->architecture);
     if (machine != nullptr && is_registered(binfmt_misc, elf_header(*machine))) continue;
     const std::string emulator = machine != nullptr ? "qemu-" + std::string(machine->emulator) : "an emulator";
-    return Failure(Error(ErrorCode::unsupported, "RUN for " + platform->to_string() + " is not possible on this host (" +
-                                                     host + "): no interpreter for its programs is registered")
-                       .with_location(vertex.location.to_string())
-                       .with_hint("install " + emulator + " and register it with binfmt_misc (Debian: apt-get install "
-                                  "qemu-user-static binfmt-support), or cross-compile: FROM --platform=$BUILDPLATFORM"));
+    return Failure(
+        Error(ErrorCode::unsupported, "RUN for " + platform->to_string() + " is not possible on this host (" + host +
+                                          "): no interpreter for its programs is registered")
+            .with_location(vertex.location.to_string())
+            .with_hint("install " + emulator +
+                       " and register it with binfmt_misc (Debian: apt-get install "
+                       "qemu-user-static binfmt-support), or cross-compile: FROM --platform=$BUILDPLATFORM"));
   }
   return {};
 }

@@ -31,6 +31,8 @@ constexpr auto kCommands = std::to_array<Command>({
     {"inspect", command_inspect, "Return low-level information on containers and images"},
     {"kill", command_kill, "Kill one or more running containers"},
     {"load", command_load, "Load images from a tar archive or standard input"},
+    {"login", command_login, "Authenticate to a registry"},
+    {"logout", command_logout, "Log out from a registry"},
     {"logs", command_logs, "Fetch the logs of a container"},
     {"restart", command_restart, "Restart one or more containers"},
     {"rm", command_rm, "Remove one or more containers"},

@@ -237,7 +237,8 @@ class DetectingSource : public ByteSource {
 
 class GzipSink : public ByteSink {
  public:
-  GzipSink(ByteSink& inner, std::uint32_t level) : inner_(inner), level_buffer_(buffer_size(level)), output_(kBufferSize) {
+  GzipSink(ByteSink& inner, std::uint32_t level)
+      : inner_(inner), level_buffer_(buffer_size(level)), output_(kBufferSize) {
     ::isal_deflate_init(&stream_);
     stream_.gzip_flag = IGZIP_GZIP;
     stream_.level = level;

@@ -26,9 +26,9 @@ Result<image::Descriptor> BuildRegistry::fetch_document(const Reference& referen
 Result<void> BuildRegistry::fetch_layer(const image::Descriptor& layer, const DiffId& diff_id,
                                         const Reference& reference, builder::RegistryTrust trust,
                                         ProgressSink& progress, const CancelToken& cancel) {
-  std::vector<std::string> arguments = {"--digest", layer.digest.to_string(), "--media-type", layer.media_type,
-                                        "--size", std::to_string(layer.size), "--diff-id",
-                                        diff_id.digest.to_string()};
+  std::vector<std::string> arguments = {
+      "--digest", layer.digest.to_string(),   "--media-type", layer.media_type,
+      "--size",   std::to_string(layer.size), "--diff-id",    diff_id.digest.to_string()};
   if (trust.insecure) arguments.insert(arguments.end(), {"--insecure-registry", reference.domain()});
   TRY(run_registry_helper(context_, "fetch-layer", reference, arguments, progress, cancel));
   return {};

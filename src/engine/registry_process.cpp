@@ -17,6 +17,7 @@ namespace dray::engine {
 namespace {
 
 constexpr std::size_t kMaxLine = 1u << 20;
+constexpr std::size_t kMaxInput = 16u << 10;
 constexpr auto kGrace = std::chrono::seconds(3);
 
 struct Outcome {
@@ -66,18 +67,23 @@ Result<Outcome> relay(ChildProcess& child, FdRef output, ProgressSink& progress,
   }
 }
 
-}  // namespace
-
-Result<HelperResult> run_registry_helper(const Context& context, const std::string& command, const Reference& reference,
-                                         const std::vector<std::string>& arguments, ProgressSink& progress,
-                                         const CancelToken& cancel) {
+/// `words`: the command, its flags, its operand. `input`: what it finds on its standard input; secrets go there.
+Result<HelperResult> run_helper(const Configuration& configuration, const std::vector<std::string>& words,
+                                const std::string& input, ProgressSink& progress, const CancelToken& cancel) {
   SpawnRequest request;
   const std::string program = TRY(executable_directory()) + "/dray-registry";
-  request.argv = {program, command, "--root", context.configuration.root};
-  request.argv.insert(request.argv.end(), arguments.begin(), arguments.end());
-  for (const std::string& insecure : context.configuration.insecure_registries)
+  request.argv = {program, words.front()};
+  for (const std::string& insecure : configuration.insecure_registries)
     request.argv.insert(request.argv.end(), {"--insecure-registry", insecure});
-  request.argv.push_back(reference.canonical());
+  request.argv.insert(request.argv.end(), words.begin() + 1, words.end());
+  Pipe given;
+  if (!input.empty()) {
+    if (input.size() > kMaxInput) return fail(ErrorCode::invalid_argument, "user name and password are too long");
+    given = TRY(make_pipe());
+    TRY(write_all(given.write_end, input));  // a pipe takes it at once
+    given.write_end.reset();
+    request.stdin_fd = given.read_end;
+  }
   Pipe output = TRY(make_pipe());
   request.stdout_fd = output.write_end;
   auto spawned = ChildProcess::spawn(request);
@@ -97,10 +103,21 @@ Result<HelperResult> run_registry_helper(const Context& context, const std::stri
                                        std::to_string(status.exit_code()) + ")");
 }
 
+}  // namespace
+
+Result<HelperResult> run_registry_helper(const Context& context, const std::string& command, const Reference& reference,
+                                         const std::vector<std::string>& arguments, ProgressSink& progress,
+                                         const CancelToken& cancel) {
+  std::vector<std::string> words = {command, "--root", context.configuration.root};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  words.push_back(reference.canonical());
+  return run_helper(context.configuration, words, "", progress, cancel);
+}
+
 Result<void> push_document(const Context& context, const image::Descriptor& document, const Reference& reference,
                            bool insecure, ProgressSink& progress, const CancelToken& cancel) {
-  std::vector<std::string> arguments = {"--digest", document.digest.to_string(), "--media-type", document.media_type,
-                                        "--size", std::to_string(document.size)};
+  std::vector<std::string> arguments = {"--digest", document.digest.to_string(),  "--media-type", document.media_type,
+                                        "--size",   std::to_string(document.size)};
   if (insecure) arguments.insert(arguments.end(), {"--insecure-registry", reference.domain()});
   TRY(run_registry_helper(context, "push-document", reference, arguments, progress, cancel));
   return {};
@@ -109,7 +126,10 @@ Result<void> push_document(const Context& context, const image::Descriptor& docu
 Result<PullSummary> pull_image(Context& context, const std::string& name, const image::Platform& platform,
                                ProgressSink& progress, const CancelToken& cancel) {
   const Reference reference = TRY(Reference::parse(name));
-  HelperResult result = TRY(run_registry_helper(context, "pull", reference, {"--platform", platform.to_string()}, progress, cancel));
+  const Configuration& configuration = context.configuration;
+  HelperResult result = TRY(run_helper(
+      configuration, {"pull", "--root", configuration.root, "--platform", platform.to_string(), reference.canonical()},
+      "", progress, cancel));
   PullSummary summary;
   summary.digest = TRY(Digest::parse(result.digest));
   summary.image_id = TRY(Digest::parse(result.image_id));
@@ -125,12 +145,28 @@ Result<image::Descriptor> push_image(Context& context, const std::string& name, 
     TRY(push_document(context, *index, reference, false, progress, cancel));
     return *index;
   }
-  HelperResult result = TRY(run_registry_helper(context, "push", reference, {}, progress, cancel));
+  const Configuration& configuration = context.configuration;
+  HelperResult result = TRY(
+      run_helper(configuration, {"push", "--root", configuration.root, reference.canonical()}, "", progress, cancel));
   image::Descriptor pushed;
   pushed.digest = TRY(Digest::parse(result.digest));
   pushed.media_type = std::move(result.media_type);
   pushed.size = result.size;
   return pushed;
+}
+
+Result<LoginSummary> login(const Configuration& configuration, const LoginRequest& request, ProgressSink& progress,
+                           const CancelToken& cancel) {
+  // Neither part can hold a NUL: both come from a command line, a terminal or a text.
+  const std::string input = request.username.empty() ? "" : request.username + '\0' + request.password;
+  HelperResult result = TRY(run_helper(configuration, {"login", request.registry}, input, progress, cancel));
+  return LoginSummary{std::move(result.config_path), std::move(result.username)};
+}
+
+Result<bool> logout(const Configuration& configuration, const std::string& registry, ProgressSink& progress,
+                    const CancelToken& cancel) {
+  const HelperResult result = TRY(run_helper(configuration, {"logout", registry}, "", progress, cancel));
+  return result.was_logged_in;
 }
 
 }  // namespace dray::engine

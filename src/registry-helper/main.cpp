@@ -14,6 +14,7 @@
 #include <dray/core/fd.hpp>
 #include <dray/registry/client.hpp>
 #include <dray/registry/helper_protocol.hpp>
+#include <dray/registry/login.hpp>
 #include <dray/store/store.hpp>
 
 namespace {
@@ -47,7 +48,7 @@ class LineSink : public ProgressSink {
 };
 
 struct Arguments {
-  std::string command, root, platform, reference, docker_config;
+  std::string command, root, platform, operand;
   std::string digest, media_type, size, diff_id;  ///< of a document or layer, for the commands that name one
   registry::Options options;
 };
@@ -56,11 +57,13 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
   Arguments arguments;
   std::vector<std::string> words(argv + 1, argv + argc);
   if (words.empty())
-    return fail(ErrorCode::invalid_argument, "usage: dray-registry pull|push --root DIR [--platform P] REFERENCE");
+    return fail(ErrorCode::invalid_argument,
+                "usage: dray-registry pull|push --root DIR [--platform P] REFERENCE\n"
+                "       dray-registry login|logout REGISTRY (username NUL password on standard input)");
   arguments.command = words[0];
   for (std::size_t i = 1; i < words.size(); ++i) {
     if (!words[i].starts_with("--")) {
-      arguments.reference = words[i];
+      arguments.operand = words[i];
       continue;
     }
     if (i + 1 == words.size()) return fail(ErrorCode::invalid_argument, "missing value of " + words[i]);
@@ -85,11 +88,25 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
     ++i;
   }
   const std::string& command = arguments.command;
-  if (command != "pull" && command != "push" && command != "push-document" && command != "fetch-document" &&
-      command != "fetch-layer")
+  const bool transfers = command == "pull" || command == "push" || command == "push-document" ||
+                         command == "fetch-document" || command == "fetch-layer";
+  if (!transfers && arguments.command != "login" && arguments.command != "logout")
     return fail(ErrorCode::invalid_argument, "unknown command: " + arguments.command);
-  if (arguments.root.empty()) return fail(ErrorCode::invalid_argument, "missing --root");
+  if (transfers && arguments.root.empty()) return fail(ErrorCode::invalid_argument, "missing --root");
   return arguments;
+}
+
+constexpr std::size_t kMaxSecret = 16u << 10;
+
+Result<std::string> log_in(const Arguments& arguments, LineSink& sink) {
+  registry::LoginRequest request;
+  request.registry = arguments.operand;
+  const std::string given = TRY(read_all(FdRef(STDIN_FILENO), kMaxSecret));
+  const std::size_t end = std::min(given.find('\0'), given.size());
+  request.username = given.substr(0, end);
+  request.password = given.substr(std::min(end + 1, given.size()));
+  const registry::LoginResult result = TRY(registry::login(request, arguments.options, sink, cancel_token));
+  return registry::encode_result(result);
 }
 
 Result<image::Descriptor> descriptor_of(const Arguments& arguments) {
@@ -105,7 +122,12 @@ Result<image::Descriptor> descriptor_of(const Arguments& arguments) {
 
 Result<std::string> run(int argc, char** argv, LineSink& sink) {
   const Arguments arguments = TRY(parse_arguments(argc, argv));
-  const Reference reference = TRY(Reference::parse(arguments.reference));
+  if (arguments.command == "login") return log_in(arguments, sink);
+  if (arguments.command == "logout") {
+    const bool known = TRY(registry::logout(arguments.operand, arguments.options, cancel_token));
+    return registry::encode_logout(known);
+  }
+  const Reference reference = TRY(Reference::parse(arguments.operand));
   const auto store = TRY(store::Store::open(arguments.root));
   if (arguments.command == "push") {
     const image::Descriptor pushed = TRY(registry::push(*store, reference, arguments.options, sink, cancel_token));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Indexes of images with several manifests. A row is true only while its reference still has the manifest it had then, so
-// that nobody who changes image records need know of this table.
+// Indexes of images with several manifests. A row is true only while its reference still has the manifest it had then,
+// so that nobody who changes image records need know of this table.
 #include "content_paths.hpp"
 #include "store_private.hpp"
 
@@ -12,7 +12,8 @@ constexpr std::size_t kMaxBlobs = 20000;
 
 Result<void> ensure_table(Database& database) {
   return database.execute(
-      "CREATE TABLE IF NOT EXISTS image_indexes(reference TEXT PRIMARY KEY, digest TEXT NOT NULL, media_type TEXT NOT NULL, "
+      "CREATE TABLE IF NOT EXISTS image_indexes(reference TEXT PRIMARY KEY, digest TEXT NOT NULL, media_type TEXT NOT "
+      "NULL, "
       "size INTEGER NOT NULL, manifest TEXT NOT NULL) WITHOUT ROWID");
 }
 
@@ -55,9 +56,10 @@ Result<void> Store::put_image_index(const std::string& reference, const image::D
 
 Result<std::optional<image::Descriptor>> Store::find_image_index(const std::string& reference) {
   TRY(ensure_table(*database_));
-  const auto rows = TRY(database_->query(
-      "SELECT i.digest, i.media_type, i.size FROM image_indexes i JOIN images USING(reference, manifest) WHERE reference = ?",
-      {reference}));
+  const auto rows =
+      TRY(database_->query("SELECT i.digest, i.media_type, i.size FROM image_indexes i JOIN images USING(reference, "
+                           "manifest) WHERE reference = ?",
+                           {reference}));
   if (rows.empty()) return std::optional<image::Descriptor>();
   image::Descriptor index;
   index.digest = TRY(Digest::parse(rows.front().text(0)));

@@ -6,8 +6,8 @@
 
 #include <dray/engine/images.hpp>
 
-#include "../command.hpp"
 #include <dray/flags/flags.hpp>
+#include "../command.hpp"
 #include "../progress.hpp"
 #include "../terminal.hpp"
 #include "build_outputs.hpp"

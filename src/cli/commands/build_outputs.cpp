@@ -9,7 +9,8 @@ namespace dray::cli {
 void OutputFlags::declare(Flags& flags, builder::BuildRequest& request) {
   flags.list("--annotation", annotations, "Add annotation to the image ([LEVEL:]KEY=VALUE)");
   flags.list("--attest", attestations, "Attestation parameters (format: \"type=sbom\", \"type=provenance,mode=max\")");
-  flags.list("--cache-from", cache_from, "External cache sources (e.g., \"user/app:cache\", \"type=local,src=path/to/dir\")");
+  flags.list("--cache-from", cache_from,
+             "External cache sources (e.g., \"user/app:cache\", \"type=local,src=path/to/dir\")");
   flags.list("--cache-to", cache_to, "Cache export destinations (e.g., \"type=registry,ref=user/app:cache,mode=max\")");
   flags.flag("--load", load, "Shorthand for \"--output=type=docker\": the image goes to the image store (the default)");
   flags.list("-o,--output", outputs, "Output destination (format: \"type=local,dest=path\", a directory, or \"-\")");
@@ -18,8 +19,9 @@ void OutputFlags::declare(Flags& flags, builder::BuildRequest& request) {
   flags.flag("--push", push, "Shorthand for \"--output=type=registry\"");
   flags.option("--sbom", sbom, "Shorthand for \"--attest=type=sbom\"");
   flags.flag("--squash", request.squash, "Make one layer of the build's own layers; the base image's stay");
-  flags.list("--unset", request.unset, "Do not inherit metadata of the base image (env=NAME, label=KEY, volume=PATH, "
-                                       "expose=PORT, cmd, entrypoint, user, workdir, healthcheck, stopsignal)");
+  flags.list("--unset", request.unset,
+             "Do not inherit metadata of the base image (env=NAME, label=KEY, volume=PATH, "
+             "expose=PORT, cmd, entrypoint, user, workdir, healthcheck, stopsignal)");
 }
 
 Result<void> OutputFlags::apply(builder::BuildRequest& request) const {
@@ -28,7 +30,9 @@ Result<void> OutputFlags::apply(builder::BuildRequest& request) const {
   if (push) {  // as buildx: an image output that is there is pushed, else there is one more
     bool found = false;
     for (builder::TypedOptions& output : request.outputs) {
-      if (output.type != "image" && output.type != "registry" && !(output.type == "docker" && output.attributes.empty())) continue;
+      if (output.type != "image" && output.type != "registry" &&
+          !(output.type == "docker" && output.attributes.empty()))
+        continue;
       output.type = output.type == "docker" ? "image" : output.type;
       output.attributes["push"] = "true";
       found = true;
@@ -57,7 +61,8 @@ Result<void> OutputFlags::apply(builder::BuildRequest& request) const {
       begin = end + 1;
     }
   }
-  if (const char* standard = std::getenv("DOCKER_DEFAULT_PLATFORM"); platforms.empty() && standard != nullptr && *standard != '\0')
+  if (const char* standard = std::getenv("DOCKER_DEFAULT_PLATFORM");
+      platforms.empty() && standard != nullptr && *standard != '\0')
     request.platforms.push_back(TRY_CTX(image::Platform::parse(standard), "DOCKER_DEFAULT_PLATFORM"));
   return {};
 }
