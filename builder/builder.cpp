@@ -9,33 +9,20 @@
 
 #include <dray/core/rooted_path.hpp>
 
+#include "attest/attest.hpp"
+#include "cache_transfer/cache_transfer.hpp"
 #include "context/context.hpp"
 #include "dockerfile/dockerfile.hpp"
 #include "export/export.hpp"
+#include "export/unset.hpp"
 #include "lint/excerpt.hpp"
+#include "plan/merge_plans.hpp"
 #include "plan/planner.hpp"
 #include "progress_step.hpp"
 #include "solve/solver.hpp"
 
 namespace dray::builder {
 namespace {
-
-/// A pull's own steps, shown as the state of the one step that waits for it.
-class AsStatus : public ProgressSink {
- public:
-  AsStatus(ProgressSink& outer, int id) : outer_(outer), id_(id) {}
-  void report(const ProgressEvent& event) override {
-    if (event.kind == ProgressEvent::Kind::message) return outer_.report(event);
-    if (event.kind != ProgressEvent::Kind::status) return;
-    ProgressEvent copy = event;
-    copy.id = id_;
-    outer_.report(copy);
-  }
-
- private:
-  ProgressSink& outer_;
-  int id_;
-};
 
 /// Base images, each resolved once a build, several at the same time. Thread-safe.
 class Bases {
@@ -66,7 +53,7 @@ class Bases {
   Result<store::LoadedImage> resolve(const Reference& reference, const image::Platform& platform) {
     if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
     const int id = numbers_.reserve();
-    AsStatus status(progress_, id);
+    StatusOf status(progress_, id);
     return as_step(progress_, id, "[internal] load metadata for " + reference.canonical(),
                    [&] { return images_.resolve(reference, platform, always_pull_, status, cancel_); });
   }
@@ -177,19 +164,54 @@ Result<void> check_entitlements(const BuildRequest& request, const Plan& plan) {
   return {};
 }
 
-const SourceOp& base_of(const Plan& plan) {
-  const Vertex* vertex = &plan.vertices[static_cast<std::size_t>(plan.result)];
+const SourceOp& base_of(const Plan& plan, int result) {
+  const Vertex* vertex = &plan.vertices[static_cast<std::size_t>(result)];
   while (!vertex->inputs.empty()) vertex = &plan.vertices[static_cast<std::size_t>(vertex->inputs.front())];
   return std::get<SourceOp>(vertex->op);
 }
 
-PlanOptions plan_options(const BuildRequest& request) {
+std::string percent_encoded(const std::string& text) {
+  std::string result;
+  for (const char c : text) result += c == '/' ? "%2F" : std::string(1, c);
+  return result;
+}
+
+/// What a result was made of, as package and other URLs with the digests that are known.
+Result<std::vector<Material>> materials_of(const Plan& plan, int result, Bases& bases) {
+  std::vector<Material> materials;
+  for (const int id : needed_vertices(plan, result)) {
+    const Op& op = plan.vertices[static_cast<std::size_t>(id)].op;
+    Material material;
+    if (const auto* source = std::get_if<SourceOp>(&op); source != nullptr && source->reference) {
+      const store::LoadedImage* image = TRY(bases.get(*source->reference, source->platform));
+      const Reference& name = *source->reference;
+      material.uri = "pkg:docker/" + name.familiar_name() + (name.tag().empty() ? "" : "@" + name.tag()) +
+                     "?platform=" + percent_encoded(source->platform.to_string());
+      const Digest digest = name.digest().value_or(image->record.manifest);
+      material.algorithm = digest.algorithm();
+      material.hex = digest.hex();
+    } else if (const auto* http = std::get_if<HttpOp>(&op)) {
+      material.uri = without_credentials(http->url);
+      if (const auto digest = Digest::parse(http->checksum)) {
+        material.algorithm = digest->algorithm();
+        material.hex = digest->hex();
+      }
+    } else if (const auto* git = std::get_if<GitOp>(&op)) {
+      material.uri = without_credentials(git->remote) + (git->ref.empty() ? "" : "#" + git->ref);
+      if (git->checksum.size() == 40) material.algorithm = "sha1", material.hex = git->checksum;
+    }
+    if (!material.uri.empty()) materials.push_back(std::move(material));
+  }
+  return materials;
+}
+
+PlanOptions plan_options(const BuildRequest& request, const image::Platform& platform) {
   PlanOptions options;
   options.build_args = request.build_args;
   options.labels = request.labels;
   options.target = request.target;
   options.network = request.network;
-  if (!request.platforms.empty()) options.platform = request.platforms.front();
+  options.platform = platform;
   options.created = format_time_now();
   return options;
 }
@@ -236,33 +258,55 @@ Result<HttpAnswer> ImageSource::download(const HttpRequest& request, ProgressSin
 
 static Result<BuildResult> build_dockerfile(store::Store& store, Executor& executor, ImageSource& images,
                                             const BuildRequest& request, BuildContext& context, Linter& linter,
-                                            ProgressSink& progress, const CancelToken& cancel) {
+                                            ProgressSink& progress, const CancelToken& cancel, Registry* registry) {
   for (const std::string& tag : request.tags) {
     const Reference reference = TRY_CTX(Reference::parse(tag), "invalid tag \"" + tag + "\"");
     if (reference.digest())
       return fail(ErrorCode::invalid_argument, "invalid tag \"" + tag + "\": an image cannot be named by a digest");
   }
+  const std::vector<OutputOptions> outputs = TRY(read_outputs(request));
+  TRY(check_unset(request.unset));
+  const AttestOptions attesting = TRY(read_attestations(request));
+  const CacheOptions caches = TRY(read_cache_options(request));
+  const std::string started_on = format_time_now();
+  std::vector<image::Platform> platforms;
+  for (const image::Platform& platform : request.platforms)
+    if (std::ranges::find(platforms, platform) == platforms.end()) platforms.push_back(platform);
+  if (platforms.empty()) platforms.push_back(image::Platform::host());
+
   const store::Store::Lease lease = TRY(store.lease());
   StepNumbers numbers;
   context = TRY(open_context(request, store.root() + "/tmp", cancel));
   TRY(read_definition(request, context, numbers, progress));
   linter = Linter(TRY(check_options(context.dockerfile, request.build_args)));
   const Dockerfile dockerfile = TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name, linter));
-  PlanOptions options = plan_options(request);
-  options.linter = linter;
-  options.ignore = &context.ignore;
+  const std::optional<std::int64_t> epoch = TRY(source_date_epoch(request, std::nullopt));
 
   Bases bases(images, request.always_pull, numbers, progress, cancel);
-  const std::vector<BaseImage> needed = TRY(base_images(dockerfile, options));
+  std::vector<BaseImage> needed;
+  for (const image::Platform& platform : platforms)
+    for (BaseImage& image : TRY(base_images(dockerfile, plan_options(request, platform))))
+      needed.push_back(std::move(image));
   fetch_bases(bases, needed);
   const auto resolve = [&](const Reference& reference, const image::Platform& platform) -> Result<image::ImageConfig> {
     const store::LoadedImage* image = TRY(bases.get(reference, platform));
     return image->config;
   };
-  const Plan plan = TRY(plan_build(dockerfile, options, resolve));
+  std::vector<Plan> plans;
+  for (const image::Platform& platform : platforms) {
+    PlanOptions options = plan_options(request, platform);
+    if (plans.empty()) {  // the others would find the same
+      options.linter = linter;
+      options.ignore = &context.ignore;
+    }
+    plans.push_back(TRY(plan_build(dockerfile, options, resolve)));
+  }
   TRY(linter.verdict(context.dockerfile_name));
-  for (const std::string& warning : plan.warnings)
+  for (const std::string& warning : plans.front().warnings)
     progress.report({.kind = ProgressEvent::Kind::message, .text = "WARN: " + warning});
+  const MergedPlan merged = merge_plans(plans, platforms);
+  const Plan& plan = merged.plan;
+  TRY(check_emulation(plan));
 
   TRY(check_entitlements(request, plan));
 
@@ -270,35 +314,76 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
       {"context", {.root = context.directory, .is_context = true, .ignore = &context.ignore}}};
   const LocalContent content =
       TRY(load_context(store, plan, locals.at("context"), !context.unpacked, numbers, progress, cancel));
+  CacheImport imported(store, registry, progress, cancel);
+  if (!request.no_cache) TRY(imported.load(caches.from, numbers));
   Secrets secrets(request.secrets);
-  const SolveRequest solving{.store = store,
-                             .executor = executor,
-                             .locals = locals,
-                             .contents = content.copies,
-                             .mounted = content.mounted,
-                             .secrets = secrets,
-                             .build = request,
-                             .first_id = numbers.reserve(static_cast<int>(plan.vertices.size())),
-                             .base_layers = [&](const SourceOp& source) -> Result<std::vector<DiffId>> {
-                               const store::LoadedImage* image = TRY(bases.get(*source.reference, source.platform));
-                               return image->config.diff_ids;
-                             }};
+  SolveRequest solving{.store = store,
+                       .executor = executor,
+                       .locals = locals,
+                       .contents = content.copies,
+                       .mounted = content.mounted,
+                       .secrets = secrets,
+                       .build = request,
+                       .first_id = numbers.reserve(static_cast<int>(plan.vertices.size())),
+                       .import_record = {},
+                       .base_layers = [&](const SourceOp& source) -> Result<std::vector<DiffId>> {
+                         const store::LoadedImage* image = TRY(bases.get(*source.reference, source.platform));
+                         return image->config.diff_ids;
+                       }};
+  if (!imported.empty()) solving.import_record = [&](const std::string& key) { return imported.find(key); };
   const std::vector<StepResult> results = TRY(solve(plan, solving, progress, cancel));
 
-  const SourceOp& source = base_of(plan);
-  const store::LoadedImage* base = nullptr;
-  if (source.reference) base = TRY(bases.get(*source.reference, source.platform));
+  std::vector<BuiltImage> built;
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const SourceOp& source = base_of(plan, merged.results[i]);
+    const store::LoadedImage* base = nullptr;
+    if (source.reference) base = TRY(bases.get(*source.reference, source.platform));
+    const FinishRequest finishing{.plan = plan,
+                                  .result = merged.results[i],
+                                  .config = plans[i].config,
+                                  .platform = platforms[i],
+                                  .results = results,
+                                  .base = base,
+                                  .build = request,
+                                  .epoch = epoch};
+    built.push_back(TRY(finish_image(store, finishing, progress, cancel)));
+    built.back().inline_cache = caches.in_image;
+    if (!attesting.provenance && !attesting.sbom) continue;
+    const ProvenanceFacts facts{.build = request,
+                                .options = attesting,
+                                .plan = plan,
+                                .result = merged.results[i],
+                                .materials = TRY(materials_of(plan, merged.results[i], bases)),
+                                .dockerfile_name = context.dockerfile_name,
+                                .dockerfile = context.dockerfile,
+                                .started_on = started_on,
+                                .finished_on = format_time_now()};
+    built.back().attestations = TRY(attest(store, built.back(), facts, cancel));
+  }
   if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
-  const int id = numbers.reserve();
-  const ExportRequest exporting{.plan = plan, .results = results, .base = base, .build = request, .step_id = id};
-  return as_step(progress, id, "exporting to image", [&] { return export_image(store, exporting, progress); });
+  const ExportRequest exporting{
+      .store = store, .registry = registry, .outputs = outputs, .images = built, .epoch = epoch, .numbers = numbers};
+  BuildResult result = TRY(export_images(exporting, progress, cancel));
+  for (const BuiltImage& image : built)
+    for (const Attestation& attestation : image.attestations)
+      if (attestation.file_name == "provenance.json")
+        result.provenance.emplace_back(image.platform.to_string(), attestation.predicate);
+  const CacheExport cache{.store = store,
+                          .registry = registry,
+                          .plan = plan,
+                          .results = merged.results,
+                          .steps = results,
+                          .to = caches.to,
+                          .numbers = numbers};
+  TRY(export_caches(cache, progress, cancel));
+  return result;
 }
 
 Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& images, const BuildRequest& request,
-                          ProgressSink& progress, const CancelToken& cancel) {
+                          ProgressSink& progress, const CancelToken& cancel, Registry* registry) {
   BuildContext context;
   Linter linter;
-  auto result = build_dockerfile(store, executor, images, request, context, linter, progress, cancel);
+  auto result = build_dockerfile(store, executor, images, request, context, linter, progress, cancel, registry);
   report_findings(context, linter, result ? nullptr : &result.error(), progress);
   return result;
 }

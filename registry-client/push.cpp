@@ -51,11 +51,12 @@ class Pusher {
     return pushed;
   }
 
-  Result<void> push_manifest(HttpClient& client, const std::string& bytes, const std::string& media_type,
-                             const Digest& digest) {
+  /// `name`: the tag, or the digest.
+  Result<void> push_manifest(HttpClient& client, const std::string& name, const std::string& bytes,
+                             const std::string& media_type, const Digest& digest) {
     Request request;
     request.method = "PUT";
-    request.url = session_.url("manifests/" + session_.reference().tag_or_digest());
+    request.url = session_.url("manifests/" + name);
     request.headers = {"Content-Type: " + media_type};
     request.body = bytes;
     const Response response = TRY(session_.send_retrying(client, request));
@@ -183,7 +184,73 @@ Result<void> push_layers(Pusher& pusher, HttpClient& first_client, const std::ve
   return {};
 }
 
+/// A document to push, after those below it.
+struct PushedDocument {
+  std::string bytes, media_type;
+  Digest digest;
+};
+
+/// What a document refers to, children before parents; blobs each once.
+struct DocumentTree {
+  std::vector<PushedDocument> documents;
+  std::vector<image::Descriptor> layers, configs;
+};
+
+Result<void> collect_tree(store::Store& store, const image::Descriptor& document, int depth, std::set<Digest>& seen,
+                          DocumentTree& tree) {
+  constexpr int kMaxDepth = 4;
+  if (depth > kMaxDepth) return fail(ErrorCode::corrupt, "indexes are nested too deeply");
+  if (!seen.insert(document.digest).second) return {};
+  const std::string bytes = TRY(store.content().read_blob(document.digest));
+  if (image::is_index(bytes, document.media_type)) {
+    const image::Index index = TRY(image::parse_index(bytes));
+    for (const image::Descriptor& entry : index.manifests) {
+      // A build cache's index names its layers and config as they are.
+      if (entry.media_type == image::kOciManifest || entry.media_type == image::kDockerManifest ||
+          entry.media_type == image::kOciIndex || entry.media_type == image::kDockerIndex) {
+        TRY(collect_tree(store, entry, depth + 1, seen, tree));
+      } else if (seen.insert(entry.digest).second) {
+        tree.layers.push_back(entry);
+      }
+    }
+  } else {
+    const image::Manifest manifest = TRY(image::parse_manifest(bytes));
+    for (const image::Descriptor& layer : manifest.layers)
+      if (seen.insert(layer.digest).second) tree.layers.push_back(layer);
+    if (seen.insert(manifest.config.digest).second) tree.configs.push_back(manifest.config);
+  }
+  tree.documents.push_back({bytes, document.media_type, document.digest});
+  return {};
+}
+
 }  // namespace
+
+Result<void> push_document(store::Store& store, const image::Descriptor& document, const Reference& reference,
+                           const Options& options, ProgressSink& progress, const CancelToken& cancel) {
+  Stop stop(cancel);
+  const auto lease = TRY(store.lease());
+  DocumentTree tree;
+  std::set<Digest> seen;
+  TRY(collect_tree(store, document, 0, seen, tree));
+  HttpClient client = TRY(HttpClient::create());
+  auto session = TRY(Session::connect(client, reference, Purpose::push, options, progress, stop));
+  std::map<Digest, std::string> all_sources = find_mount_sources(store, reference), sources;
+  for (const image::Descriptor& layer : tree.layers)
+    if (const auto source = all_sources.find(layer.digest); source != all_sources.end()) sources.insert(*source);
+  for (const auto& [digest, repository] : sources) session->add_pull_scope(repository);
+  Pusher pusher(*session, store, std::move(sources));
+  TRY(push_layers(pusher, client, tree.layers, options.parallel_transfers, progress, stop));
+  SilentSink silent;
+  for (const image::Descriptor& config : tree.configs) {
+    StepProgress step(silent, 0, config.digest.short_hex());
+    TRY(pusher.push_blob(client, config, step));
+  }
+  for (const PushedDocument& pushed : tree.documents) {
+    const std::string name = pushed.digest == document.digest ? reference.tag_or_digest() : pushed.digest.to_string();
+    TRY_CTX(pusher.push_manifest(client, name, pushed.bytes, pushed.media_type, pushed.digest), "pushing the manifest");
+  }
+  return {};
+}
 
 Result<image::Descriptor> push(store::Store& store, const Reference& reference, const Options& options,
                                ProgressSink& progress, const CancelToken& cancel) {
@@ -218,7 +285,8 @@ Result<image::Descriptor> push(store::Store& store, const Reference& reference, 
   SilentSink silent;  // users know layers; the config is not one
   StepProgress step(silent, 0, manifest.config.digest.short_hex());
   TRY(pusher.push_blob(client, manifest.config, step));
-  TRY_CTX(pusher.push_manifest(client, manifest_bytes, media_type, record.manifest), "pushing the manifest");
+  TRY_CTX(pusher.push_manifest(client, reference.tag(), manifest_bytes, media_type, record.manifest),
+          "pushing the manifest");
 
   const std::string repo_digest = reference.domain() + "/" + reference.repository() + "@" + record.manifest.to_string();
   if (std::ranges::find(record.repo_digests, repo_digest) == record.repo_digests.end()) {

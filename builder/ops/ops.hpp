@@ -38,6 +38,7 @@ struct ExtractOptions {
   std::optional<Owner> owner;  ///< instead of the archive's
   bool keep_owner = true;      ///< false: everything is ours
   bool allow_devices = true;
+  bool is_layer = false;  ///< whiteouts delete, a directory replaces a link, the root's own entry counts
 };
 
 /// The file is a tar archive, compressed or not, by its content. Reads it from the start.

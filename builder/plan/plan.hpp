@@ -26,6 +26,7 @@ struct SourceLocation {
 struct SourceOp {
   std::optional<Reference> reference;  ///< nullopt: scratch
   image::Platform platform;
+  bool operator==(const SourceOp&) const = default;
 };
 
 /// A directory of the user's: the build context ("context") or a named one (--build-context NAME=DIRECTORY).
@@ -33,6 +34,7 @@ struct LocalOp {
   std::string name = "context";
   /// What the build may read of it, relative, sorted, with wildcards; empty: anything.
   std::vector<std::string> paths;
+  bool operator==(const LocalOp&) const = default;
 };
 
 /// One file from http or https. Its root filesystem is that file: "/<filename>", mode 0600 unless ADD says otherwise.
@@ -40,6 +42,7 @@ struct HttpOp {
   std::string url;
   std::string checksum;  ///< "sha256:…"; "" = any content
   std::string filename;  ///< from the URL's path; "__unnamed__" where it has none
+  bool operator==(const HttpOp&) const = default;
 };
 
 /// A git repository's tree at one commit, as a root filesystem.
@@ -51,6 +54,7 @@ struct GitOp {
   bool keep_git_dir = false;
   bool skip_submodules = false;
   bool fetch_by_commit = false;  ///< the checksum is what is asked for, not the ref
+  bool operator==(const GitOp&) const = default;
 };
 
 /// RUN --mount.
@@ -70,6 +74,7 @@ struct RunMount {
   std::optional<std::uint32_t> mode;
   std::uint32_t uid = 0, gid = 0;
   std::uint64_t size = 0;  ///< tmpfs: bytes; 0 = no limit
+  bool operator==(const RunMount&) const = default;
 };
 
 /// RUN. inputs[0] is its root filesystem; more inputs are what its mounts show.
@@ -91,12 +96,14 @@ struct RunOp {
   /// A heredoc with "#!": the file (mode 0755) the process finds at the path that is its last argument
   /// ("/dev/pipes/EOF"). Part of the cache key.
   std::string script;
+  bool operator==(const RunOp&) const = default;
 };
 
 /// A file whose content stands in the Dockerfile (COPY <<EOF /path).
 struct InlineFile {
   std::string name;
   std::string content;
+  bool operator==(const InlineFile&) const = default;
 };
 
 /// COPY and ADD. The source is inputs[1]: a LocalOp, HttpOp, GitOp or any root filesystem; none for heredocs alone.
@@ -118,12 +125,14 @@ struct CopyOp {
   bool parents = false;              ///< --parents: the source's directories are made at the destination
   /// --link: the layer is made on an empty root and put on whatever is below: it depends on its sources alone.
   bool link = false;
+  bool operator==(const CopyOp&) const = default;
 };
 
 /// WORKDIR: creates the directory with its parents (0755) where it is missing.
 struct WorkdirOp {
   std::string path;   ///< absolute, clean, not "/"
   std::string owner;  ///< WORKDIR --chown, or USER at that point; "" = 0:0
+  bool operator==(const WorkdirOp&) const = default;
 };
 
 using Op = std::variant<SourceOp, LocalOp, HttpOp, GitOp, RunOp, CopyOp, WorkdirOp>;

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,9 @@ struct StepResult {
   std::vector<DiffId> layers;  ///< bottom first
   std::string local;           ///< of a LocalOp: its name; it has no layers
   image::Descriptor blob;
-  std::string created_at;
+  std::string created_at;         ///< the time of the newest file in the layer
+  std::vector<std::string> keys;  ///< under which the cache knows it
+  bool imported = false;          ///< somebody else's cache says that this is the step's result
 };
 
 struct SolveRequest {
@@ -32,6 +35,9 @@ struct SolveRequest {
   Secrets& secrets;
   const BuildRequest& build;  ///< how steps are run
   int first_id = 1;           ///< of the vertices in progress events
+  /// Asked for a key that the cache has not (--cache-from); what it gives is here, but no record of the cache and becomes
+  /// none. Called from several threads; may be empty.
+  std::function<Result<std::optional<store::BuildCacheRecord>>(const std::string& key)> import_record;
   /// The layers of a base image; called from several threads.
   std::function<Result<std::vector<DiffId>>(const SourceOp&)> base_layers;
 };

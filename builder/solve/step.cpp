@@ -15,6 +15,7 @@
 #include "mounts/held_lock.hpp"
 #include "ops/ops.hpp"
 #include "plan/wording.hpp"
+#include "solve/active_snapshot.hpp"
 #include "solve/cache_key.hpp"
 #include "solve/run_mounts.hpp"
 
@@ -43,23 +44,6 @@ struct StepRunner::Work {
 };
 
 namespace {
-
-/// Removes the active snapshot unless it became a layer.
-class ActiveSnapshot {
- public:
-  ActiveSnapshot(store::Snapshotter& snapshots, std::string id) : snapshots_(snapshots), id_(std::move(id)) {}
-  ActiveSnapshot(const ActiveSnapshot&) = delete;
-  ActiveSnapshot& operator=(const ActiveSnapshot&) = delete;
-  ~ActiveSnapshot() {
-    if (!id_.empty()) (void)snapshots_.remove(id_);  // what cannot be removed now is garbage for `prune`
-  }
-  const std::string& id() const { return id_; }
-  void keep() { id_.clear(); }
-
- private:
-  store::Snapshotter& snapshots_;
-  std::string id_;
-};
 
 /// Passes a process's output on and remembers its last line, for the error.
 class Output {
@@ -133,7 +117,10 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
     hit = TRY(look_up(work.keys.back(), work));
   }
   cached = hit.has_value();
-  if (hit) return std::move(*hit);
+  if (hit) {
+    hit->keys = work.keys;
+    return std::move(*hit);
+  }
   if (!work.use_cache) return make(work);
 
   // The same step in another build, or elsewhere in this one: one makes it, the others take it.
@@ -182,7 +169,7 @@ Result<std::optional<StepResult>> StepRunner::find_copy(Work& work) {
   work.keys.push_back(cache_key(work.vertex.op, work.base(), work.copy.content->digests));
   std::optional<StepResult> hit = TRY(look_up(work.keys.back(), work));
   // The cheap question shall have an answer next time.
-  if (hit && work.keys.size() > 1) TRY(remember(work, *hit, {work.keys.front()}));
+  if (hit && !hit->imported && work.keys.size() > 1) TRY(remember(work, *hit, {work.keys.front()}));
   return hit;
 }
 
@@ -196,7 +183,7 @@ Result<std::optional<StepResult>> StepRunner::find_run(Work& work) {
   if (content == origin) return hit;
   work.keys.push_back(cache_key(work.vertex.op, work.below, content));
   hit = TRY(look_up(work.keys.back(), work));
-  if (hit) TRY(remember(work, *hit, {work.keys.front()}));
+  if (hit && !hit->imported) TRY(remember(work, *hit, {work.keys.front()}));
   return hit;
 }
 
@@ -252,6 +239,8 @@ Result<void> StepRunner::open_copy(const Vertex& vertex, const std::vector<const
 Result<std::optional<StepResult>> StepRunner::look_up(const std::string& key, const Work& work) {
   if (!work.use_cache) return std::nullopt;
   std::optional<store::BuildCacheRecord> record = TRY(request_.store.find_build_cache(key));
+  const bool here = record && record->layer && record->blob;
+  if (!here && request_.import_record) record = TRY(request_.import_record(key));
   if (!record || !record->layer || !record->blob) return std::nullopt;
   if (!request_.store.snapshots().contains(*record->layer) || !request_.store.content().contains(record->blob->digest))
     return std::nullopt;
@@ -260,15 +249,21 @@ Result<std::optional<StepResult>> StepRunner::look_up(const std::string& key, co
   result.layers.push_back(*record->layer);
   result.blob = *record->blob;
   result.created_at = record->created_at;
+  result.keys = {key};
+  result.imported = !here;
   record->last_used_at = format_time_now();
-  TRY(request_.store.put_build_cache(*record));
+  if (here) TRY(request_.store.put_build_cache(*record));
   return result;
 }
 
 Result<StepResult> StepRunner::make(Work& work) {
   const std::string active = TRY(request_.store.snapshots().prepare(work.base()));
   ActiveSnapshot snapshot(request_.store.snapshots(), active);
+  struct timespec started;
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &started);  // the clock of file times
   TRY(change(work, snapshot.id()));
+  if (!std::holds_alternative<RunOp>(work.vertex.op))
+    TRY(request_.store.snapshots().settle_times(snapshot.id(), work.base(), started));
   StepResult result = TRY(commit(work, snapshot.id()));
   snapshot.keep();
   return result;
@@ -319,7 +314,7 @@ Result<StepResult> StepRunner::commit(const Work& work, const std::string& snaps
   store::BlobWriter writer = TRY(request_.store.content().begin_write());
   const std::unique_ptr<ByteSink> gzip = make_gzip_sink(writer);
   HashingSink tar(*gzip);
-  TRY(request_.store.snapshots().write_diff(snapshot, tar, cancel_));
+  const auto summary = TRY(request_.store.snapshots().write_diff(snapshot, tar, cancel_));
   TRY(tar.finish());
   const DiffId layer{tar.digest()};
   StepResult result;
@@ -329,7 +324,9 @@ Result<StepResult> StepRunner::commit(const Work& work, const std::string& snaps
   result.blob.size = writer.size();
   result.blob.digest = TRY(writer.commit());
   TRY(request_.store.snapshots().commit(snapshot, layer));
-  result.created_at = format_time_now();
+  // Not the clock's time: it goes into the image, and equal layers shall make equal images.
+  result.created_at = format_time(summary.newest);
+  result.keys = work.keys;
   TRY(remember(work, result, work.keys));
   return result;
 }

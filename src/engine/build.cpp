@@ -5,7 +5,9 @@
 
 #include "build_cache.hpp"
 #include "build_executor.hpp"
+#include "build_registry.hpp"
 #include "images_private.hpp"
+#include "platform_images.hpp"
 #include "registry_process.hpp"
 
 namespace dray::engine {
@@ -18,16 +20,13 @@ class StoreThenRegistry : public builder::ImageSource {
   Result<store::LoadedImage> resolve(const Reference& reference, const image::Platform& platform, bool always_pull,
                                      ProgressSink& progress, const CancelToken& cancel) override {
     if (!always_pull) {
-      auto found = TRY(context_.store->find_image(reference));
-      if (found) {
-        store::LoadedImage image = TRY(context_.store->load_image(*found));
-        if (image.config.platform.matches(platform)) return image;
-      }
+      auto found = TRY(find_platform_image(context_, reference, platform));
+      if (found) return *std::move(found);
     }
-    TRY(pull_image(context_, reference.canonical(), platform, progress, cancel));
-    auto pulled = TRY(context_.store->find_image(reference));
-    if (!pulled) return fail(ErrorCode::not_found, "No such image: " + reference.familiar());
-    return context_.store->load_image(*pulled);
+    // By its ID: another platform of the same name may be pulled at our side.
+    const PullSummary pulled = TRY(pull_image(context_, reference.canonical(), platform, progress, cancel));
+    const store::ImageRecord record = TRY(context_.store->resolve_image(pulled.image_id.to_string()));
+    return context_.store->load_image(record);
   }
 
   Result<builder::HttpAnswer> download(const builder::HttpRequest& request, ProgressSink& progress,
@@ -49,7 +48,8 @@ Result<builder::BuildResult> build_image(Context& context, const builder::BuildR
     store::Store::Lease lease = TRY(context.store->lease());
     BuildExecutor executor(context, options.trust_host_ca || context.configuration.trust_host_ca);
     StoreThenRegistry images(context);
-    return builder::build(*context.store, executor, images, request, progress, cancel);
+    BuildRegistry registry(context);
+    return builder::build(*context.store, executor, images, request, progress, cancel, &registry);
   }();
   // The image is made; a cache that could not be trimmed is no reason to fail.
   auto limited = cancel.cancelled() ? Result<void>() : apply_build_cache_limits(context, started);

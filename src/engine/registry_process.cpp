@@ -145,6 +145,25 @@ Result<builder::HttpAnswer> fetch_file(const builder::HttpRequest& request, Prog
   return answer;
 }
 
+Result<HelperResult> run_registry_helper(const Context& context, const std::string& command, const Reference& reference,
+                                         const std::vector<std::string>& arguments, ProgressSink& progress,
+                                         const CancelToken& cancel) {
+  std::vector<std::string> words = {command, "--root", context.configuration.root};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  add_insecure_registries(words, context.configuration);
+  words.push_back(reference.canonical());
+  return run_helper(words, "", progress, cancel);
+}
+
+Result<void> push_document(const Context& context, const image::Descriptor& document, const Reference& reference,
+                           bool insecure, ProgressSink& progress, const CancelToken& cancel) {
+  std::vector<std::string> arguments = {"--digest", document.digest.to_string(),  "--media-type", document.media_type,
+                                        "--size",   std::to_string(document.size)};
+  if (insecure) arguments.insert(arguments.end(), {"--insecure-registry", reference.domain()});
+  TRY(run_registry_helper(context, "push-document", reference, arguments, progress, cancel));
+  return {};
+}
+
 Result<PullSummary> pull_image(Context& context, const std::string& name, const image::Platform& platform,
                                ProgressSink& progress, const CancelToken& cancel) {
   const Reference reference = TRY(Reference::parse(name));
@@ -160,6 +179,10 @@ Result<PullSummary> pull_image(Context& context, const std::string& name, const 
 Result<image::Descriptor> push_image(Context& context, const std::string& name, ProgressSink& progress,
                                      const CancelToken& cancel) {
   const Reference reference = TRY(Reference::parse(name));
+  if (const auto index = TRY(context.store->find_image_index(reference.canonical()))) {
+    TRY(push_document(context, *index, reference, false, progress, cancel));
+    return *index;
+  }
   HelperResult result = TRY(run_transfer(context, "push", reference, "", progress, cancel));
   image::Descriptor pushed;
   pushed.digest = TRY(Digest::parse(result.digest));

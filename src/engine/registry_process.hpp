@@ -7,7 +7,9 @@
 
 #include <dray/builder/builder.hpp>
 #include <dray/core/progress.hpp>
+#include <dray/core/reference.hpp>
 #include <dray/core/result.hpp>
+#include <dray/engine/engine.hpp>
 
 namespace dray::engine {
 
@@ -28,5 +30,14 @@ Result<HelperLine> parse_helper_line(std::string_view line);
 /// One file by http(s), through `dray-registry fetch`.
 Result<builder::HttpAnswer> fetch_file(const builder::HttpRequest& request, ProgressSink& progress,
                                        const CancelToken& cancel);
+
+/// Runs dray-registry COMMAND … REFERENCE and relays its events.
+Result<HelperResult> run_registry_helper(const Context& context, const std::string& command, const Reference& reference,
+                                         const std::vector<std::string>& arguments, ProgressSink& progress,
+                                         const CancelToken& cancel);
+
+/// Sends a manifest or index of the content store with all it refers to.
+Result<void> push_document(const Context& context, const image::Descriptor& document, const Reference& reference,
+                           bool insecure, ProgressSink& progress, const CancelToken& cancel);
 
 }  // namespace dray::engine

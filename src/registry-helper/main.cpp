@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <mutex>
 
@@ -51,6 +52,7 @@ class LineSink : public ProgressSink {
 
 struct Arguments {
   std::string command, root, platform, operand, output;
+  std::string digest, media_type, size, diff_id;  ///< of a document or layer, for the commands that name one
   registry::Options options;
 };
 
@@ -75,6 +77,14 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
       arguments.platform = value;
     } else if (words[i] == "--output") {
       arguments.output = value;
+    } else if (words[i] == "--digest") {
+      arguments.digest = value;
+    } else if (words[i] == "--media-type") {
+      arguments.media_type = value;
+    } else if (words[i] == "--size") {
+      arguments.size = value;
+    } else if (words[i] == "--diff-id") {
+      arguments.diff_id = value;
     } else if (words[i] == "--insecure-registry") {
       arguments.options.insecure_registries.push_back(value);
     } else {
@@ -86,7 +96,9 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
     if (arguments.output.empty()) return fail(ErrorCode::invalid_argument, "missing --output");
     return arguments;
   }
-  const bool transfers = arguments.command == "pull" || arguments.command == "push";
+  const std::string& command = arguments.command;
+  const bool transfers = command == "pull" || command == "push" || command == "push-document" ||
+                         command == "fetch-document" || command == "fetch-layer";
   if (!transfers && arguments.command != "login" && arguments.command != "logout")
     return fail(ErrorCode::invalid_argument, "unknown command: " + arguments.command);
   if (transfers && arguments.root.empty()) return fail(ErrorCode::invalid_argument, "missing --root");
@@ -133,6 +145,17 @@ Result<std::string> fetch(const Arguments& arguments, LineSink& sink) {
   return registry::encode_result(result);
 }
 
+Result<image::Descriptor> descriptor_of(const Arguments& arguments) {
+  image::Descriptor descriptor;
+  descriptor.digest = TRY(Digest::parse(arguments.digest));
+  descriptor.media_type = arguments.media_type;
+  const auto [end, error] =
+      std::from_chars(arguments.size.data(), arguments.size.data() + arguments.size.size(), descriptor.size);
+  if (error != std::errc() || end != arguments.size.data() + arguments.size.size())
+    return fail(ErrorCode::invalid_argument, "--size is no number");
+  return descriptor;
+}
+
 Result<std::string> run(int argc, char** argv, LineSink& sink) {
   const Arguments arguments = TRY(parse_arguments(argc, argv));
   if (arguments.command == "fetch") return fetch(arguments, sink);
@@ -146,6 +169,19 @@ Result<std::string> run(int argc, char** argv, LineSink& sink) {
   if (arguments.command == "push") {
     const image::Descriptor pushed = TRY(registry::push(*store, reference, arguments.options, sink, cancel_token));
     return registry::encode_result(pushed);
+  }
+  if (arguments.command == "fetch-document")
+    return registry::encode_result(
+        TRY(registry::fetch_to_store(*store, reference, arguments.options, sink, cancel_token)));
+  if (arguments.command == "push-document" || arguments.command == "fetch-layer") {
+    const image::Descriptor named = TRY(descriptor_of(arguments));
+    if (arguments.command == "push-document") {
+      TRY(registry::push_document(*store, named, reference, arguments.options, sink, cancel_token));
+    } else {
+      const DiffId diff_id{TRY(Digest::parse(arguments.diff_id))};
+      TRY(registry::fetch_layer_to_store(*store, reference, named, diff_id, arguments.options, sink, cancel_token));
+    }
+    return registry::encode_result(named);
   }
   const image::Platform platform =
       arguments.platform.empty() ? image::Platform::host() : TRY(image::Platform::parse(arguments.platform));

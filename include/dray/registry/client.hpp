@@ -63,4 +63,18 @@ struct Download {
 /// error. Progress: status of step 0.
 Result<Download> download(const DownloadRequest& request, ProgressSink& progress, const CancelToken& cancel);
 
+/// Uploads a manifest or index of the content store with all it refers to, children first; then it under the reference's
+/// digest or tag. No image record is needed or changed.
+Result<void> push_document(store::Store& store, const image::Descriptor& document, const Reference& reference,
+                           const Options& options, ProgressSink& progress, const CancelToken& cancel);
+
+/// The manifest or index a reference names, and a manifest's config, into the content store. Nothing else.
+Result<image::Descriptor> fetch_to_store(store::Store& store, const Reference& reference, const Options& options,
+                                         ProgressSink& progress, const CancelToken& cancel);
+
+/// One layer of a repository into the content store, unpacked as `diff_id`; both digests verified.
+Result<void> fetch_layer_to_store(store::Store& store, const Reference& reference, const image::Descriptor& layer,
+                                  const DiffId& diff_id, const Options& options, ProgressSink& progress,
+                                  const CancelToken& cancel);
+
 }  // namespace dray::registry

@@ -10,6 +10,7 @@
 #include "../command.hpp"
 #include "../progress.hpp"
 #include "build_command.hpp"
+#include "build_outputs.hpp"
 #include "build_run_flags.hpp"
 
 namespace dray::cli {
@@ -23,9 +24,9 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
   BuildCommand command;
   builder::BuildRequest& request = command.request;
   std::vector<std::string> build_args, labels, contexts;
-  std::string platform;
   bool check = false;
   BuildRunFlags run_flags;
+  OutputFlags output_flags;
   Flags flags(
       "dray build", "[OPTIONS] PATH | -",
       "Build an image from a Dockerfile. With '-', a tar archive (or a bare Dockerfile) is read from standard input.");
@@ -38,7 +39,6 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
   flags.list("--label", labels, "Set metadata for an image");
   flags.option("--metadata-file", command.metadata_file, "Write the build's digests and names to a file, as JSON");
   flags.flag("--no-cache", request.no_cache, "Do not use cache when building the image");
-  flags.option("--platform", platform, "Set target platform for build");
   flags.option("--progress", command.progress, "Type of progress output (auto, plain, tty, rawjson, quiet)");
   flags.flag("--pull", request.always_pull, "Always attempt to pull all referenced images");
   flags.flag("-q,--quiet", command.quiet, "Suppress the build output and print image ID on success");
@@ -47,6 +47,7 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
   flags.flag("--trust-host-ca", command.options.trust_host_ca,
              "Let RUN steps trust the host's certificate authorities (leaves no trace in the image)");
   run_flags.declare(flags);
+  output_flags.declare(flags, request);
   flags.operands(contexts, 1, 1);
   if (TRY(flags.parse(arguments)) == Flags::Outcome::help_shown) {
     command.help_shown = true;
@@ -70,7 +71,7 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
     std::size_t equals = label.find('=');
     request.labels[label.substr(0, equals)] = equals == std::string::npos ? "" : label.substr(equals + 1);
   }
-  if (!platform.empty()) request.platforms.push_back(TRY(image::Platform::parse(platform)));
+  TRY(output_flags.apply(request));
   if (request.dockerfile == "-") {
     if (contexts[0] == "-")
       return fail(ErrorCode::invalid_argument,
@@ -109,7 +110,7 @@ Result<int> build(Invocation& invocation) {
   if (!command.iidfile.empty()) TRY(write_file_atomically(command.iidfile, id, 0644, Durability::none));
   if (!command.metadata_file.empty())
     TRY(write_file_atomically(command.metadata_file, metadata_json(*result), 0644, Durability::none));
-  if (command.quiet) print(id + "\n");
+  if (command.quiet && !writes_to_stdout(command.request)) print(id + "\n");
   return 0;
 }
 
