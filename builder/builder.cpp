@@ -193,6 +193,8 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
       TRY(load_context(store, plan, locals.at("context"), !context.unpacked, numbers, progress, cancel));
   const SolveRequest solving{.store = store,
                              .executor = executor,
+                             .images = images,
+                             .build = request,
                              .locals = locals,
                              .contents = contents,
                              .no_cache = request.no_cache,

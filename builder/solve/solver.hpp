@@ -19,11 +19,14 @@ struct StepResult {
   std::string local;           ///< of a LocalOp: its name; it has no layers
   image::Descriptor blob;
   std::string created_at;
+  bool is_download = false;  ///< of an HttpOp
 };
 
 struct SolveRequest {
   store::Store& store;
   Executor& executor;
+  ImageSource& images;                              ///< fetches what sources name
+  const BuildRequest& build;                        ///< secrets and keys for that
   const std::map<std::string, SourceTree>& locals;  ///< by LocalOp::name
   const std::map<int, CopyContent>& contents;       ///< what each COPY from a LocalOp reads, by vertex
   bool no_cache = false;

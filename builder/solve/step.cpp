@@ -13,6 +13,7 @@
 #include "ops/ops.hpp"
 #include "plan/wording.hpp"
 #include "solve/cache_key.hpp"
+#include "source/source_layer.hpp"
 
 namespace dray::builder {
 
@@ -99,7 +100,14 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
     return result;
   }
   if (const auto* local = std::get_if<LocalOp>(&vertex.op)) return StepResult{.local = local->name};
-  if (vertex.inputs.empty()) return fail(ErrorCode::unsupported, "this kind of source is not supported yet");
+  if (vertex.inputs.empty()) {
+    const SourceLayer fetched = TRY(fetch_source(vertex.op, source_context(id)));
+    cached = fetched.cached;
+    return StepResult{.layers = {fetched.layer},
+                      .blob = fetched.blob,
+                      .created_at = fetched.created_at,
+                      .is_download = std::holds_alternative<HttpOp>(vertex.op)};
+  }
   const StepResult& parent = *inputs.front();
   std::vector<std::string> keys;
   CopyInput input;
@@ -140,6 +148,16 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
   return make(vertex, parent, input, id, keys);
 }
 
+SourceContext StepRunner::source_context(int id) {
+  return {.store = request_.store,
+          .network = request_.images,
+          .build = request_.build,
+          .secret = [this](const std::string& name) { return find_secret(request_.build, name); },
+          .progress = progress_,
+          .step_id = id,
+          .cancel = cancel_};
+}
+
 Result<void> StepRunner::open_copy(const Vertex& vertex, const std::vector<const StepResult*>& inputs,
                                    CopyInput& input) {
   const CopyOp& op = std::get<CopyOp>(vertex.op);
@@ -150,7 +168,7 @@ Result<void> StepRunner::open_copy(const Vertex& vertex, const std::vector<const
     input.content = &request_.contents.at(vertex.id);
     return {};
   }
-  input.tree = {.root = {}, .is_context = false, .ignore = nullptr};
+  input.tree = {.root = {}, .is_context = false, .is_download = inputs[1]->is_download, .ignore = nullptr};
   if (!inputs.at(1)->layers.empty()) {  // nothing is in scratch
     const store::MountRecipe recipe = TRY(request_.store.snapshots().view(inputs.at(1)->layers));
     input.view = TRY(store::open_mount(recipe));

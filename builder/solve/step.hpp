@@ -3,6 +3,7 @@
 
 #include "context/scan.hpp"
 #include "solve/solver.hpp"
+#include "source/source_layer.hpp"
 
 namespace dray::builder {
 
@@ -17,6 +18,7 @@ class StepRunner {
 
  private:
   struct CopyInput;
+  SourceContext source_context(int id);
   Result<StepResult> step(const Vertex& vertex, const std::vector<const StepResult*>& inputs, int id, bool& cached);
   Result<void> open_copy(const Vertex& vertex, const std::vector<const StepResult*>& inputs, CopyInput& input);
   Result<std::optional<StepResult>> look_up(const std::string& key, const StepResult& parent);
