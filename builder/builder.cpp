@@ -3,12 +3,14 @@
 // throughout, so that nothing it made or found is collected before an image refers to it.
 #include <dray/builder/builder.hpp>
 
+#include <algorithm>
 #include <mutex>
 #include <thread>
 
 #include <dray/core/rooted_path.hpp>
 
 #include "context/context.hpp"
+#include "context/remote.hpp"
 #include "dockerfile/dockerfile.hpp"
 #include "export/export.hpp"
 #include "plan/planner.hpp"
@@ -87,45 +89,146 @@ void fetch_bases(Bases& bases, const std::vector<BaseImage>& needed) {
   for (std::thread& thread : threads) thread.join();
 }
 
-/// What each COPY from the context reads, by vertex. All before the first step runs: a name with a typing error
-/// should not cost the minutes of the steps above it.
-Result<std::map<int, CopyContent>> load_context(store::Store& store, const Plan& plan, const SourceTree& tree,
-                                                bool remember, StepNumbers& numbers, ProgressSink& progress,
-                                                const CancelToken& cancel) {
-  std::map<int, CopyContent> contents;
-  std::vector<const Vertex*> readers;
-  for (const Vertex& vertex : plan.vertices) {
-    const bool copies = std::holds_alternative<CopyOp>(vertex.op) && vertex.inputs.size() > 1;
-    if (copies && std::holds_alternative<LocalOp>(plan.vertices[static_cast<std::size_t>(vertex.inputs[1])].op))
-      readers.push_back(&vertex);
+/// What the plan reads of the user's directories.
+struct LocalContent {
+  std::map<int, CopyContent> copies;                                        ///< by vertex
+  std::map<std::pair<int, std::size_t>, std::vector<std::string>> mounted;  ///< digests, by vertex and mount
+};
+
+bool is_local(const Plan& plan, const Vertex& vertex, int input) {
+  if (input < 0 || static_cast<std::size_t>(input) >= vertex.inputs.size()) return false;
+  const int id = vertex.inputs[static_cast<std::size_t>(input)];
+  return std::holds_alternative<LocalOp>(plan.vertices[static_cast<std::size_t>(id)].op);
+}
+
+/// A COPY reads at most one of the user's directories.
+int local_input(const Plan& plan, const Vertex& vertex) {
+  for (int input = 1; input < static_cast<int>(vertex.inputs.size()); ++input)
+    if (is_local(plan, vertex, input)) return input;
+  return -1;
+}
+
+bool reads_local(const Plan& plan, const Vertex& vertex) {
+  if (std::holds_alternative<CopyOp>(vertex.op)) return local_input(plan, vertex) > 0;
+  const auto* run = std::get_if<RunOp>(&vertex.op);
+  return run != nullptr && std::any_of(run->mounts.begin(), run->mounts.end(),
+                                       [&](const RunMount& mount) { return is_local(plan, vertex, mount.input); });
+}
+
+/// The name of the user's directory that is an input.
+const std::string& local_name(const Plan& plan, const Vertex& vertex, int input) {
+  const int id = vertex.inputs[static_cast<std::size_t>(input)];
+  return std::get<LocalOp>(plan.vertices[static_cast<std::size_t>(id)].op).name;
+}
+
+/// `memory`: of the main context's files.
+Result<void> read_local(const Plan& plan, const Vertex& vertex, const std::map<std::string, SourceTree>& trees,
+                        FileDigests* memory, LocalContent& content, const CancelToken& cancel) {
+  const auto memory_of = [&](const std::string& name) { return name == "context" ? memory : nullptr; };
+  if (const auto* copy = std::get_if<CopyOp>(&vertex.op)) {
+    const int input = local_input(plan, vertex);
+    const std::string& name = local_name(plan, vertex, input);
+    content.copies[vertex.id] = TRY(read_copy_content(trees.at(name), *copy, input, memory_of(name), cancel));
+    return {};
   }
-  if (readers.empty()) return contents;
+  const std::vector<RunMount>& mounts = std::get<RunOp>(vertex.op).mounts;
+  for (std::size_t i = 0; i < mounts.size(); ++i) {
+    if (!is_local(plan, vertex, mounts[i].input)) continue;
+    const std::string source = mounts[i].type == RunMount::Type::cache ? "/" : mounts[i].source;
+    const std::string& name = local_name(plan, vertex, mounts[i].input);
+    content.mounted[{vertex.id, i}] = TRY(read_mount_content(trees.at(name), source, memory_of(name), cancel)).digests;
+  }
+  return {};
+}
+
+/// What each COPY and each bind mount from the context reads. All before the first step runs: a name with a typing
+/// error should not cost the minutes of the steps above it.
+Result<LocalContent> load_context(store::Store& store, const Plan& plan, const std::map<std::string, SourceTree>& trees,
+                                  bool remember, StepNumbers& numbers, ProgressSink& progress,
+                                  const CancelToken& cancel) {
+  const SourceTree& tree = trees.at("context");
+  LocalContent content;
+  std::vector<const Vertex*> readers;
+  for (const Vertex& vertex : plan.vertices)
+    if (reads_local(plan, vertex)) readers.push_back(&vertex);
+  if (readers.empty()) return content;
   const int id = numbers.reserve();
   auto loaded = as_step(progress, id, "[internal] load build context", [&]() -> Result<void> {
     std::optional<FileDigests> memory;
     if (remember && tree.root.valid()) memory = TRY(FileDigests::load(store.database(), tree.root));
     for (const Vertex* vertex : readers) {
-      const CopyOp& copy = std::get<CopyOp>(vertex->op);
-      auto content =
-          read_copy_content(tree, copy.paths, copy.exclude, memory ? &*memory : nullptr, cancel, copy.parents);
-      if (!content) {
-        Error error = std::move(content).error().with_location(vertex->location.to_string());
+      auto read = read_local(plan, *vertex, trees, memory ? &*memory : nullptr, content, cancel);
+      if (!read) {
+        Error error = std::move(read).error().with_location(vertex->location.to_string());
         if (!tree.root.valid()) error = std::move(error).with_hint("the build has no context");
         return Failure(std::move(error));
       }
-      contents[vertex->id] = std::move(*content);
     }
     report_status(progress, id, "transferring context: " + short_size(memory ? memory->bytes_read() : 0));
     return memory ? memory->save() : Result<void>();
   });
   if (!loaded) return Failure(std::move(loaded).error());
-  return contents;
+  return content;
+}
+
+Result<void> check_entitlement(const BuildRequest& request, const Vertex& vertex, const std::string& name,
+                               const std::string& what) {
+  for (const std::string& allowed : request.allowed)
+    if (allowed == name) return {};
+  return Failure(Error(ErrorCode::permission_denied, what + " is not allowed")
+                     .with_hint("grant the entitlement: --allow " + name)
+                     .with_location(vertex.location.to_string()));
+}
+
+/// Before anything runs. What a Dockerfile asks for beyond a container's usual rights is for the user to grant.
+Result<void> check_entitlements(const BuildRequest& request, const Plan& plan) {
+  for (const Vertex& vertex : plan.vertices) {
+    const auto* run = std::get_if<RunOp>(&vertex.op);
+    if (run == nullptr) continue;
+    if (run->insecure) TRY(check_entitlement(request, vertex, "security.insecure", "RUN --security=insecure"));
+    if (run->network == "host" && request.network != "host")
+      TRY(check_entitlement(request, vertex, "network.host", "RUN --network=host"));
+    for (const std::string& device : run->devices) {
+      const bool named =
+          std::find(request.allowed.begin(), request.allowed.end(), "device=" + device) != request.allowed.end();
+      if (!named) TRY(check_entitlement(request, vertex, "device", "RUN --device=" + device));
+    }
+  }
+  return {};
 }
 
 const SourceOp& base_of(const Plan& plan) {
   const Vertex* vertex = &plan.vertices[static_cast<std::size_t>(plan.result)];
   while (!vertex->inputs.empty()) vertex = &plan.vertices[static_cast<std::size_t>(vertex->inputs.front())];
   return std::get<SourceOp>(vertex->op);
+}
+
+/// What the solver and the export can stand on.
+Result<void> check_bases(const Plan& plan) {
+  for (const Vertex& vertex : plan.vertices) {
+    if (vertex.inputs.empty()) continue;
+    const Op& base = plan.vertices[static_cast<std::size_t>(vertex.inputs.front())].op;
+    if (std::holds_alternative<LocalOp>(base) || std::holds_alternative<HttpOp>(base) ||
+        std::holds_alternative<GitOp>(base))
+      return Failure(Error(ErrorCode::unsupported, "FROM a build context that is no image is not supported yet")
+                         .with_hint("FROM scratch, and COPY --from=NAME / /")
+                         .with_location(vertex.location.to_string()));
+  }
+  const Op& result = plan.vertices[static_cast<std::size_t>(plan.result)].op;
+  if (plan.vertices[static_cast<std::size_t>(plan.result)].inputs.empty() && !std::holds_alternative<SourceOp>(result))
+    return fail(ErrorCode::unsupported, "FROM a build context that is no image is not supported yet");
+  return {};
+}
+
+Result<BuildContext> open_main_context(const BuildRequest& request, const SourceContext& sources,
+                                       StepNumbers& numbers) {
+  if (request.context_url.empty()) return open_context(request, sources.temporary(), sources.cancel);
+  TRY(make_directories(sources.temporary(), 0700));
+  const int id = numbers.reserve();
+  SourceContext shown = sources;
+  shown.step_id = id;
+  return as_step(sources.progress, id, "[internal] load remote build context",
+                 [&] { return open_remote_context(request.context_url, shown); });
 }
 
 PlanOptions plan_options(const BuildRequest& request) {
@@ -171,10 +274,15 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
   }
   const store::Store::Lease lease = TRY(store.lease());
   StepNumbers numbers;
-  BuildContext context = TRY(open_context(request, store.root() + "/tmp", cancel));
+  Secrets secrets(request.secrets);
+  const SourceContext sources{
+      .store = store, .network = images, .build = request, .secrets = secrets, .progress = progress, .cancel = cancel};
+  BuildContext context = TRY(open_main_context(request, sources, numbers));
   TRY(read_definition(request, context, numbers, progress));
   const Dockerfile dockerfile = TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name));
-  const PlanOptions options = plan_options(request);
+  PlanOptions options = plan_options(request);
+  if (context.is_git) options.context = {ContextSource::Kind::git, request.context_url};
+  options.named_contexts = TRY(read_named_contexts(request));
 
   Bases bases(images, request.always_pull, numbers, progress, cancel);
   const std::vector<BaseImage> needed = TRY(base_images(dockerfile, options));
@@ -187,17 +295,28 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
   for (const std::string& warning : plan.warnings)
     progress.report({.kind = ProgressEvent::Kind::message, .text = "WARN: " + warning});
 
-  const std::map<std::string, SourceTree> locals = {
+  TRY(check_entitlements(request, plan));
+  TRY(check_bases(plan));
+
+  std::map<std::string, BuildContext> directories;
+  std::map<std::string, SourceTree> locals = {
       {"context", {.root = context.directory, .is_context = true, .ignore = &context.ignore}}};
-  const std::map<int, CopyContent> contents =
-      TRY(load_context(store, plan, locals.at("context"), !context.unpacked, numbers, progress, cancel));
+  for (const auto& [name, value] : options.named_contexts) {
+    if (value.kind != ContextSource::Kind::directory) continue;
+    const BuildContext& directory =
+        directories.emplace(name, TRY(open_named_directory(name, value.value))).first->second;
+    locals[name] = {.root = directory.directory, .is_context = true, .ignore = &directory.ignore};
+  }
+  const bool remember = !context.unpacked && !context.is_remote;
+  const LocalContent content = TRY(load_context(store, plan, locals, remember, numbers, progress, cancel));
   const SolveRequest solving{.store = store,
                              .executor = executor,
                              .images = images,
-                             .build = request,
                              .locals = locals,
-                             .contents = contents,
-                             .no_cache = request.no_cache,
+                             .contents = content.copies,
+                             .mounted = content.mounted,
+                             .secrets = secrets,
+                             .build = request,
                              .first_id = numbers.reserve(static_cast<int>(plan.vertices.size())),
                              .base_layers = [&](const SourceOp& source) -> Result<std::vector<DiffId>> {
                                const store::LoadedImage* image = TRY(bases.get(*source.reference, source.platform));

@@ -8,6 +8,7 @@
 #include <dray/core/result.hpp>
 
 #include "dockerfile/instruction.hpp"
+#include "dockerfile/parser.hpp"
 
 namespace dray::builder {
 
@@ -22,6 +23,7 @@ struct Stage {
 struct Dockerfile {
   std::string file = "Dockerfile";  ///< for locations: "Dockerfile:12"
   char escape = '\\';
+  bool extended = false;                 ///< "# syntax=dray": Dray's own flags are known
   std::vector<Instruction> global_args;  ///< the ARGs before the first FROM
   std::vector<Stage> stages;             ///< at least one
   std::vector<std::string> warnings;     ///< "Dockerfile:3: …"
@@ -29,5 +31,10 @@ struct Dockerfile {
 
 /// At most 16 MiB of text. `file` is its name in locations.
 Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file = "Dockerfile");
+/// The second half of that.
+Result<Dockerfile> read_instructions(const Ast& ast, std::string file);
+
+/// The lines around `location` ("Dockerfile:12"), numbered, that one marked; "" where it names no line of the text.
+std::string excerpt(std::string_view text, const std::string& location);
 
 }  // namespace dray::builder

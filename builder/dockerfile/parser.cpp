@@ -5,6 +5,7 @@
 #include "dockerfile/parser.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "dockerfile/shell_lex.hpp"
 #include "dockerfile/text.hpp"
@@ -46,16 +47,17 @@ class Lines {
 /// "# escape=`" and its like; they must come before everything else.
 class Directives {
  public:
-  Result<void> line(std::string_view text, Ast& ast) {
-    if (done_) return {};
+  /// True: the line is one.
+  Result<bool> line(std::string_view text, Ast& ast) {
+    if (done_) return false;
     done_ = true;
-    if (!text.starts_with('#')) return {};
+    if (!text.starts_with('#')) return false;
     text = trim(text.substr(1));
     const std::size_t equals = text.find('=');
-    if (equals == std::string_view::npos) return {};
+    if (equals == std::string_view::npos) return false;
     const std::string key = to_lower(trim(text.substr(0, equals)));
     const std::string_view value = trim(text.substr(equals + 1));
-    if ((key != "syntax" && key != "escape" && key != "check") || value.empty()) return {};
+    if ((key != "syntax" && key != "escape" && key != "check") || value.empty()) return false;
     if (std::find(seen_.begin(), seen_.end(), key) != seen_.end())
       return invalid("only one " + key + " parser directive can be used");
     seen_.push_back(key);
@@ -67,7 +69,7 @@ class Directives {
         return invalid("invalid escape token '" + std::string(value) + "' does not match ` or \\");
       ast.escape = value[0];
     }
-    return {};
+    return true;
   }
 
  private:
@@ -178,11 +180,18 @@ Result<Ast> parse_lines(std::string_view text, const std::string& file) {
   Directives directives;
   Lines lines(text);
   std::string_view raw;
+  std::vector<std::string> comments;
   while (lines.next(raw)) {
     const int start = lines.number;
     std::string_view line = trim_left(trim_newline(raw));
-    if (auto result = directives.line(line, ast); !result) return at(std::move(result).error(), start);
-    if (is_comment(line)) continue;
+    const auto directive = directives.line(line, ast);
+    if (!directive) return at(directive.error(), start);
+    if (is_comment(line)) {
+      const std::string_view comment = trim(raw.substr(1));
+      if (comment.empty()) comments.clear();
+      if (!comment.empty() && !*directive) comments.emplace_back(comment);
+      continue;
+    }
     bool continued = cut_continuation(line, ast.escape);
     if (!continued && line.empty()) continue;
     std::string logical(line);
@@ -204,6 +213,7 @@ Result<Ast> parse_lines(std::string_view text, const std::string& file) {
     if (auto result = read_heredocs(*node, logical, lines); !result) return at(std::move(result).error(), start);
     node->line = start;
     node->end_line = lines.number;
+    node->comments = std::exchange(comments, {});
     ast.nodes.push_back(std::move(*node));
   }
   if (ast.nodes.empty()) return invalid("\"" + file + "\" has no instructions");

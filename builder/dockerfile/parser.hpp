@@ -25,6 +25,7 @@ struct Node {
   bool trigger = false;   ///< ONBUILD: `args` begins with the name of the instruction inside
   std::vector<Node> sub;  ///< ONBUILD: that instruction
   std::vector<Heredoc> heredocs;
+  std::vector<std::string> comments;  ///< the comment lines directly above it, without "#"
   std::string original;
   int line = 0, end_line = 0;
 };

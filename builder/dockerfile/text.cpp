@@ -73,15 +73,19 @@ std::string nearest(std::string_view typed, const std::vector<std::string>& opti
   if (typed.empty() || typed.size() > 40) return "";
   const std::string wanted = to_lower(typed);
   std::string best;
-  std::size_t best_distance = std::min<std::size_t>(3, typed.size());
+  std::size_t best_distance = 3;
   for (const std::string& option : options) {
-    const std::size_t distance = edit_distance(wanted, to_lower(option));
-    if (distance > 0 && distance < best_distance) {
+    const std::string candidate = to_lower(option);
+    if (candidate == wanted) return "";  // the name is right, something else is wrong
+    if (candidate.size() > wanted.size() + 2 || wanted.size() > candidate.size() + 2) continue;
+    const std::size_t distance = edit_distance(wanted, candidate);
+    if (distance < best_distance) {
       best_distance = distance;
       best = option;
     }
   }
-  return best;
+  const bool upper = best == to_upper(best);
+  return upper && wanted == typed ? to_lower(best) : best;
 }
 
 std::string did_you_mean(std::string_view typed, const std::vector<std::string>& options) {

@@ -9,6 +9,7 @@
 #include <dray/builder/builder.hpp>
 
 #include "context/scan.hpp"
+#include "mounts/secrets.hpp"
 #include "plan/plan.hpp"
 
 namespace dray::builder {
@@ -26,11 +27,13 @@ struct SolveRequest {
   store::Store& store;
   Executor& executor;
   ImageSource& images;                              ///< fetches what sources name
-  const BuildRequest& build;                        ///< secrets and keys for that
   const std::map<std::string, SourceTree>& locals;  ///< by LocalOp::name
   const std::map<int, CopyContent>& contents;       ///< what each COPY from a LocalOp reads, by vertex
-  bool no_cache = false;
-  int first_id = 1;  ///< of the vertices in progress events
+  /// Digests of what a RUN's bind mounts show of a LocalOp, by vertex and index of the mount.
+  const std::map<std::pair<int, std::size_t>, std::vector<std::string>>& mounted;
+  Secrets& secrets;
+  const BuildRequest& build;  ///< how steps are run
+  int first_id = 1;           ///< of the vertices in progress events
   /// The layers of a base image; called from several threads.
   std::function<Result<std::vector<DiffId>>(const SourceOp&)> base_layers;
 };

@@ -91,8 +91,8 @@ class GitFetch {
     if (scope.empty()) return use_ssh(temporary);
     for (const char* suffix : {"host", ""}) {
       const std::string ending = *suffix != '\0' ? "." + host_of(scope) : "";
-      std::optional<std::string> header = TRY(context_.secret("GIT_AUTH_HEADER" + ending));
-      const std::optional<std::string> token = TRY(context_.secret("GIT_AUTH_TOKEN" + ending));
+      std::optional<std::string> header = TRY(context_.secrets.find("GIT_AUTH_HEADER" + ending));
+      const std::optional<std::string> token = TRY(context_.secrets.find("GIT_AUTH_TOKEN" + ending));
       if (!header && token) header = "basic " + base64("x-access-token:" + trimmed(*token));
       if (!header) continue;
       git_.configure("http." + scope + ".extraheader", "Authorization: " + trimmed(*header));
@@ -103,8 +103,10 @@ class GitFetch {
 
   Result<Resolved> resolve() {
     Resolved result;
-    if (is_commit(op_.ref)) {
-      result.object = result.commit = op_.ref;
+    if (is_commit(op_.ref) || op_.fetch_by_commit) {
+      result.object = result.commit = is_commit(op_.ref) ? op_.ref : op_.checksum;
+      if (!is_commit(result.commit))
+        return fail(ErrorCode::invalid_argument, "fetch-by-commit requires a full commit SHA checksum");
       return result;
     }
     std::string ref = op_.ref;
@@ -267,7 +269,7 @@ Result<void> place(FdRef root, const GitOp& op, const std::string& repository, s
   content.sources = TRY(find_sources(tree, "/", TRY(IgnorePatterns::from_list(copy.exclude)), cancel));
   for (Source& source : content.sources)
     for (TreeEntry& entry : source.entries) entry.status.st_mtim = {static_cast<time_t>(time), 0};
-  return copy_sources(root, copy, tree, content.sources, cancel);
+  return copy_sources(root, copy, parts_of(tree, content.sources), cancel);
 }
 
 }  // namespace

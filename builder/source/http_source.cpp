@@ -32,11 +32,11 @@ std::string host_of(const std::string& url) {
 Result<std::string> authorization(const SourceContext& context, const std::string& url) {
   const std::string host = host_of(url);
   std::string value;
-  const std::optional<std::string> header = TRY(context.secret("HTTP_AUTH_HEADER_" + host));
+  const std::optional<std::string> header = TRY(context.secrets.find("HTTP_AUTH_HEADER_" + host));
   if (header) {
     value = *header;
   } else {
-    const std::optional<std::string> token = TRY(context.secret("HTTP_AUTH_TOKEN_" + host));
+    const std::optional<std::string> token = TRY(context.secrets.find("HTTP_AUTH_TOKEN_" + host));
     if (token) value = "Bearer " + *token;
   }
   while (!value.empty() && (value.back() == '\n' || value.back() == '\r' || value.back() == ' ')) value.pop_back();

@@ -3,27 +3,7 @@
 
 #include <dray/core/process.hpp>
 
-#include <cstdlib>
-
 namespace dray::builder {
-namespace {
-
-constexpr std::size_t kMaxSecret = 500u << 10;
-
-}  // namespace
-
-Result<std::optional<std::string>> find_secret(const BuildRequest& build, const std::string& id) {
-  for (const SecretSource& source : build.secrets) {
-    if (source.id != id) continue;
-    if (source.env.empty()) return TRY_CTX(read_file(source.file, kMaxSecret), "secret \"" + id + "\"");
-    const char* value = std::getenv(source.env.c_str());
-    if (value == nullptr)
-      return fail(ErrorCode::not_found, "secret \"" + id + "\": the variable " + source.env + " is not set");
-    return std::string(value);
-  }
-  return std::nullopt;
-}
-
 Result<SourceLayer> fetch_source(const Op& op, const SourceContext& context) {
   TRY(make_directories(context.temporary(), 0700));
   if (const auto* http = std::get_if<HttpOp>(&op)) return fetch_http(*http, context);

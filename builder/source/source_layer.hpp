@@ -8,6 +8,7 @@
 
 #include <dray/builder/builder.hpp>
 
+#include "mounts/secrets.hpp"
 #include "plan/plan.hpp"
 
 namespace dray::builder {
@@ -25,8 +26,7 @@ struct SourceContext {
   store::Store& store;
   ImageSource& network;
   const BuildRequest& build;
-  /// A secret of that id, or nullopt.
-  std::function<Result<std::optional<std::string>>(const std::string& id)> secret;
+  Secrets& secrets;
   ProgressSink& progress;
   int step_id = 0;
   const CancelToken& cancel;
@@ -36,9 +36,6 @@ struct SourceContext {
     progress.report({.kind = ProgressEvent::Kind::output, .id = step_id, .text = text + "\n", .is_stderr = true});
   }
 };
-
-/// The content of --secret id=…; nullopt: the build was given none of that id.
-Result<std::optional<std::string>> find_secret(const BuildRequest& build, const std::string& id);
 
 /// HttpOp and GitOp. With --no-cache nothing is taken from the cache.
 Result<SourceLayer> fetch_source(const Op& op, const SourceContext& context);

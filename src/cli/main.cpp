@@ -75,8 +75,15 @@ constexpr auto kCommands = std::to_array<Command>({
     {"image rm", command_rmi, ""},
     {"image save", command_save, ""},
     {"image tag", command_tag, ""},
+    {"builder ast", command_builder_ast, "Show how a Dockerfile is read"},
     {"builder build", command_build, ""},
+    {"builder cache-mount", command_cache_mount, "Manage the stores of RUN --mount=type=cache"},
+    {"builder du", command_builder_du, "Disk usage of the build cache"},
+    {"builder plan", command_builder_plan, "Show as JSON what a build would do"},
+    {"builder prune", command_builder_prune, "Remove build cache"},
     {"buildx build", command_build, ""},
+    {"buildx du", command_builder_du, ""},
+    {"buildx prune", command_builder_prune, ""},
 });
 
 void show_help() {

@@ -20,14 +20,29 @@
 
 namespace dray::builder {
 
+/// A mount of a RUN step.
+struct StepMount {
+  std::string target;            ///< absolute, clean
+  FileDescriptor tree;           ///< a detached mount, its attributes set; none: a new tmpfs
+  std::uint64_t tmpfs_size = 0;  ///< bytes; 0 = no limit
+};
+
 /// A RUN step's process.
 struct RunRequest {
   store::MountRecipe rootfs;      ///< writable; the executor attaches it in a new mount namespace
   std::vector<std::string> args;  ///< full argv
   std::vector<std::string> env;
   std::string working_dir = "/";
-  std::string user;                 ///< USER text, resolved in the rootfs
-  std::string network = "default";  ///< default | none | host
+  std::string user;                  ///< USER text, resolved in the rootfs
+  std::string network = "default";   ///< default | none | host
+  std::vector<StepMount> mounts;     ///< in the order they are attached; consumed
+  bool insecure = false;             ///< all capabilities and devices, no seccomp profile, writable /proc and /sys
+  std::vector<std::string> devices;  ///< CDI names
+  std::vector<std::string> required_devices;                     ///< those that must exist
+  std::vector<std::pair<std::string, std::string>> extra_hosts;  ///< name, address
+  std::vector<std::string> ulimits;                              ///< "nofile=1024:2048"
+  std::uint64_t shm_size = 0;                                    ///< bytes; 0 = 64 MiB
+  std::string cgroup_parent;
 };
 
 /// Runs a process in a rootfs, isolated like a container. Output is delivered as it comes, from the calling thread.

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <dray/builder/cache.hpp>
 #include <dray/engine/engine.hpp>
 
 namespace dray::engine {
@@ -62,6 +63,10 @@ struct BuildOptions {
 Result<builder::BuildResult> build_image(Context& context, const builder::BuildRequest& request,
                                          const BuildOptions& options, ProgressSink& progress,
                                          const CancelToken& cancel);
+
+/// `builder du` and `builder prune`.
+Result<std::vector<builder::CacheEntry>> list_build_cache(Context& context);
+Result<builder::CachePruned> prune_build_cache(Context& context, const builder::CachePolicy& policy);
 
 struct PruneReport {
   std::vector<std::string> containers, images;

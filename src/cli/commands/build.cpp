@@ -6,10 +6,11 @@
 
 #include <dray/engine/images.hpp>
 
-#include "../command.hpp"
 #include <dray/flags/flags.hpp>
+#include "../command.hpp"
 #include "../progress.hpp"
 #include "../terminal.hpp"
+#include "build_run_flags.hpp"
 
 namespace dray::cli {
 namespace {
@@ -19,17 +20,19 @@ constexpr std::size_t kMaxDockerfile = 4u << 20;
 Result<int> build(Invocation& invocation) {
   builder::BuildRequest request;
   engine::BuildOptions options;
-  std::vector<std::string> build_args, labels, contexts;
+  std::vector<std::string> build_args, labels, contexts, named_contexts;
   std::string progress_kind = "auto", iidfile, platform;
   bool quiet = false;
+  BuildRunFlags run_flags;
   Flags flags(
-      "dray build", "[OPTIONS] PATH | -",
+      "dray build", "[OPTIONS] PATH | URL | -",
       "Build an image from a Dockerfile. With '-', a tar archive (or a bare Dockerfile) is read from standard input.");
   flags.list("--build-arg", build_args, "Set build-time variables");
+  flags.list("--build-context", named_contexts,
+             "Additional build contexts (NAME=DIRECTORY, docker-image://, git or http URL, target:STAGE)");
   flags.option("-f,--file", request.dockerfile, "Name of the Dockerfile (default: PATH/Dockerfile)");
   flags.option("--iidfile", iidfile, "Write the image ID to a file");
   flags.list("--label", labels, "Set metadata for an image");
-  flags.option("--network", request.network, "Networking mode for the RUN instructions: default, none, host");
   flags.flag("--no-cache", request.no_cache, "Do not use cache when building the image");
   flags.option("--platform", platform, "Set target platform for build");
   flags.option("--progress", progress_kind, "Type of progress output (auto, plain, tty, quiet)");
@@ -39,11 +42,10 @@ Result<int> build(Invocation& invocation) {
   flags.option("--target", request.target, "Set the target build stage to build");
   flags.flag("--trust-host-ca", options.trust_host_ca,
              "Let RUN steps trust the host's certificate authorities (leaves no trace in the image)");
+  run_flags.declare(flags);
   flags.operands(contexts, 1, 1);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  if (request.network != "default" && request.network != "none" && request.network != "host")
-    return fail(ErrorCode::invalid_argument,
-                "unknown network mode \"" + request.network + "\": use default, none or host");
+  TRY(run_flags.apply(request));
   for (const auto& text : build_args) {
     std::size_t equals = text.find('=');
     std::string name = text.substr(0, equals);
@@ -54,6 +56,12 @@ Result<int> build(Invocation& invocation) {
     } else if (const char* value = std::getenv(name.c_str())) {
       request.build_args.emplace_back(name, value);  // as docker: a bare name takes our environment's value, or none
     }
+  }
+  for (const auto& text : named_contexts) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0)
+      return fail(ErrorCode::invalid_argument, "invalid --build-context \"" + text + "\": expected NAME=VALUE");
+    request.named_contexts.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
   for (const auto& label : labels) {
     std::size_t equals = label.find('=');
@@ -70,11 +78,10 @@ Result<int> build(Invocation& invocation) {
   if (contexts[0] == "-") {
     request.context_tar = FdRef(0);
   } else {
-    if (contexts[0].find("://") != std::string::npos || contexts[0].starts_with("git@"))
-      return fail(ErrorCode::unsupported,
-                  "a remote build context (\"" + contexts[0] +
-                      "\") is not supported yet: clone or download it, then build the directory");
-    request.context_directory = contexts[0];
+    // "github.com/x/y" may be a directory here; "git@host:path" may not.
+    const bool is_url = contexts[0].find("://") != std::string::npos || contexts[0].starts_with("git@") ||
+                        (contexts[0].starts_with("github.com/") && ::access(contexts[0].c_str(), F_OK) != 0);
+    (is_url ? request.context_url : request.context_directory) = contexts[0];
   }
   if (quiet) progress_kind = "quiet";
   if (progress_kind == "auto") {
