@@ -12,6 +12,7 @@
 #include "attest/attest.hpp"
 #include "cache_transfer/cache_transfer.hpp"
 #include "context/context.hpp"
+#include "context/remote.hpp"
 #include "dockerfile/dockerfile.hpp"
 #include "export/export.hpp"
 #include "export/unset.hpp"
@@ -88,32 +89,52 @@ bool is_local(const Plan& plan, const Vertex& vertex, int input) {
   return std::holds_alternative<LocalOp>(plan.vertices[static_cast<std::size_t>(id)].op);
 }
 
+/// A COPY reads at most one of the user's directories.
+int local_input(const Plan& plan, const Vertex& vertex) {
+  for (int input = 1; input < static_cast<int>(vertex.inputs.size()); ++input)
+    if (is_local(plan, vertex, input)) return input;
+  return -1;
+}
+
 bool reads_local(const Plan& plan, const Vertex& vertex) {
-  if (std::holds_alternative<CopyOp>(vertex.op)) return is_local(plan, vertex, 1);
+  if (std::holds_alternative<CopyOp>(vertex.op)) return local_input(plan, vertex) > 0;
   const auto* run = std::get_if<RunOp>(&vertex.op);
   return run != nullptr && std::any_of(run->mounts.begin(), run->mounts.end(),
                                        [&](const RunMount& mount) { return is_local(plan, vertex, mount.input); });
 }
 
-Result<void> read_local(const Plan& plan, const Vertex& vertex, const SourceTree& tree, FileDigests* memory,
-                        LocalContent& content, const CancelToken& cancel) {
+/// The name of the user's directory that is an input.
+const std::string& local_name(const Plan& plan, const Vertex& vertex, int input) {
+  const int id = vertex.inputs[static_cast<std::size_t>(input)];
+  return std::get<LocalOp>(plan.vertices[static_cast<std::size_t>(id)].op).name;
+}
+
+/// `memory`: of the main context's files.
+Result<void> read_local(const Plan& plan, const Vertex& vertex, const std::map<std::string, SourceTree>& trees,
+                        FileDigests* memory, LocalContent& content, const CancelToken& cancel) {
+  const auto memory_of = [&](const std::string& name) { return name == "context" ? memory : nullptr; };
   if (const auto* copy = std::get_if<CopyOp>(&vertex.op)) {
-    content.copies[vertex.id] = TRY(read_copy_content(tree, copy->paths, copy->exclude, memory, cancel, copy->parents));
+    const int input = local_input(plan, vertex);
+    const std::string& name = local_name(plan, vertex, input);
+    content.copies[vertex.id] = TRY(read_copy_content(trees.at(name), *copy, input, memory_of(name), cancel));
     return {};
   }
   const std::vector<RunMount>& mounts = std::get<RunOp>(vertex.op).mounts;
   for (std::size_t i = 0; i < mounts.size(); ++i) {
     if (!is_local(plan, vertex, mounts[i].input)) continue;
     const std::string source = mounts[i].type == RunMount::Type::cache ? "/" : mounts[i].source;
-    content.mounted[{vertex.id, i}] = TRY(read_mount_content(tree, source, memory, cancel)).digests;
+    const std::string& name = local_name(plan, vertex, mounts[i].input);
+    content.mounted[{vertex.id, i}] = TRY(read_mount_content(trees.at(name), source, memory_of(name), cancel)).digests;
   }
   return {};
 }
 
 /// What each COPY and each bind mount from the context reads. All before the first step runs: a name with a typing
 /// error should not cost the minutes of the steps above it.
-Result<LocalContent> load_context(store::Store& store, const Plan& plan, const SourceTree& tree, bool remember,
-                                  StepNumbers& numbers, ProgressSink& progress, const CancelToken& cancel) {
+Result<LocalContent> load_context(store::Store& store, const Plan& plan, const std::map<std::string, SourceTree>& trees,
+                                  bool remember, StepNumbers& numbers, ProgressSink& progress,
+                                  const CancelToken& cancel) {
+  const SourceTree& tree = trees.at("context");
   LocalContent content;
   std::vector<const Vertex*> readers;
   for (const Vertex& vertex : plan.vertices)
@@ -124,7 +145,7 @@ Result<LocalContent> load_context(store::Store& store, const Plan& plan, const S
     std::optional<FileDigests> memory;
     if (remember && tree.root.valid()) memory = TRY(FileDigests::load(store.database(), tree.root));
     for (const Vertex* vertex : readers) {
-      auto read = read_local(plan, *vertex, tree, memory ? &*memory : nullptr, content, cancel);
+      auto read = read_local(plan, *vertex, trees, memory ? &*memory : nullptr, content, cancel);
       if (!read) {
         Error error = std::move(read).error().with_location(vertex->location.to_string());
         if (!tree.root.valid()) error = std::move(error).with_hint("the build has no context");
@@ -205,6 +226,36 @@ Result<std::vector<Material>> materials_of(const Plan& plan, int result, Bases& 
   return materials;
 }
 
+/// What the solver and the export can stand on.
+Result<void> check_bases(const Plan& plan, const std::vector<int>& results) {
+  for (const Vertex& vertex : plan.vertices) {
+    if (vertex.inputs.empty()) continue;
+    const Op& base = plan.vertices[static_cast<std::size_t>(vertex.inputs.front())].op;
+    if (std::holds_alternative<LocalOp>(base) || std::holds_alternative<HttpOp>(base) ||
+        std::holds_alternative<GitOp>(base))
+      return Failure(Error(ErrorCode::unsupported, "FROM a build context that is no image is not supported yet")
+                         .with_hint("FROM scratch, and COPY --from=NAME / /")
+                         .with_location(vertex.location.to_string()));
+  }
+  for (const int result : results) {
+    const Vertex& vertex = plan.vertices[static_cast<std::size_t>(result)];
+    if (vertex.inputs.empty() && !std::holds_alternative<SourceOp>(vertex.op))
+      return fail(ErrorCode::unsupported, "FROM a build context that is no image is not supported yet");
+  }
+  return {};
+}
+
+Result<BuildContext> open_main_context(const BuildRequest& request, const SourceContext& sources,
+                                       StepNumbers& numbers) {
+  if (request.context_url.empty()) return open_context(request, sources.temporary(), sources.cancel);
+  TRY(make_directories(sources.temporary(), 0700));
+  const int id = numbers.reserve();
+  SourceContext shown = sources;
+  shown.step_id = id;
+  return as_step(sources.progress, id, "[internal] load remote build context",
+                 [&] { return open_remote_context(request.context_url, shown); });
+}
+
 PlanOptions plan_options(const BuildRequest& request, const image::Platform& platform) {
   PlanOptions options;
   options.build_args = request.build_args;
@@ -276,17 +327,26 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
 
   const store::Store::Lease lease = TRY(store.lease());
   StepNumbers numbers;
-  context = TRY(open_context(request, store.root() + "/tmp", cancel));
+  Secrets secrets(request.secrets);
+  const SourceContext sources{
+      .store = store, .network = images, .build = request, .secrets = secrets, .progress = progress, .cancel = cancel};
+  context = TRY(open_main_context(request, sources, numbers));
   TRY(read_definition(request, context, numbers, progress));
   linter = Linter(TRY(check_options(context.dockerfile, request.build_args)));
   const Dockerfile dockerfile = TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name, linter));
   const std::optional<std::int64_t> epoch = TRY(source_date_epoch(request, std::nullopt));
+  const auto named_contexts = TRY(read_named_contexts(request));
+  const auto options_for = [&](const image::Platform& platform) {
+    PlanOptions options = plan_options(request, platform);
+    if (context.is_git) options.context = {ContextSource::Kind::git, request.context_url};
+    options.named_contexts = named_contexts;
+    return options;
+  };
 
   Bases bases(images, request.always_pull, numbers, progress, cancel);
   std::vector<BaseImage> needed;
   for (const image::Platform& platform : platforms)
-    for (BaseImage& image : TRY(base_images(dockerfile, plan_options(request, platform))))
-      needed.push_back(std::move(image));
+    for (BaseImage& image : TRY(base_images(dockerfile, options_for(platform)))) needed.push_back(std::move(image));
   fetch_bases(bases, needed);
   const auto resolve = [&](const Reference& reference, const image::Platform& platform) -> Result<image::ImageConfig> {
     const store::LoadedImage* image = TRY(bases.get(reference, platform));
@@ -294,7 +354,7 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
   };
   std::vector<Plan> plans;
   for (const image::Platform& platform : platforms) {
-    PlanOptions options = plan_options(request, platform);
+    PlanOptions options = options_for(platform);
     if (plans.empty()) {  // the others would find the same
       options.linter = linter;
       options.ignore = &context.ignore;
@@ -309,16 +369,24 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
   TRY(check_emulation(plan));
 
   TRY(check_entitlements(request, plan));
+  TRY(check_bases(plan, merged.results));
 
-  const std::map<std::string, SourceTree> locals = {
+  std::map<std::string, BuildContext> directories;
+  std::map<std::string, SourceTree> locals = {
       {"context", {.root = context.directory, .is_context = true, .ignore = &context.ignore}}};
-  const LocalContent content =
-      TRY(load_context(store, plan, locals.at("context"), !context.unpacked, numbers, progress, cancel));
+  for (const auto& [name, value] : named_contexts) {
+    if (value.kind != ContextSource::Kind::directory) continue;
+    const BuildContext& directory =
+        directories.emplace(name, TRY(open_named_directory(name, value.value))).first->second;
+    locals[name] = {.root = directory.directory, .is_context = true, .ignore = &directory.ignore};
+  }
+  const bool remember = !context.unpacked && !context.is_remote;
+  const LocalContent content = TRY(load_context(store, plan, locals, remember, numbers, progress, cancel));
   CacheImport imported(store, registry, progress, cancel);
   if (!request.no_cache) TRY(imported.load(caches.from, numbers));
-  Secrets secrets(request.secrets);
   SolveRequest solving{.store = store,
                        .executor = executor,
+                       .images = images,
                        .locals = locals,
                        .contents = content.copies,
                        .mounted = content.mounted,

@@ -101,7 +101,8 @@ constexpr int kFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
 Result<FileDescriptor> open_named(const BuildRequest& request, const BuildContext& context, const std::string& name,
                                   const std::string& suffix) {
   std::optional<std::string> relative = name;
-  if (!context.unpacked && !request.dockerfile.empty()) relative = inside(request.context_directory, name);
+  if (!context.unpacked && !context.is_remote && !request.dockerfile.empty())
+    relative = inside(request.context_directory, name);
   if (!relative) return open_file(name + suffix, kFlags);
   if (!context.directory.valid())
     return fail(ErrorCode::invalid_argument, "a build needs a context directory or a Dockerfile");
@@ -160,7 +161,7 @@ Result<void> read_dockerfile(const BuildRequest& request, BuildContext& context)
 }
 
 Result<std::size_t> read_ignore_file(const BuildRequest& request, BuildContext& context) {
-  if (!context.directory.valid()) return std::size_t{0};
+  if (!context.directory.valid() || context.is_git) return std::size_t{0};
   std::optional<std::string> text;
   std::string file = dockerfile_name(request) + ".dockerignore";
   if (!request.dockerfile_text)

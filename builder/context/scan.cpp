@@ -252,16 +252,15 @@ Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::stri
   return sources;
 }
 
-Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, const std::string& path,
-                                                      const std::vector<std::string>& exclude,
+Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, const std::string& pivot,
+                                                      const std::string& path, const std::vector<std::string>& exclude,
                                                       const CancelToken& cancel) {
-  const std::size_t pivot = path.find("/./");
-  const std::string base = pivot == std::string::npos || pivot == 0 ? "/" : path.substr(0, pivot);
-  std::string pattern = path.substr(pivot == std::string::npos ? 1 : pivot + 3);
+  std::string pattern = path.starts_with(pivot) ? path.substr(pivot.size()) : path;
+  if (pattern.starts_with('/')) pattern.erase(0, 1);
   if (pattern.empty() || pattern == ".") pattern = "**";  // all of it
   const bool literal = !has_wildcard(path);
   std::vector<Source> sources;
-  const std::vector<std::string> found = TRY(expand(tree, base));
+  const std::vector<std::string> found = TRY(expand(tree, pivot));
   for (const std::string& match : found) {
     int hidden = 0;
     std::optional<Source> source = TRY(read_with_parents(tree, match, pattern, exclude, cancel, hidden));
@@ -276,15 +275,27 @@ Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, co
   return sources;
 }
 
-Result<CopyContent> read_copy_content(const SourceTree& tree, const std::vector<std::string>& paths,
-                                      const std::vector<std::string>& exclude, FileDigests* memory,
-                                      const CancelToken& cancel, bool parents) {
-  const IgnorePatterns hidden = TRY(IgnorePatterns::from_list(exclude));
+int input_of_path(const CopyOp& op, std::size_t path) {
+  return path < op.path_inputs.size() ? op.path_inputs[path] : 1;
+}
+
+Result<CopyContent> read_copy_content(const SourceTree& tree, const CopyOp& op, int input, FileDigests* memory,
+                                      const CancelToken& cancel) {
+  const IgnorePatterns hidden = TRY(IgnorePatterns::from_list(op.exclude));
   CopyContent content;
-  for (const std::string& path : paths) {
+  const auto find = [&](std::size_t i) -> Result<std::vector<Source>> {
+    const std::string& path = op.paths[i];
     if (!tree.root.valid()) return missing(tree, path, 0);
-    std::vector<Source> found = TRY(parents ? find_sources_with_parents(tree, path, exclude, cancel)
-                                            : find_sources(tree, path, hidden, cancel));
+    const std::string pivot = i < op.pivots.size() ? op.pivots[i] : "/";
+    auto found = op.parents ? find_sources_with_parents(tree, pivot, path, op.exclude, cancel)
+                            : find_sources(tree, path, hidden, cancel);
+    if (!found && op.if_exists && found.error().code() == ErrorCode::not_found) return std::vector<Source>();
+    return found;
+  };
+  for (std::size_t i = 0; i < op.paths.size(); ++i) {
+    if (input_of_path(op, i) != input) continue;
+    std::vector<Source> found = TRY(find(i));
+    content.counts.push_back(found.size());
     for (Source& source : found) {
       std::string digest = TRY(digest_source(tree, source, memory, cancel));
       content.digests.push_back(std::move(digest));

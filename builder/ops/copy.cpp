@@ -16,26 +16,25 @@ namespace {
 
 class CopyRun {
  public:
-  CopyRun(FdRef root, const CopyOp& op, const SourceTree& tree, ModeChange mode, Owner owner, const CancelToken& cancel)
+  CopyRun(FdRef root, const CopyOp& op, ModeChange mode, Owner owner, const CancelToken& cancel)
       : root_(root),
         op_(op),
-        tree_(tree),
         mode_(mode),
         owner_(owner),
         cancel_(cancel),
         destination_(root, op.destination, owner, mode.for_new_directories()) {}
 
-  Result<void> put(const Source& source) {
+  Result<void> put(const SourceTree& tree, const Source& source) {
     // Files of the context belong to root, those of a stage keep their owner (as in BuildKit), unless --chown.
-    const std::optional<Owner> forced = tree_.is_context || !op_.chown.empty() ? std::optional(owner_) : std::nullopt;
-    TreeCopier copier(mode_, tree_, forced, cancel_);
+    const std::optional<Owner> forced = tree.is_context || !op_.chown.empty() ? std::optional(owner_) : std::nullopt;
+    TreeCopier copier(mode_, tree, forced, cancel_);
     if (source.is_directory()) {
       FileDescriptor directory = TRY(destination_.directory());
       return copier.copy_directory(source, std::move(directory));
     }
-    const bool may_unpack = op_.unpack || (op_.is_add && !tree_.is_download);
+    const bool may_unpack = op_.unpack || (op_.is_add && !tree.is_download);
     if (may_unpack && S_ISREG(source.entries.front().status.st_mode)) {
-      const bool unpacked = TRY(unpack(source));
+      const bool unpacked = TRY(unpack(tree, source));
       if (unpacked) return {};
     }
     std::string name;
@@ -52,13 +51,14 @@ class CopyRun {
     TRY_CTX(write_all(made, file.content), file.name);
     struct stat status = {};
     status.st_mode = S_IFREG | 0644;
-    return TreeCopier(mode_, tree_, owner_, cancel_).set_owner_and_mode(made, status, file.name);
+    const SourceTree nothing;
+    return TreeCopier(mode_, nothing, owner_, cancel_).set_owner_and_mode(made, status, file.name);
   }
 
  private:
   /// False: it is no archive.
-  Result<bool> unpack(const Source& source) {
-    const FileDescriptor file = TRY(tree_.open(source.path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
+  Result<bool> unpack(const SourceTree& tree, const Source& source) {
+    const FileDescriptor file = TRY(tree.open(source.path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
     const bool archive = TRY(is_archive(file));
     if (!archive) return false;
     TRY(destination_.directory());
@@ -73,7 +73,6 @@ class CopyRun {
 
   FdRef root_;
   const CopyOp& op_;
-  const SourceTree& tree_;
   ModeChange mode_;
   Owner owner_;
   const CancelToken& cancel_;
@@ -82,11 +81,16 @@ class CopyRun {
 
 }  // namespace
 
-Result<void> copy_sources(FdRef root, const CopyOp& op, const SourceTree& tree, const std::vector<Source>& sources,
-                          const CancelToken& cancel) {
+std::vector<CopyPart> parts_of(const SourceTree& tree, const std::vector<Source>& sources) {
+  std::vector<CopyPart> parts;
+  for (const Source& source : sources) parts.push_back({&tree, &source});
+  return parts;
+}
+
+Result<void> copy_sources(FdRef root, const CopyOp& op, const std::vector<CopyPart>& parts, const CancelToken& cancel) {
   const Owner owner = TRY(resolve_owner(root, op.chown));
-  CopyRun run(root, op, tree, TRY(ModeChange::parse(op.chmod)), owner, cancel);
-  for (const Source& source : sources) TRY(run.put(source));
+  CopyRun run(root, op, TRY(ModeChange::parse(op.chmod)), owner, cancel);
+  for (const CopyPart& part : parts) TRY(run.put(*part.tree, *part.source));
   for (const InlineFile& file : op.files) TRY(run.put(file));
   return {};
 }

@@ -30,9 +30,15 @@ Result<Owner> resolve_owner(FdRef root, const std::string& text);
 /// WORKDIR.
 Result<void> make_working_directory(FdRef root, const WorkdirOp& op);
 
-/// COPY and ADD of what find_sources found.
-Result<void> copy_sources(FdRef root, const CopyOp& op, const SourceTree& tree, const std::vector<Source>& sources,
-                          const CancelToken& cancel);
+/// What find_sources found in a tree.
+struct CopyPart {
+  const SourceTree* tree;
+  const Source* source;
+};
+/// COPY and ADD: the parts in their order, then op's own files.
+Result<void> copy_sources(FdRef root, const CopyOp& op, const std::vector<CopyPart>& parts, const CancelToken& cancel);
+/// All of them from one tree.
+std::vector<CopyPart> parts_of(const SourceTree& tree, const std::vector<Source>& sources);
 
 struct ExtractOptions {
   std::optional<Owner> owner;  ///< instead of the archive's

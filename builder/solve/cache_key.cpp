@@ -68,7 +68,7 @@ std::string cache_key(const Op& op, const std::vector<DiffId>& parent, const std
     fields.add(copy->is_add ? "add" : "copy");
     fields.add(copy->unpack ? "unpack" : "");
     fields.add(copy->parents ? "parents" : "");
-    fields.add(copy->pivots);
+    if (copy->parents) fields.add(copy->paths);  // they say which directories come along
     fields.add(std::uint64_t{copy->destination_dot});
     // Where the files come from is in `content`, and so are their names.
     fields.add(copy->destination);

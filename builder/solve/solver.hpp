@@ -23,11 +23,13 @@ struct StepResult {
   std::string created_at;         ///< the time of the newest file in the layer
   std::vector<std::string> keys;  ///< under which the cache knows it
   bool imported = false;          ///< somebody else's cache says that this is the step's result
+  bool is_download = false;       ///< of an HttpOp
 };
 
 struct SolveRequest {
   store::Store& store;
   Executor& executor;
+  ImageSource& images;                              ///< fetches what sources name
   const std::map<std::string, SourceTree>& locals;  ///< by LocalOp::name
   const std::map<int, CopyContent>& contents;       ///< what each COPY from a LocalOp reads, by vertex
   /// Digests of what a RUN's bind mounts show of a LocalOp, by vertex and index of the mount.

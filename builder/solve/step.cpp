@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 
 #include <dray/core/rooted_path.hpp>
 
@@ -18,15 +19,22 @@
 #include "solve/active_snapshot.hpp"
 #include "solve/cache_key.hpp"
 #include "solve/run_mounts.hpp"
+#include "source/source_layer.hpp"
 
 namespace dray::builder {
 
 /// Where a COPY reads from, kept open between the key and the copying.
 struct StepRunner::CopyInput {
-  FileDescriptor view;  ///< of another stage
-  SourceTree tree;
-  CopyContent of_stage;
-  const CopyContent* content = nullptr;
+  struct Tree {
+    FileDescriptor view;  ///< of another stage
+    SourceTree tree;
+    CopyContent of_stage;
+    const CopyContent* content = nullptr;
+    std::size_t paths = 0, sources = 0;  ///< those that are in `parts` already
+  };
+  std::map<int, Tree> trees;  ///< by index among the vertex's inputs
+  std::vector<CopyPart> parts;
+  std::vector<std::string> digests;
 };
 
 /// One vertex on its way.
@@ -101,7 +109,14 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
     return result;
   }
   if (const auto* local = std::get_if<LocalOp>(&vertex.op)) return StepResult{.local = local->name};
-  if (vertex.inputs.empty()) return fail(ErrorCode::unsupported, "this kind of source is not supported yet");
+  if (vertex.inputs.empty()) {
+    const SourceLayer fetched = TRY(fetch_source(vertex.op, source_context(id)));
+    cached = fetched.cached;
+    return StepResult{.layers = {fetched.layer},
+                      .blob = fetched.blob,
+                      .created_at = fetched.created_at,
+                      .is_download = std::holds_alternative<HttpOp>(vertex.op)};
+  }
   Work work{.vertex = vertex, .inputs = inputs, .id = id, .below = inputs.front()->layers};
   const std::vector<std::string>& filter = request_.build.no_cache_filter;
   work.use_cache = !request_.build.no_cache && std::none_of(filter.begin(), filter.end(), [&](const std::string& name) {
@@ -154,19 +169,27 @@ Result<std::optional<StepResult>> StepRunner::find_copy(Work& work) {
     const Owner owner = TRY(resolve_owner(root, copy.chown));
     copy.chown = std::to_string(owner.uid) + ":" + std::to_string(owner.gid);
   }
-  if (work.inputs.size() > 1 && work.inputs[1]->local.empty()) {
-    std::vector<std::string> origin = {"layers"};
-    for (const DiffId& layer : work.inputs[1]->layers) origin.push_back(layer.digest.to_string());
-    origin.push_back("paths");
-    origin.insert(origin.end(), copy.paths.begin(), copy.paths.end());
+  const bool from_layers =
+      work.inputs.size() > 1 &&
+      std::all_of(work.inputs.begin() + 1, work.inputs.end(), [](const auto* input) { return input->local.empty(); });
+  if (from_layers) {
+    std::vector<std::string> origin;
+    for (std::size_t i = 1; i < work.inputs.size(); ++i) {
+      origin.push_back("layers");
+      for (const DiffId& layer : work.inputs[i]->layers) origin.push_back(layer.digest.to_string());
+    }
+    for (std::size_t i = 0; i < copy.paths.size(); ++i) {
+      origin.push_back("path " + std::to_string(input_of_path(copy, i)));
+      origin.push_back(copy.paths[i]);
+    }
     origin.push_back("exclude");
     origin.insert(origin.end(), copy.exclude.begin(), copy.exclude.end());
     work.keys.push_back(cache_key(work.vertex.op, work.base(), origin));
     std::optional<StepResult> hit = TRY(look_up(work.keys.back(), work));
     if (hit) return hit;
   }
-  TRY(open_copy(work.vertex, work.inputs, work.copy));
-  work.keys.push_back(cache_key(work.vertex.op, work.base(), work.copy.content->digests));
+  TRY(open_copy(work));
+  work.keys.push_back(cache_key(work.vertex.op, work.base(), work.copy.digests));
   std::optional<StepResult> hit = TRY(look_up(work.keys.back(), work));
   // The cheap question shall have an answer next time.
   if (hit && !hit->imported && work.keys.size() > 1) TRY(remember(work, *hit, {work.keys.front()}));
@@ -216,23 +239,44 @@ Result<std::vector<std::string>> StepRunner::mounted_content(const Work& work, b
   return list;
 }
 
-Result<void> StepRunner::open_copy(const Vertex& vertex, const std::vector<const StepResult*>& inputs,
-                                   CopyInput& input) {
-  const CopyOp& op = std::get<CopyOp>(vertex.op);
-  input.content = &input.of_stage;
-  if (inputs.size() < 2) return {};  // heredocs alone
-  if (!inputs[1]->local.empty()) {
-    input.tree = request_.locals.at(inputs[1]->local);
-    input.content = &request_.contents.at(vertex.id);
-    return {};
+SourceContext StepRunner::source_context(int id) {
+  return {.store = request_.store,
+          .network = request_.images,
+          .build = request_.build,
+          .secrets = request_.secrets,
+          .progress = progress_,
+          .step_id = id,
+          .cancel = cancel_};
+}
+
+/// Opens what the step reads, and puts the sources in the order of its paths.
+Result<void> StepRunner::open_copy(Work& work) {
+  const CopyOp& op = std::get<CopyOp>(work.vertex.op);
+  CopyInput& copy = work.copy;
+  for (int i = 1; i < static_cast<int>(work.inputs.size()); ++i) {
+    const StepResult& input = *work.inputs[static_cast<std::size_t>(i)];
+    CopyInput::Tree& from = copy.trees[i];
+    if (!input.local.empty()) {
+      from.tree = request_.locals.at(input.local);
+      from.content = &request_.contents.at(work.vertex.id);
+      continue;
+    }
+    from.tree = {.root = {}, .is_context = false, .is_download = input.is_download, .ignore = nullptr};
+    if (!input.layers.empty()) {  // nothing is in scratch
+      const store::MountRecipe recipe = TRY(request_.store.snapshots().view(input.layers));
+      from.view = TRY(store::open_mount(recipe));
+      from.tree.root = from.view;
+    }
+    from.of_stage = TRY(read_copy_content(from.tree, op, i, nullptr, cancel_));
+    from.content = &from.of_stage;
   }
-  input.tree = {.root = {}, .is_context = false, .ignore = nullptr};
-  if (!inputs.at(1)->layers.empty()) {  // nothing is in scratch
-    const store::MountRecipe recipe = TRY(request_.store.snapshots().view(inputs.at(1)->layers));
-    input.view = TRY(store::open_mount(recipe));
-    input.tree.root = input.view;
+  for (std::size_t path = 0; path < op.paths.size(); ++path) {
+    CopyInput::Tree& from = copy.trees.at(input_of_path(op, path));
+    for (std::size_t count = from.content->counts.at(from.paths++); count > 0; --count, ++from.sources) {
+      copy.parts.push_back({&from.tree, &from.content->sources.at(from.sources)});
+      copy.digests.push_back(from.content->digests.at(from.sources));
+    }
   }
-  input.of_stage = TRY(read_copy_content(input.tree, op.paths, op.exclude, nullptr, cancel_, op.parents));
   return {};
 }
 
@@ -274,7 +318,7 @@ Result<void> StepRunner::change(Work& work, const std::string& snapshot) {
   if (std::holds_alternative<RunOp>(work.vertex.op)) return run_process(work, recipe);
   const FileDescriptor root = TRY(store::open_mount(recipe));
   if (const auto* directory = std::get_if<WorkdirOp>(&work.vertex.op)) return make_working_directory(root, *directory);
-  return copy_sources(root, std::get<CopyOp>(work.vertex.op), work.copy.tree, work.copy.content->sources, cancel_);
+  return copy_sources(root, std::get<CopyOp>(work.vertex.op), work.copy.parts, cancel_);
 }
 
 Result<void> StepRunner::run_process(Work& work, const store::MountRecipe& rootfs) {

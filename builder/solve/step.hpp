@@ -3,6 +3,7 @@
 
 #include "context/scan.hpp"
 #include "solve/solver.hpp"
+#include "source/source_layer.hpp"
 
 namespace dray::builder {
 
@@ -17,9 +18,10 @@ class StepRunner {
 
  private:
   struct CopyInput;
+  SourceContext source_context(int id);
   struct Work;
   Result<StepResult> step(const Vertex& vertex, const std::vector<const StepResult*>& inputs, int id, bool& cached);
-  Result<void> open_copy(const Vertex& vertex, const std::vector<const StepResult*>& inputs, CopyInput& input);
+  Result<void> open_copy(Work& work);
   Result<std::optional<StepResult>> find_copy(Work& work);
   Result<std::optional<StepResult>> find_run(Work& work);
   Result<std::vector<std::string>> mounted_content(const Work& work, bool by_content);

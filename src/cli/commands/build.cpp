@@ -23,17 +23,19 @@ constexpr std::size_t kMaxDockerfile = 4u << 20;
 Result<BuildCommand> parse_build_command(const std::vector<std::string>& arguments) {
   BuildCommand command;
   builder::BuildRequest& request = command.request;
-  std::vector<std::string> build_args, labels, contexts;
+  std::vector<std::string> build_args, labels, contexts, named_contexts;
   bool check = false;
   BuildRunFlags run_flags;
   OutputFlags output_flags;
   Flags flags(
-      "dray build", "[OPTIONS] PATH | -",
+      "dray build", "[OPTIONS] PATH | URL | -",
       "Build an image from a Dockerfile. With '-', a tar archive (or a bare Dockerfile) is read from standard input.");
   flags.list("--build-arg", build_args, "Set build-time variables");
   flags.option("--call", command.call, "Ask instead of building: check, outline or targets (,format=json)");
   flags.flag("--check", check, "Check the Dockerfile instead of building it (--call=check)");
   flags.flag("-D,--debug", command.debug, "Explain warnings, with the lines they are about");
+  flags.list("--build-context", named_contexts,
+             "Additional build contexts (NAME=DIRECTORY, docker-image://, git or http URL, target:STAGE)");
   flags.option("-f,--file", request.dockerfile, "Name of the Dockerfile (default: PATH/Dockerfile)");
   flags.option("--iidfile", command.iidfile, "Write the image ID to a file");
   flags.list("--label", labels, "Set metadata for an image");
@@ -67,6 +69,12 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
       request.build_args.emplace_back(name, value);  // as docker: a bare name takes our environment's value, or none
     }
   }
+  for (const auto& text : named_contexts) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0)
+      return fail(ErrorCode::invalid_argument, "invalid --build-context \"" + text + "\": expected NAME=VALUE");
+    request.named_contexts.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
   for (const auto& label : labels) {
     std::size_t equals = label.find('=');
     request.labels[label.substr(0, equals)] = equals == std::string::npos ? "" : label.substr(equals + 1);
@@ -82,11 +90,10 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
   if (contexts[0] == "-") {
     request.context_tar = FdRef(0);
   } else {
-    if (contexts[0].find("://") != std::string::npos || contexts[0].starts_with("git@"))
-      return fail(ErrorCode::unsupported,
-                  "a remote build context (\"" + contexts[0] +
-                      "\") is not supported yet: clone or download it, then build the directory");
-    request.context_directory = contexts[0];
+    // "github.com/x/y" may be a directory here; "git@host:path" may not.
+    const bool is_url = contexts[0].find("://") != std::string::npos || contexts[0].starts_with("git@") ||
+                        (contexts[0].starts_with("github.com/") && ::access(contexts[0].c_str(), F_OK) != 0);
+    (is_url ? request.context_url : request.context_directory) = contexts[0];
   }
   return command;
 }

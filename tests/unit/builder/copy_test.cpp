@@ -33,8 +33,8 @@ struct Bench {
     const FileDescriptor source = TRY(open_file(from, O_RDONLY | O_DIRECTORY));
     const FileDescriptor root = TRY(open_file(to, O_RDONLY | O_DIRECTORY));
     const SourceTree tree{.root = source, .is_context = is_context};
-    const CopyContent content = TRY(read_copy_content(tree, op.paths, op.exclude, nullptr, cancel, op.parents));
-    return copy_sources(root, op, tree, content.sources, cancel);
+    const CopyContent content = TRY(read_copy_content(tree, op, 1, nullptr, cancel));
+    return copy_sources(root, op, parts_of(tree, content.sources), cancel);
   }
   Result<void> copy(const std::string& path, const std::string& destination) {
     CopyOp op;
@@ -167,19 +167,21 @@ TEST_CASE("COPY --parents") {
   CHECK_FALSE(bench.exists("/p/x/b"));
 
   op.destination = "/pivot/";
-  op.paths = {"/x/./a/one.c", "/x/./b"};
+  op.paths = {"/x/a/one.c", "/x/b"};
+  op.pivots = {"/x", "/x"};
   REQUIRE_OK(bench.copy(op));
   CHECK(bench.exists("/pivot/a/one.c"));
   CHECK(bench.exists("/pivot/b/three.h"));
 
   op.destination = "/glob/";
+  op.pivots = {};
   op.paths = {"/**/*.c"};
   REQUIRE_OK(bench.copy(op));
   for (const char* path : {"/glob/x/a/one.c", "/glob/x/a/deep/two.c", "/glob/y/four.c"}) CHECK(bench.exists(path));
   CHECK_FALSE(bench.exists("/glob/x/b"));
 
   op.destination = "/some/";
-  op.paths = {"/./x/*"};
+  op.paths = {"/x/*"};
   op.exclude = {"x/a/deep", "**/*.h"};
   REQUIRE_OK(bench.copy(op));
   CHECK(bench.exists("/some/x/a/one.c"));

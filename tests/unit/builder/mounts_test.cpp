@@ -48,6 +48,15 @@ struct Inside : Executor {
   std::atomic<int> runs = 0;
 };
 
+/// A build without base images.
+class NoImages : public ImageSource {
+ public:
+  Result<store::LoadedImage> resolve(const Reference&, const image::Platform&, bool, ProgressSink&,
+                                     const CancelToken&) override {
+    return fail(ErrorCode::not_found, "no such image");
+  }
+};
+
 struct Place {
   TempDir directory = *TempDir::create("/var/tmp", "dray-mounts-test-");
   std::shared_ptr<store::Store> store = *store::Store::open(directory.path() + "/root");
@@ -55,6 +64,7 @@ struct Place {
   FileDescriptor opened;
   IgnorePatterns ignore;
   Inside executor;
+  NoImages images;
   Silence progress;
   CancelToken cancel;
   BuildRequest build;
@@ -88,7 +98,7 @@ struct Place {
     std::map<std::pair<int, std::size_t>, std::vector<std::string>> mounted;
     for (const Vertex& vertex : made.vertices) {
       if (const auto* copy = std::get_if<CopyOp>(&vertex.op))
-        contents[vertex.id] = TRY(read_copy_content(tree(), copy->paths, {}, nullptr, cancel));
+        contents[vertex.id] = TRY(read_copy_content(tree(), *copy, 1, nullptr, cancel));
       const auto* run = std::get_if<RunOp>(&vertex.op);
       for (std::size_t i = 0; run != nullptr && i < run->mounts.size(); ++i)
         if (run->mounts[i].input == 1)
@@ -97,6 +107,7 @@ struct Place {
     Secrets secrets(build.secrets);
     const SolveRequest request{.store = *store,
                                .executor = executor,
+                               .images = images,
                                .locals = locals,
                                .contents = contents,
                                .mounted = mounted,
@@ -509,13 +520,13 @@ TEST_CASE("a stage's content decides for a bind mount, not how the stage was mad
     const std::map<std::string, SourceTree> locals = {{"context", place.tree()}};
     std::map<int, CopyContent> contents;
     for (const int id : {2, 3})
-      contents[id] =
-          *read_copy_content(place.tree(), std::get<CopyOp>(plan.vertices[static_cast<std::size_t>(id)].op).paths, {},
-                             nullptr, place.cancel);
+      contents[id] = *read_copy_content(place.tree(), std::get<CopyOp>(plan.vertices[static_cast<std::size_t>(id)].op),
+                                        1, nullptr, place.cancel);
     const std::map<std::pair<int, std::size_t>, std::vector<std::string>> mounted;
     Secrets secrets(place.build.secrets);
     const SolveRequest request{.store = *place.store,
                                .executor = place.executor,
+                               .images = place.images,
                                .locals = locals,
                                .contents = contents,
                                .mounted = mounted,
