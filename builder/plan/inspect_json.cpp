@@ -121,10 +121,6 @@ Json lint_json(const std::vector<LintWarning>& warnings) {
   Json list = Json::array();
   for (const LintWarning& warning : warnings)
     list.push_back({{"rule", warning.rule}, {"detail", warning.detail}, {"line", warning.line}});
-  std::stable_sort(list.begin(), list.end(), [](const Json& a, const Json& b) {
-    return std::pair(a["line"].get<int>(), a["detail"].get<std::string>()) <
-           std::pair(b["line"].get<int>(), b["detail"].get<std::string>());
-  });
   return list;
 }
 
@@ -210,9 +206,7 @@ Inspection inspect_dockerfile(
     if (ignore) checked.ignore = &*ignore;
     const LintReport report = lint(request.text, request.file, std::move(checked), bases);
     json["lint"] = lint_json(report.warnings);
-    if (report.error)
-      json["lint_error"] = error_json(line_of(report.error->location()),
-                                      dockerfile ? report.error->message() : instruction_error(*report.error));
+    if (report.error) json["lint_error"] = error_json(report.error_line, report.error->message());
   } else {
     inspection.error = ast.error();
     json["error"] = inspection.error->message();
