@@ -127,6 +127,20 @@ TEST_CASE("what a killed process left is cleared by the next") {
   CHECK(repositories->tag("a", "lost").error().code() == ErrorCode::not_found);
 }
 
+TEST_CASE("a push heals what the disk has damaged") {
+  Folder folder;
+  const auto repositories = folder.open();
+  const Digest blob = push(*repositories, "a", "bytes"), manifest = put(*repositories, "a", blob, "t");
+  const std::string blobs = folder.path + "/content/blobs/sha256/";
+  REQUIRE(write_file_atomically(blobs + blob.hex(), "byt", 0600, Durability::none));
+  REQUIRE(write_file_atomically(blobs + manifest.hex(), "other", 0600, Durability::none));
+  CHECK(repositories->manifest("a", "t").error().code() == ErrorCode::corrupt);
+  push(*repositories, "a", "bytes");
+  put(*repositories, "a", blob, "t");
+  CHECK(*read_all(*repositories->open_blob("a", blob), 100) == "bytes");
+  CHECK(repositories->manifest("a", "t")->digest == manifest);
+}
+
 TEST_CASE("an upload is one request's at a time, of its repository only, and expires") {
   Folder folder;
   const auto repositories = folder.open();
