@@ -161,6 +161,9 @@ TEST_CASE("an upload is one request's at a time, of its repository only, and exp
   CHECK(uploads.count() == 0);
   for (std::size_t i = 0; i < Uploads::kMost; ++i) REQUIRE(uploads.start("a", *repositories->begin_blob("sha256")));
   CHECK(uploads.start("a", *repositories->begin_blob("sha256")).error().code() == ErrorCode::in_use);
+  uploads.least_idle = std::chrono::seconds(0);
+  CHECK(uploads.start("a", *repositories->begin_blob("sha256")));
+  CHECK(uploads.count() == Uploads::kMost);
 }
 
 }  // namespace
