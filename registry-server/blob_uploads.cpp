@@ -139,7 +139,10 @@ std::unique_ptr<Exchange> start_upload(Handlers& handlers, const Request& reques
   }
   auto hold = begin(handlers, name, algorithm);
   if (!hold) return replying(upload_error(handlers, hold.error()));
-  if (digest) return std::make_unique<Receiving>(handlers, name, *std::move(hold), digest, std::nullopt);
+  if (digest) {
+    hold->end();  // nobody knows its id: what breaks off can't be resumed
+    return std::make_unique<Receiving>(handlers, name, *std::move(hold), digest, std::nullopt);
+  }
   return replying(session_reply(202, name, hold->id(), 0));
 }
 

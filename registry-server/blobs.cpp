@@ -59,10 +59,7 @@ Reply blob_reply(Handlers& handlers, const Request& request, const Digest& diges
     return failed(handlers, arriving.error());
   }
   Reply reply = head_of(request, digest, arriving->size, slice);
-  if (reply.status < 300 && arriving->bytes == nullptr)
-    reply.headers.emplace_back("Content-Length", std::to_string(arriving->size));
-  else if (reply.status < 300)
-    reply.body = ArrivingBody{std::move(arriving->bytes), slice};
+  if (reply.status < 300) reply.body = ArrivingBody{std::move(arriving->bytes), slice};
   return reply;
 }
 

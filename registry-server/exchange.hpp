@@ -42,7 +42,7 @@ class ArrivingBytes {
   virtual std::size_t read(std::uint64_t offset, std::span<std::byte> buffer) = 0;
 };
 struct ArrivingBody {
-  std::shared_ptr<ArrivingBytes> bytes;
+  std::shared_ptr<ArrivingBytes> bytes;  ///< null in the reply to a HEAD, which sends none
   Slice slice;
 };
 

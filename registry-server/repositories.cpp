@@ -129,6 +129,9 @@ Result<FileDescriptor> Repositories::open_blob(const std::string& repository, co
 
 Result<void> Repositories::finish_blob(const std::string& repository, const Digest& digest, store::BlobWriter& writer) {
   const Pin pin(*this, digest);
+  // A push heals what a broken disk has cut short: the writer leaves alone what has the name already.
+  const auto stored = content_.size(digest);
+  if (stored && *stored != writer.size()) TRY(content_.remove(digest));
   TRY(writer.commit(digest));
   const std::lock_guard lock(mutex_);
   return database_->execute("INSERT INTO blobs VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET added = excluded.added",
@@ -178,6 +181,8 @@ Result<void> Repositories::put_manifest(const std::string& repository, const Sto
                                         const ManifestFacts& facts, const std::vector<std::string>& tags) {
   const Pin pin(*this, manifest.digest);
   const std::string& digest = manifest.digest.to_string();
+  const auto stored = content_.read_blob(manifest.digest);
+  if (!stored && stored.error().code() == ErrorCode::corrupt) TRY(content_.remove(manifest.digest));
   store::BlobWriter writer = TRY(content_.begin_write(manifest.digest.algorithm()));
   TRY(writer.write(std::as_bytes(std::span(manifest.bytes))));
   TRY(writer.commit(manifest.digest));

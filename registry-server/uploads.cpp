@@ -35,9 +35,22 @@ Result<Uploads::Hold> Uploads::start(const std::string& repository, store::BlobW
   session->busy = true;
   std::string id = new_uuid();
   const std::lock_guard lock(mutex_);
-  if (sessions_.size() >= kMost) return fail(ErrorCode::in_use, "too many uploads at once");
+  if (sessions_.size() >= kMost && !make_room()) return fail(ErrorCode::in_use, "too many uploads at once");
   sessions_.emplace(id, session);
   return Hold(*this, std::move(id), std::move(session));
+}
+
+/// Caller holds mutex_.
+bool Uploads::make_room() {
+  auto oldest = sessions_.end();
+  for (auto entry = sessions_.begin(); entry != sessions_.end(); ++entry) {
+    if (entry->second->busy) continue;
+    if (oldest == sessions_.end() || entry->second->last_used < oldest->second->last_used) oldest = entry;
+  }
+  if (oldest == sessions_.end() || std::chrono::steady_clock::now() - oldest->second->last_used < least_idle)
+    return false;
+  sessions_.erase(oldest);
+  return true;
 }
 
 Result<Uploads::Hold> Uploads::take(const std::string& repository, const std::string& id) {

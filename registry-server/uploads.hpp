@@ -48,7 +48,7 @@ class Uploads {
     bool ended_ = false;
   };
 
-  /// in_use when there are too many.
+  /// Where there are kMost, the one unused for longest makes room, if that is a minute or more; else in_use.
   Result<Hold> start(const std::string& repository, store::BlobWriter writer);
   /// not_found (also where it is another repository's). Waits a little for a request whose client is gone but that has
   /// not noticed yet; then in_use.
@@ -57,7 +57,10 @@ class Uploads {
   void expire(std::chrono::steady_clock::time_point now = std::chrono::steady_clock::now());
   std::size_t count();
 
+  std::chrono::steady_clock::duration least_idle = std::chrono::minutes(1);  ///< before one makes room; for tests
+
  private:
+  bool make_room();
   std::mutex mutex_;
   std::condition_variable freed_;
   std::map<std::string, std::shared_ptr<Session>> sessions_;

@@ -386,6 +386,9 @@ class Server(DrayTestCase):
         digest = sha256(layer)
         status, headers, body = cache.request("GET", "/v2/team/app/manifests/t")
         self.assertEqual((200, first, MANIFEST), (status, body, headers["Content-Type"]))
+        status, headers, body = cache.request("HEAD", f"/v2/team/app/blobs/{digest}")
+        self.assertEqual((200, str(len(layer)), b""), (status, headers["Content-Length"], body))
+        self.assertEqual(0, behind.log().count(f" GET /v2/team/app/blobs/{digest} "))
         with concurrent.futures.ThreadPoolExecutor(6) as pool:     # fetched once, all get it
             bodies = list(pool.map(lambda _: cache.request("GET", f"/v2/team/app/blobs/{digest}")[2], range(6)))
         self.assertEqual([layer] * 6, bodies)

@@ -95,6 +95,16 @@ TEST_CASE("one POST, a wrong digest, sha512, cancel") {
   CHECK(server.uploads.count() == 0);
 }
 
+TEST_CASE("a POST that breaks off leaves no upload") {
+  Server server;
+  Request request;
+  request.method = "POST";
+  request.target = *parse_target("/v2/a/blobs/uploads/?digest=" + Digest::of("xy").to_string());
+  request.header = [](std::string_view) { return ""; };
+  server.handlers.begin(request)->take(std::as_bytes(std::span(std::string_view("x"))));
+  CHECK(server.uploads.count() == 0);
+}
+
 TEST_CASE("mounts") {
   Server server;
   const std::string digest = Digest::of("x").to_string();

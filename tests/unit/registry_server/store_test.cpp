@@ -127,6 +127,20 @@ TEST_CASE("what a killed process left is cleared by the next") {
   CHECK(repositories->tag("a", "lost").error().code() == ErrorCode::not_found);
 }
 
+TEST_CASE("a push heals what the disk has damaged") {
+  Folder folder;
+  const auto repositories = folder.open();
+  const Digest blob = push(*repositories, "a", "bytes"), manifest = put(*repositories, "a", blob, "t");
+  const std::string blobs = folder.path + "/content/blobs/sha256/";
+  REQUIRE(write_file_atomically(blobs + blob.hex(), "byt", 0600, Durability::none));
+  REQUIRE(write_file_atomically(blobs + manifest.hex(), "other", 0600, Durability::none));
+  CHECK(repositories->manifest("a", "t").error().code() == ErrorCode::corrupt);
+  push(*repositories, "a", "bytes");
+  put(*repositories, "a", blob, "t");
+  CHECK(*read_all(*repositories->open_blob("a", blob), 100) == "bytes");
+  CHECK(repositories->manifest("a", "t")->digest == manifest);
+}
+
 TEST_CASE("an upload is one request's at a time, of its repository only, and expires") {
   Folder folder;
   const auto repositories = folder.open();
@@ -147,6 +161,9 @@ TEST_CASE("an upload is one request's at a time, of its repository only, and exp
   CHECK(uploads.count() == 0);
   for (std::size_t i = 0; i < Uploads::kMost; ++i) REQUIRE(uploads.start("a", *repositories->begin_blob("sha256")));
   CHECK(uploads.start("a", *repositories->begin_blob("sha256")).error().code() == ErrorCode::in_use);
+  uploads.least_idle = std::chrono::seconds(0);
+  CHECK(uploads.start("a", *repositories->begin_blob("sha256")));
+  CHECK(uploads.count() == Uploads::kMost);
 }
 
 }  // namespace
