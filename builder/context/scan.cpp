@@ -297,11 +297,11 @@ Result<CopyContent> read_copy_content(const SourceTree& tree, const std::vector<
 Result<CopyContent> read_mount_content(const SourceTree& tree, const std::string& path, FileDigests* memory,
                                        const CancelToken& cancel) {
   if (!tree.root.valid() && path == "/") return CopyContent{};  // a bare Dockerfile has an empty context
-  if (!tree.root.valid()) return missing(path, 0);
+  if (!tree.root.valid()) return missing(tree, path, 0);
   int hidden = 0;
   const IgnorePatterns nothing = TRY(IgnorePatterns::from_list({}));
   std::optional<Source> source = TRY(read_source(tree, path, nothing, cancel, hidden));
-  if (!source) return missing(path, hidden);
+  if (!source) return missing(tree, path, hidden);
   CopyContent content;
   content.digests.push_back(TRY(digest_source(tree, *source, memory, cancel)));
   content.sources.push_back(std::move(*source));
