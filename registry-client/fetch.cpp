@@ -17,14 +17,6 @@ namespace {
 
 constexpr int kMaxResumes = 2000;  // a hostile registry that sends a byte a connection ends here
 
-std::string accept_all() {
-  std::string header = "Accept: ";
-  for (const std::string_view type :
-       {image::kOciIndex, image::kDockerIndex, image::kOciManifest, image::kDockerManifest})
-    header += std::string(type) + ", ";
-  return header + "*/*;q=0.1";
-}
-
 Digest hash(std::string_view bytes, const std::string& algorithm) {
   Hasher hasher(algorithm);
   hasher.update(bytes);
@@ -211,6 +203,19 @@ Result<void> download_layer(Session& session, HttpClient& client, store::Store& 
 }
 
 }  // namespace
+
+std::string accept_all() {
+  std::string header = "Accept: ";
+  for (const std::string_view type :
+       {image::kOciIndex, image::kDockerIndex, image::kOciManifest, image::kDockerManifest})
+    header += std::string(type) + ", ";
+  return header + "*/*;q=0.1";
+}
+
+Result<void> fetch_blob(Session& session, HttpClient& client, const image::Descriptor& blob,
+                        const std::function<Result<void>(std::span<const std::byte>)>& take) {
+  return BlobTransfer(session, client, blob, take).run();
+}
 
 Result<Document> fetch_document(Session& session, HttpClient& client, const std::string& name,
                                 const image::Descriptor* expected) {

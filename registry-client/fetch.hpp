@@ -18,6 +18,13 @@ struct Document {
 Result<Document> fetch_document(Session& session, HttpClient& client, const std::string& name,
                                 const image::Descriptor* expected);
 
+/// The Accept header for every kind of manifest and index.
+std::string accept_all();
+
+/// Hands over each byte of a blob once, in order, over as many connections as it takes. Unverified but for the size.
+Result<void> fetch_blob(Session& session, HttpClient& client, const image::Descriptor& blob,
+                        const std::function<Result<void>(std::span<const std::byte>)>& take);
+
 /// Makes sure that the blob is in the content store, and returns its bytes (a config: at most
 /// kMaxManifestSize).
 Result<std::string> fetch_small_blob(Session& session, HttpClient& client, store::Store& store,

@@ -56,6 +56,8 @@ std::string wanted(const Reference& reference) {
 }  // namespace
 
 Error denied(const Reference& reference, Purpose purpose, const std::string& reason) {
+  if (purpose == Purpose::login)
+    return Error(ErrorCode::permission_denied, reason.starts_with("unauthorized") ? reason : "unauthorized: " + reason);
   const std::string verb = purpose == Purpose::push ? "push" : "pull";
   return Error(ErrorCode::permission_denied,
                verb + " access denied for " + reference.familiar_name() +

@@ -27,6 +27,11 @@ class Session {
   static Result<std::unique_ptr<Session>> connect(HttpClient& client, const Reference& reference, Purpose purpose,
                                                   const Options& options, ProgressSink& progress, const Stop& stop);
 
+  /// Asks the registry whether it knows `credentials` (`docker login`); permission_denied if not. Returns the identity
+  /// token its token server gave for the password, or "".
+  static Result<std::string> try_credentials(HttpClient& client, const std::string& registry, Credentials credentials,
+                                             const Options& options, ProgressSink& progress, const Stop& stop);
+
   /// The absolute URL of "/v2/<repository>/<path>".
   std::string url(const std::string& path) const { return base_ + "/v2/" + reference_.repository() + "/" + path; }
   const Reference& reference() const { return reference_; }
@@ -44,6 +49,9 @@ class Session {
   const Stop& stop() const { return stop_; }
 
  private:
+  static Result<std::unique_ptr<Session>> connect_as(HttpClient& client, const Reference& reference, Purpose purpose,
+                                                     const Options& options, const Stop& stop,
+                                                     std::optional<Credentials> credentials, ProgressSink& progress);
   Session(const Reference& reference, Purpose purpose, const Options& options, const Stop& stop)
       : reference_(reference), purpose_(purpose), options_(options), stop_(stop) {}
   Result<Response> probe(HttpClient& client);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // dray: global flags, then a table of commands. Only the command that is run declares its flags, so that starting costs
 // nothing for the others.
+#include <sys/prctl.h>
+#include <unistd.h>
+
 #include <array>
 #include <csignal>
 #include <cstdio>
@@ -31,6 +34,8 @@ constexpr auto kCommands = std::to_array<Command>({
     {"inspect", command_inspect, "Return low-level information on containers and images"},
     {"kill", command_kill, "Kill one or more running containers"},
     {"load", command_load, "Load images from a tar archive or standard input"},
+    {"login", command_login, "Authenticate to a registry"},
+    {"logout", command_logout, "Log out from a registry"},
     {"logs", command_logs, "Fetch the logs of a container"},
     {"restart", command_restart, "Restart one or more containers"},
     {"rm", command_rm, "Remove one or more containers"},
@@ -42,6 +47,8 @@ constexpr auto kCommands = std::to_array<Command>({
     {"wait", command_wait, "Block until containers stop, then print their exit codes"},
     {"version", command_version, "Show the version"},
     {"image bootstrap", command_bootstrap, "Make a Debian base image from Debian's signed packages"},
+    {"registry serve", command_registry_serve, "Serve a registry of one's own"},
+    {"registry gc", command_registry_gc, "Remove what no manifest of that registry names"},
     {"volume create", command_volume_create, "Create a volume"},
     {"volume ls", command_volume_list, "List volumes"},
     {"volume rm", command_volume_remove, "Remove one or more volumes"},
@@ -171,6 +178,8 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   // A closed pipe is an error of write(), handled where it is written.
   std::signal(SIGPIPE, SIG_IGN);
+  // Containers' processes begin as copies of this one: nobody who is in a container already shall look into them.
+  if (::geteuid() == 0) (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   int code = dray::cli::run(argc, argv);
   if (std::fflush(stdout) != 0 && code == 0) code = 1;
   return code;

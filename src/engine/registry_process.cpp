@@ -68,13 +68,21 @@ Result<Outcome> relay(ChildProcess& child, FdRef output, ProgressSink& progress,
   }
 }
 
-Result<HelperResult> run_helper(std::vector<std::string> arguments, FdRef input, ProgressSink& progress,
-                                const CancelToken& cancel) {
+/// `input` is what it finds on its standard input: secrets go there, never into its arguments.
+Result<HelperResult> run_helper(const std::vector<std::string>& arguments, const std::string& input,
+                                ProgressSink& progress, const CancelToken& cancel) {
   SpawnRequest request;
   const std::string program = TRY(executable_directory()) + "/dray-registry";
   request.argv = {program};
   request.argv.insert(request.argv.end(), arguments.begin(), arguments.end());
-  request.stdin_fd = input;
+  FileDescriptor given;
+  if (!input.empty()) {
+    given = FileDescriptor(::memfd_create("dray-registry", MFD_CLOEXEC));
+    if (!given.valid()) return fail_errno("memfd_create");
+    TRY(write_all(given, input));
+    if (::lseek(given.get(), 0, SEEK_SET) < 0) return fail_errno("memfd");
+    request.stdin_fd = given;
+  }
   Pipe output = TRY(make_pipe());
   request.stdout_fd = output.write_end;
   auto spawned = ChildProcess::spawn(request);
@@ -94,14 +102,18 @@ Result<HelperResult> run_helper(std::vector<std::string> arguments, FdRef input,
                                        std::to_string(status.exit_code()) + ")");
 }
 
+void add_insecure_registries(std::vector<std::string>& arguments, const Configuration& configuration) {
+  for (const std::string& insecure : configuration.insecure_registries)
+    arguments.insert(arguments.end(), {"--insecure-registry", insecure});
+}
+
 Result<HelperResult> run_transfer(const Context& context, const std::string& command, const Reference& reference,
                                   const std::string& platform, ProgressSink& progress, const CancelToken& cancel) {
   std::vector<std::string> arguments = {command, "--root", context.configuration.root};
   if (!platform.empty()) arguments.insert(arguments.end(), {"--platform", platform});
-  for (const std::string& insecure : context.configuration.insecure_registries)
-    arguments.insert(arguments.end(), {"--insecure-registry", insecure});
+  add_insecure_registries(arguments, context.configuration);
   arguments.push_back(reference.canonical());
-  return run_helper(std::move(arguments), {}, progress, cancel);
+  return run_helper(arguments, "", progress, cancel);
 }
 
 /// Appends "key value" to what dray-registry reads.
@@ -123,11 +135,7 @@ Result<builder::HttpAnswer> fetch_file(const builder::HttpRequest& request, Prog
   TRY(add_line(lines, "authorization", request.authorization));
   TRY(add_line(lines, "etag", request.etag));
   TRY(add_line(lines, "last-modified", request.last_modified));
-  const FileDescriptor input(::memfd_create("download", MFD_CLOEXEC));
-  if (!input.valid()) return fail_errno("memfd_create");
-  TRY(write_all(input, lines));
-  if (::lseek(input.get(), 0, SEEK_SET) < 0) return fail_errno("memfd");
-  HelperResult result = TRY(run_helper({"fetch", "--output", request.file}, input, progress, cancel));
+  HelperResult result = TRY(run_helper({"fetch", "--output", request.file}, lines, progress, cancel));
   builder::HttpAnswer answer;
   answer.not_modified = result.up_to_date;
   answer.etag = std::move(result.etag);
@@ -158,6 +166,22 @@ Result<image::Descriptor> push_image(Context& context, const std::string& name, 
   pushed.media_type = std::move(result.media_type);
   pushed.size = result.size;
   return pushed;
+}
+
+Result<LoginSummary> login(const Configuration& configuration, const LoginRequest& request, ProgressSink& progress,
+                           const CancelToken& cancel) {
+  // Neither part can hold a NUL: both come from a command line, a terminal or a text.
+  const std::string input = request.username.empty() ? "" : request.username + '\0' + request.password;
+  std::vector<std::string> arguments = {"login", request.registry};
+  add_insecure_registries(arguments, configuration);
+  HelperResult result = TRY(run_helper(arguments, input, progress, cancel));
+  return LoginSummary{std::move(result.config_path), std::move(result.username)};
+}
+
+Result<bool> logout(const Configuration& configuration, const std::string& registry, ProgressSink& progress,
+                    const CancelToken& cancel) {
+  const HelperResult result = TRY(run_helper({"logout", registry}, "", progress, cancel));
+  return result.was_logged_in;
 }
 
 }  // namespace dray::engine

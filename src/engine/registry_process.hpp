@@ -16,6 +16,8 @@ struct HelperResult {
   std::string reference, digest, image_id, media_type, etag, last_modified;
   std::uint64_t size = 0;
   bool up_to_date = false;
+  std::string config_path, username;  ///< login
+  bool was_logged_in = false;         ///< logout
 };
 
 /// One line of dray-registry's standard output (include/dray/registry/helper_protocol.hpp): an event, the

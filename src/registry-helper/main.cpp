@@ -14,6 +14,7 @@
 #include <dray/core/fd.hpp>
 #include <dray/registry/client.hpp>
 #include <dray/registry/helper_protocol.hpp>
+#include <dray/registry/login.hpp>
 #include <dray/store/store.hpp>
 
 namespace {
@@ -49,7 +50,7 @@ class LineSink : public ProgressSink {
 };
 
 struct Arguments {
-  std::string command, root, platform, reference, output;
+  std::string command, root, platform, operand, output;
   registry::Options options;
 };
 
@@ -58,11 +59,12 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   if (words.empty())
     return fail(ErrorCode::invalid_argument,
-                "usage: dray-registry pull|push --root DIR [--platform P] REFERENCE | fetch --output FILE");
+                "usage: dray-registry pull|push --root DIR [--platform P] REFERENCE | fetch --output FILE\n"
+                "       dray-registry login|logout REGISTRY (username NUL password on standard input)");
   arguments.command = words[0];
   for (std::size_t i = 1; i < words.size(); ++i) {
     if (!words[i].starts_with("--")) {
-      arguments.reference = words[i];
+      arguments.operand = words[i];
       continue;
     }
     if (i + 1 == words.size()) return fail(ErrorCode::invalid_argument, "missing value of " + words[i]);
@@ -84,10 +86,24 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
     if (arguments.output.empty()) return fail(ErrorCode::invalid_argument, "missing --output");
     return arguments;
   }
-  if (arguments.command != "pull" && arguments.command != "push")
+  const bool transfers = arguments.command == "pull" || arguments.command == "push";
+  if (!transfers && arguments.command != "login" && arguments.command != "logout")
     return fail(ErrorCode::invalid_argument, "unknown command: " + arguments.command);
-  if (arguments.root.empty()) return fail(ErrorCode::invalid_argument, "missing --root");
+  if (transfers && arguments.root.empty()) return fail(ErrorCode::invalid_argument, "missing --root");
   return arguments;
+}
+
+constexpr std::size_t kMaxSecret = 16u << 10;
+
+Result<std::string> log_in(const Arguments& arguments, LineSink& sink) {
+  registry::LoginRequest request;
+  request.registry = arguments.operand;
+  const std::string given = TRY(read_all(FdRef(STDIN_FILENO), kMaxSecret));
+  const std::size_t end = std::min(given.find('\0'), given.size());
+  request.username = given.substr(0, end);
+  request.password = given.substr(std::min(end + 1, given.size()));
+  const registry::LoginResult result = TRY(registry::login(request, arguments.options, sink, cancel_token));
+  return registry::encode_result(result);
 }
 
 /// What to fetch, from standard input: see helper_protocol.hpp.
@@ -120,7 +136,12 @@ Result<std::string> fetch(const Arguments& arguments, LineSink& sink) {
 Result<std::string> run(int argc, char** argv, LineSink& sink) {
   const Arguments arguments = TRY(parse_arguments(argc, argv));
   if (arguments.command == "fetch") return fetch(arguments, sink);
-  const Reference reference = TRY(Reference::parse(arguments.reference));
+  if (arguments.command == "login") return log_in(arguments, sink);
+  if (arguments.command == "logout") {
+    const bool known = TRY(registry::logout(arguments.operand, arguments.options, cancel_token));
+    return registry::encode_logout(known);
+  }
+  const Reference reference = TRY(Reference::parse(arguments.operand));
   const auto store = TRY(store::Store::open(arguments.root));
   if (arguments.command == "push") {
     const image::Descriptor pushed = TRY(registry::push(*store, reference, arguments.options, sink, cancel_token));

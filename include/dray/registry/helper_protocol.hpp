@@ -7,6 +7,7 @@
 #include <dray/core/result.hpp>
 #include <dray/image/image.hpp>
 #include <dray/registry/client.hpp>
+#include <dray/registry/login.hpp>
 
 // What dray-registry writes to its standard output, one JSON object a line: any number of progress events,
 // then exactly one
@@ -21,6 +22,8 @@ namespace dray::registry {
 std::string encode_event(const ProgressEvent& event);
 std::string encode_result(const Reference& reference, const PullResult& result);
 std::string encode_result(const image::Descriptor& pushed);
+std::string encode_result(const LoginResult& result);
+std::string encode_logout(bool was_logged_in);
 std::string encode_result(const Download& download);
 std::string encode_error(const Error& error);
 
