@@ -261,8 +261,7 @@ Result<Expansion> ShellLex::expand(std::string_view text, const Lookup& lookup) 
   Scanner scanner(text, *this, escape_, lookup);
   auto result = scanner.until(std::nullopt, raw_escapes);
   if (!result)
-    return Failure(
-        std::move(result).error().with_context("failed to process \"" + std::string(text.substr(0, 200)) + "\""));
+    return Failure(std::move(result).error().with_context("failed to process " + go_quote(text.substr(0, 200))));
   Expansion expansion;
   expansion.text = std::move(result->first);
   expansion.words = std::move(result->second);

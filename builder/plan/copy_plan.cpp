@@ -77,7 +77,7 @@ Result<StageBuilder::CopySource> StageBuilder::git_source(const CopyInstruction&
   op.skip_submodules = git.submodules && !*git.submodules;
   op.fetch_by_commit = git.fetch_by_commit;
   const SourceLocation location{context_.dockerfile.file, command_->instruction->line};
-  return CopySource{"/", "/", context_.builder.source_vertex(std::move(op), "ADD " + text, location), true};
+  return CopySource{"/", context_.builder.source_vertex(std::move(op), "ADD " + text, location)};
 }
 
 Result<StageBuilder::CopySource> StageBuilder::copy_source(const CopyInstruction& copy, const std::string& text,
@@ -89,12 +89,12 @@ Result<StageBuilder::CopySource> StageBuilder::copy_source(const CopyInstruction
     const std::string name = file_name(text);
     const SourceLocation location{context_.dockerfile.file, command_->instruction->line};
     const int vertex = context_.builder.source_vertex(HttpOp{text, checksum, name}, "ADD " + text, location);
-    return CopySource{clean_path(name), "/", vertex, true};
+    return CopySource{clean_path(name), vertex};
   }
-  CopySource source{clean_path(text), "/", local, false};
+  CopySource source{clean_path(text), local};
   if (const std::size_t pivot = text.find("/./"); copy.parents && pivot != std::string::npos) {
-    source.pivot = clean_path(text.substr(0, pivot));
-    source.path = join_path(source.pivot, clean_path(text.substr(pivot + 3)).substr(1));
+    const std::string parent = clean_path(text.substr(0, pivot));
+    source.path = (parent == "/" ? "" : parent) + "/." + clean_path(text.substr(pivot + 3));
   }
   const int node = command_->sources.empty() ? -1 : command_->sources[0];
   context_.builder.reads(node, clean_path(text));
@@ -157,7 +157,6 @@ Result<void> StageBuilder::run(const CopyInstruction& copy) {
     places.push_back(static_cast<int>(known - inputs.begin()));
     if (known == inputs.end()) inputs.push_back(source.vertex);
     op.paths.push_back(std::move(source.path));
-    if (copy.parents) op.pivots.push_back(std::move(source.pivot));
   }
   if (std::any_of(places.begin(), places.end(), [](int place) { return place != 1; }))
     op.path_inputs = std::move(places);

@@ -256,12 +256,12 @@ class Writer {
       copy[flag] = true;
     if (op.is_add) copy["attemptUnpackDockerCompatibility"] = true;
     if (op.parents) {
-      const std::string& pivot = op.pivots[index];
-      const std::string below =
-          op.paths[index].substr(pivot == "/" ? 1 : std::min(pivot.size() + 1, op.paths[index].size()));
-      copy["src"] = pivot;
-      copy["include_patterns"] = Json::array({below});
-      if (!has_wildcard(op.paths[index])) copy["required_paths"] = Json::array({op.paths[index]});
+      const std::string& path = op.paths[index];
+      const std::size_t pivot = path.find("/./");
+      const bool split = pivot != std::string::npos;
+      copy["src"] = split && pivot > 0 ? path.substr(0, pivot) : "/";
+      copy["include_patterns"] = Json::array({path.substr(split ? pivot + 3 : 1)});
+      if (!has_wildcard(path)) copy["required_paths"] = Json::array({clean_path(path)});
     }
     return copy;
   }
@@ -335,9 +335,9 @@ class Writer {
     const bool agent = mount.type == RunMount::Type::ssh;
     Json json = {{"dest", mount.written_target}, {"input", -1}, {"output", 0}, {"type", agent ? "SSH" : "SECRET"}};
     json[agent ? "ssh_id" : "secret_id"] = mount.default_id ? "" : mount.id;
-    if (!mount.required) json[agent ? "ssh_optional" : "secret_optional"] = true;
+    json[agent ? "ssh_optional" : "secret_optional"] = !mount.required;
     const std::uint32_t mode = mount.mode.value_or(agent ? 0600 : 0400);
-    if (!agent && mode != 0) json["mode"] = mode;
+    if (!agent) json["mode"] = mode;
     return json;
   }
 

@@ -106,9 +106,6 @@ struct CopyOp {
   std::vector<std::string> paths;
   /// An ADD of several kinds of sources: which of Vertex::inputs each of `paths` is in. Empty: all in inputs[1].
   std::vector<int> path_inputs;
-  /// --parents: the part of each of `paths` before its "/./", whose directories are not made; else "/". As many as
-  /// paths.
-  std::vector<std::string> pivots;
   std::vector<InlineFile> files;     ///< heredocs, written after `paths`
   std::string destination;           ///< absolute; a trailing "/" means: a directory
   bool destination_dot = false;      ///< it was written with "/." at its end

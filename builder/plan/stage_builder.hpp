@@ -85,9 +85,8 @@ class StageBuilder {
 
   // copy_plan.cpp
   struct CopySource {
-    std::string path, pivot;
+    std::string path;
     int vertex = -1;
-    bool remote = false;
   };
   Result<CopySource> copy_source(const CopyInstruction& copy, const std::string& text, std::string& checksum,
                                  int local);

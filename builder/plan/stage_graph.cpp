@@ -27,6 +27,24 @@ std::optional<int> stage_number(std::string_view name) {
   return number;
 }
 
+/// The base name is no reference.
+Error bad_reference(const std::string& name, const Error& error) {
+  std::string message = "failed to parse stage name \"" + name + "\": invalid reference format";
+  if (const auto lower = Reference::parse(to_lower(name))) {  // as its specification says it
+    std::string repository = lower->repository();
+    std::size_t at = to_lower(name).find(repository);
+    std::string prefix;
+    if (at == std::string::npos && repository.starts_with("library/")) {
+      prefix = "library/";
+      repository.erase(0, prefix.size());
+      at = to_lower(name).find(repository);
+    }
+    if (at != std::string::npos)
+      message += ": repository name (" + prefix + name.substr(at, repository.size()) + ") must be lowercase";
+  }
+  return Error(ErrorCode::invalid_argument, std::move(message)).with_hint(error.message());
+}
+
 }  // namespace
 
 std::optional<std::string> StageGraph::build_arg(std::string_view name) const {
@@ -187,7 +205,9 @@ Result<void> StageGraph::add_stage(const Stage& stage, int index) {
 /// What a name that is no stage's means.
 Result<void> StageGraph::find_base(StageNode& node) {
   if (node.base_name == kScratch) return {};
-  node.reference = TRY_CTX(Reference::parse(node.base_name), "failed to parse stage name \"" + node.base_name + "\"");
+  auto reference = Reference::parse(node.base_name);
+  if (!reference) return Failure(bad_reference(node.base_name, reference.error()));
+  node.reference = std::move(*reference);
   for (const auto& [name, context] : options_.named_contexts) {
     const auto named = Reference::parse(name);
     if (!named || named->canonical() != node.reference->canonical()) continue;
