@@ -250,11 +250,12 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
   Secrets secrets(request.secrets);
   const SolveRequest solving{.store = store,
                              .executor = executor,
+                             .images = images,
+                             .build = request,
                              .locals = locals,
                              .contents = content.copies,
                              .mounted = content.mounted,
                              .secrets = secrets,
-                             .build = request,
                              .first_id = numbers.reserve(static_cast<int>(plan.vertices.size())),
                              .base_layers = [&](const SourceOp& source) -> Result<std::vector<DiffId>> {
                                const store::LoadedImage* image = TRY(bases.get(*source.reference, source.platform));

@@ -20,18 +20,20 @@ struct StepResult {
   std::string local;           ///< of a LocalOp: its name; it has no layers
   image::Descriptor blob;
   std::string created_at;
+  bool is_download = false;  ///< of an HttpOp
 };
 
 struct SolveRequest {
   store::Store& store;
   Executor& executor;
+  ImageSource& images;                              ///< fetches what HttpOps and GitOps name
+  const BuildRequest& build;                        ///< how steps are run
   const std::map<std::string, SourceTree>& locals;  ///< by LocalOp::name
   const std::map<int, CopyContent>& contents;       ///< what each COPY from a LocalOp reads, by vertex
   /// Digests of what a RUN's bind mounts show of a LocalOp, by vertex and index of the mount.
   const std::map<std::pair<int, std::size_t>, std::vector<std::string>>& mounted;
   Secrets& secrets;
-  const BuildRequest& build;  ///< how steps are run
-  int first_id = 1;           ///< of the vertices in progress events
+  int first_id = 1;  ///< of the vertices in progress events
   /// The layers of a base image; called from several threads.
   std::function<Result<std::vector<DiffId>>(const SourceOp&)> base_layers;
 };

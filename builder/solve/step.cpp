@@ -17,6 +17,7 @@
 #include "plan/wording.hpp"
 #include "solve/cache_key.hpp"
 #include "solve/run_mounts.hpp"
+#include "source/source_layer.hpp"
 
 namespace dray::builder {
 
@@ -117,7 +118,14 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
     return result;
   }
   if (const auto* local = std::get_if<LocalOp>(&vertex.op)) return StepResult{.local = local->name};
-  if (vertex.inputs.empty()) return fail(ErrorCode::unsupported, "this kind of source is not supported yet");
+  if (vertex.inputs.empty()) {
+    const SourceLayer fetched = TRY(fetch_source(vertex.op, source_context(id)));
+    cached = fetched.cached;
+    return StepResult{.layers = {fetched.layer},
+                      .blob = fetched.blob,
+                      .created_at = fetched.created_at,
+                      .is_download = std::holds_alternative<HttpOp>(vertex.op)};
+  }
   Work work{.vertex = vertex, .inputs = inputs, .id = id, .below = inputs.front()->layers};
   const std::vector<std::string>& filter = request_.build.no_cache_filter;
   work.use_cache = !request_.build.no_cache && std::none_of(filter.begin(), filter.end(), [&](const std::string& name) {
@@ -140,9 +148,7 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
   const std::string locks = request_.store.root() + "/build-locks";
   TRY(make_directories(locks, 0700));
   const std::string path = locks + "/" + work.keys.back();
-  bool waited = false;
   const auto waiting = [&] {
-    waited = true;
     progress_.report({.kind = ProgressEvent::Kind::output,
                       .id = id,
                       .text = "waiting for another build that runs this step\n",
@@ -229,6 +235,16 @@ Result<std::vector<std::string>> StepRunner::mounted_content(const Work& work, b
   return list;
 }
 
+SourceContext StepRunner::source_context(int id) {
+  return {.store = request_.store,
+          .network = request_.images,
+          .build = request_.build,
+          .secret = [this](const std::string& name) { return request_.secrets.find(name); },
+          .progress = progress_,
+          .step_id = id,
+          .cancel = cancel_};
+}
+
 Result<void> StepRunner::open_copy(const Vertex& vertex, const std::vector<const StepResult*>& inputs,
                                    CopyInput& input) {
   const CopyOp& op = std::get<CopyOp>(vertex.op);
@@ -239,7 +255,7 @@ Result<void> StepRunner::open_copy(const Vertex& vertex, const std::vector<const
     input.content = &request_.contents.at(vertex.id);
     return {};
   }
-  input.tree = {.root = {}, .is_context = false, .ignore = nullptr};
+  input.tree = {.root = {}, .is_context = false, .is_download = inputs[1]->is_download, .ignore = nullptr};
   if (!inputs.at(1)->layers.empty()) {  // nothing is in scratch
     const store::MountRecipe recipe = TRY(request_.store.snapshots().view(inputs.at(1)->layers));
     input.view = TRY(store::open_mount(recipe));

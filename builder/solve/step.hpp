@@ -3,6 +3,7 @@
 
 #include "context/scan.hpp"
 #include "solve/solver.hpp"
+#include "source/source_layer.hpp"
 
 namespace dray::builder {
 
@@ -18,6 +19,7 @@ class StepRunner {
  private:
   struct CopyInput;
   struct Work;
+  SourceContext source_context(int id);
   Result<StepResult> step(const Vertex& vertex, const std::vector<const StepResult*>& inputs, int id, bool& cached);
   Result<void> open_copy(const Vertex& vertex, const std::vector<const StepResult*>& inputs, CopyInput& input);
   Result<std::optional<StepResult>> find_copy(Work& work);

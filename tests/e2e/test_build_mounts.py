@@ -398,6 +398,7 @@ class BuildCache(DrayTestCase):
             result = self.dray("--config", config, "build", "--network", "none", "-t", "limited", folder)
             self.assertEqual(0, result.code, repr(result))
             self.ok("rmi", "limited")
+            time.sleep(2.1)  # what was used within the second in which a build begins is taken for its own
         left = self.ok("builder", "du", "--verbose")
         self.assertNotIn("/x0", left)
         self.assertIn("/x2", left)  # what the last build used stays

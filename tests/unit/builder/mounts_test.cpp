@@ -48,6 +48,13 @@ struct Inside : Executor {
   std::atomic<int> runs = 0;
 };
 
+struct NoImages : ImageSource {
+  Result<store::LoadedImage> resolve(const Reference&, const image::Platform&, bool, ProgressSink&,
+                                     const CancelToken&) override {
+    return fail(ErrorCode::not_found, "no images here");
+  }
+};
+
 struct Place {
   TempDir directory = *TempDir::create("/var/tmp", "dray-mounts-test-");
   std::shared_ptr<store::Store> store = *store::Store::open(directory.path() + "/root");
@@ -55,6 +62,7 @@ struct Place {
   FileDescriptor opened;
   IgnorePatterns ignore;
   Inside executor;
+  NoImages images;
   Silence progress;
   CancelToken cancel;
   BuildRequest build;
@@ -97,11 +105,12 @@ struct Place {
     Secrets secrets(build.secrets);
     const SolveRequest request{.store = *store,
                                .executor = executor,
+                               .images = images,
+                               .build = build,
                                .locals = locals,
                                .contents = contents,
                                .mounted = mounted,
                                .secrets = secrets,
-                               .build = build,
                                .base_layers = {}};
     return builder::solve(made, request, progress, cancel);
   }
@@ -516,11 +525,12 @@ TEST_CASE("a stage's content decides for a bind mount, not how the stage was mad
     Secrets secrets(place.build.secrets);
     const SolveRequest request{.store = *place.store,
                                .executor = place.executor,
+                               .images = place.images,
+                               .build = place.build,
                                .locals = locals,
                                .contents = contents,
                                .mounted = mounted,
                                .secrets = secrets,
-                               .build = place.build,
                                .base_layers = {}};
     return builder::solve(plan, request, place.progress, place.cancel);
   };
