@@ -18,14 +18,27 @@ struct Document {
 Result<Document> fetch_document(Session& session, HttpClient& client, const std::string& name,
                                 const image::Descriptor* expected);
 
+/// The Accept header for every kind of manifest and index.
+std::string accept_all();
+
+/// Hands over each byte of a blob once, in order, over as many connections as it takes. Unverified but for the size.
+Result<void> fetch_blob(Session& session, HttpClient& client, const image::Descriptor& blob,
+                        const std::function<Result<void>(std::span<const std::byte>)>& take);
+
 /// Makes sure that the blob is in the content store, and returns its bytes (a config: at most
 /// kMaxManifestSize).
 Result<std::string> fetch_small_blob(Session& session, HttpClient& client, store::Store& store,
                                      const image::Descriptor& descriptor);
 
+/// How many connections more than the one a layer a pull may open.
+using SpareConnections = std::atomic<int>;
+
 /// Makes sure that the layer's blob is in the content store and unpacked as `diff_id`: downloads and unpacks
-/// side by side.
+/// side by side. A layer that another pull is fetching is waited for.
 Result<void> fetch_layer(Session& session, HttpClient& client, store::Store& store, const image::Descriptor& descriptor,
-                         const DiffId& diff_id, StepProgress& progress);
+                         const DiffId& diff_id, SpareConnections& spare, StepProgress& progress);
+/// As fetch_layer, but only the blob.
+Result<void> fetch_blob(Session& session, HttpClient& client, store::Store& store, const image::Descriptor& descriptor,
+                        SpareConnections& spare, StepProgress& progress);
 
 }  // namespace dray::registry

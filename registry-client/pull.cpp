@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kMaxLayers = 1024;
 constexpr int kMaxIndexDepth = 3;
+constexpr int kSpareConnections = 3;
 
 /// Index entries that are indexes themselves are followed when no entry is for the platform.
 Result<Document> resolve_platform(Session& session, HttpClient& client, Document document,
@@ -81,6 +82,7 @@ struct LayerJob {
 Result<void> fetch_layers(Session& session, HttpClient first_client, store::Store& store,
                           const std::vector<LayerJob>& jobs, int threads, ProgressSink& progress, Stop& stop) {
   std::atomic<std::size_t> next{0};
+  SpareConnections spare{kSpareConnections};
   std::mutex mutex;
   std::optional<Error> first_error;
   const auto give_up = [&](Error error) {
@@ -91,9 +93,10 @@ Result<void> fetch_layers(Session& session, HttpClient first_client, store::Stor
   const auto work = [&](HttpClient client) {
     for (std::size_t i = next++; i < jobs.size() && !stop.requested(); i = next++) {
       StepProgress step(progress, jobs[i].id, jobs[i].descriptor->digest.short_hex());
-      auto fetched = fetch_layer(session, client, store, *jobs[i].descriptor, *jobs[i].diff_id, step);
+      auto fetched = fetch_layer(session, client, store, *jobs[i].descriptor, *jobs[i].diff_id, spare, step);
       if (!fetched) return give_up(std::move(fetched).error());
     }
+    ++spare;  // for the layers that are still on their way
   };
   std::vector<std::thread> workers;
   const std::size_t count = std::min<std::size_t>(static_cast<std::size_t>(std::max(1, threads)), jobs.size());
