@@ -8,6 +8,8 @@
 namespace dray::registry {
 namespace {
 
+constexpr std::uint64_t kFewPulls = 20;
+
 Digest hash(std::string_view bytes, const std::string& algorithm) {
   Hasher hasher(algorithm);
   hasher.update(bytes);
@@ -39,6 +41,7 @@ Result<Document> fetch_document(Session& session, HttpClient& client, const std:
   if (!sent) return Failure(std::move(sent).error());
   if (!sent->ok()) return Failure(remote_error(*sent, session.reference(), Purpose::pull_manifest));
   Document document;
+  document.rate_limit = rate_limit(*sent, kFewPulls);
   document.bytes = std::move(sent->body);
   document.digest = Digest::of(document.bytes);
 

@@ -13,6 +13,7 @@ namespace dray::registry {
 struct Document {
   std::string bytes, media_type;
   Digest digest;
+  std::string rate_limit;  ///< worth a warning; or ""
 };
 /// `name` is a tag or digest. `expected` (with its size) or the reference's own digest must match.
 Result<Document> fetch_document(Session& session, HttpClient& client, const std::string& name,

@@ -42,6 +42,10 @@ constexpr auto kCommands = std::to_array<Command>({
     {"wait", command_wait, "Block until containers stop, then print their exit codes"},
     {"version", command_version, "Show the version"},
     {"image bootstrap", command_bootstrap, "Make a Debian base image from Debian's signed packages"},
+    {"image copy", command_copy, "Copy an image between registries, layouts, archives and the local store"},
+    {"image tags", command_registry_tags, "List the tags of a repository in its registry"},
+    {"registry catalog", command_registry_catalog, "List the repositories of a registry"},
+    {"registry rm", command_registry_remove, "Remove images from a registry"},
     {"volume create", command_volume_create, "Create a volume"},
     {"volume ls", command_volume_list, "List volumes"},
     {"volume rm", command_volume_remove, "Remove one or more volumes"},
@@ -75,6 +79,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"image rm", command_rmi, ""},
     {"image save", command_save, ""},
     {"image tag", command_tag, ""},
+    {"registry tags", command_registry_tags, ""},
     {"builder build", command_build, ""},
     {"buildx build", command_build, ""},
 });

@@ -16,7 +16,7 @@
 namespace dray::engine {
 namespace {
 
-constexpr std::size_t kMaxLine = 1u << 20;
+constexpr std::size_t kMaxLine = 64u << 20;  // a catalog; a manifest
 constexpr auto kGrace = std::chrono::seconds(3);
 
 struct Outcome {
@@ -41,7 +41,7 @@ Result<void> take_lines(std::string& pending, ProgressSink& progress, Outcome& o
   for (std::size_t end; (end = pending.find('\n', begin)) != std::string::npos; begin = end + 1)
     TRY(take_line(std::string_view(pending).substr(begin, end - begin), progress, outcome));
   pending.erase(0, begin);
-  if (pending.size() > kMaxLine) return fail(ErrorCode::internal, "dray-registry wrote a line of more than 1 MiB");
+  if (pending.size() > kMaxLine) return fail(ErrorCode::internal, "dray-registry wrote a line of more than 64 MiB");
   return {};
 }
 
@@ -66,15 +66,18 @@ Result<Outcome> relay(ChildProcess& child, FdRef output, ProgressSink& progress,
   }
 }
 
-Result<HelperResult> run_helper(const Context& context, const std::string& command, const Reference& reference,
-                                const std::string& platform, ProgressSink& progress, const CancelToken& cancel) {
+}  // namespace
+
+Result<HelperResult> run_registry_helper(const Configuration& configuration, const std::vector<std::string>& words,
+                                         ProgressSink& progress, const CancelToken& cancel) {
   SpawnRequest request;
   const std::string program = TRY(executable_directory()) + "/dray-registry";
-  request.argv = {program, command, "--root", context.configuration.root};
-  if (!platform.empty()) request.argv.insert(request.argv.end(), {"--platform", platform});
-  for (const std::string& insecure : context.configuration.insecure_registries)
+  request.argv = {program, words.front(), "--root", configuration.root};
+  for (const std::string& insecure : configuration.insecure_registries)
     request.argv.insert(request.argv.end(), {"--insecure-registry", insecure});
-  request.argv.push_back(reference.canonical());
+  for (const auto& [registry, url] : configuration.registry_mirrors)
+    request.argv.insert(request.argv.end(), {"--mirror", registry + "=" + url});
+  request.argv.insert(request.argv.end(), words.begin() + 1, words.end());
   Pipe output = TRY(make_pipe());
   request.stdout_fd = output.write_end;
   auto spawned = ChildProcess::spawn(request);
@@ -94,12 +97,11 @@ Result<HelperResult> run_helper(const Context& context, const std::string& comma
                                        std::to_string(status.exit_code()) + ")");
 }
 
-}  // namespace
-
 Result<PullSummary> pull_image(Context& context, const std::string& name, const image::Platform& platform,
                                ProgressSink& progress, const CancelToken& cancel) {
   const Reference reference = TRY(Reference::parse(name));
-  HelperResult result = TRY(run_helper(context, "pull", reference, platform.to_string(), progress, cancel));
+  HelperResult result = TRY(run_registry_helper(
+      context.configuration, {"pull", "--platform", platform.to_string(), reference.canonical()}, progress, cancel));
   PullSummary summary;
   summary.digest = TRY(Digest::parse(result.digest));
   summary.image_id = TRY(Digest::parse(result.image_id));
@@ -111,7 +113,8 @@ Result<PullSummary> pull_image(Context& context, const std::string& name, const 
 Result<image::Descriptor> push_image(Context& context, const std::string& name, ProgressSink& progress,
                                      const CancelToken& cancel) {
   const Reference reference = TRY(Reference::parse(name));
-  HelperResult result = TRY(run_helper(context, "push", reference, "", progress, cancel));
+  HelperResult result =
+      TRY(run_registry_helper(context.configuration, {"push", reference.canonical()}, progress, cancel));
   image::Descriptor pushed;
   pushed.digest = TRY(Digest::parse(result.digest));
   pushed.media_type = std::move(result.media_type);

@@ -4,15 +4,18 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include <dray/core/progress.hpp>
 #include <dray/core/result.hpp>
+#include <dray/engine/engine.hpp>
 
 namespace dray::engine {
 
 /// What dray-registry said when it was done.
 struct HelperResult {
-  std::string reference, digest, image_id, media_type;
+  std::string reference, digest, image_id, media_type, text;
+  std::vector<std::string> names;
   std::uint64_t size = 0;
   bool up_to_date = false;
 };
@@ -21,5 +24,9 @@ struct HelperResult {
 /// result, or its error.
 using HelperLine = std::variant<ProgressEvent, HelperResult, Error>;
 Result<HelperLine> parse_helper_line(std::string_view line);
+
+/// Runs dray-registry and relays its progress. `words`: the command, its flags, its operands.
+Result<HelperResult> run_registry_helper(const Configuration& configuration, const std::vector<std::string>& words,
+                                         ProgressSink& progress, const CancelToken& cancel);
 
 }  // namespace dray::engine

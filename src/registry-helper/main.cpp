@@ -8,11 +8,13 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <map>
 #include <mutex>
 
 #include <dray/core/fd.hpp>
 #include <dray/registry/client.hpp>
 #include <dray/registry/helper_protocol.hpp>
+#include <dray/registry/remote.hpp>
 #include <dray/store/store.hpp>
 
 namespace {
@@ -46,19 +48,38 @@ class LineSink : public ProgressSink {
 };
 
 struct Arguments {
-  std::string command, root, platform, reference, docker_config;
+  std::string command, root, platform, media_type;
+  std::vector<std::string> operands;
+  bool all = false, referrers = false;
   registry::Options options;
+
+  Result<Reference> reference() const { return Reference::parse(operands[0]); }
+  Result<image::Platform> wanted_platform() const {
+    return platform.empty() ? image::Platform::host() : image::Platform::parse(platform);
+  }
 };
+
+/// command -> how many operands it takes.
+const std::map<std::string, std::size_t> kCommands = {{"pull", 1},    {"push", 1},   {"tags", 1},
+                                                      {"catalog", 1}, {"remove", 1}, {"manifest", 1},
+                                                      {"config", 1},  {"copy", 2},   {"put-manifest", 1}};
 
 Result<Arguments> parse_arguments(int argc, char** argv) {
   Arguments arguments;
   std::vector<std::string> words(argv + 1, argv + argc);
-  if (words.empty())
-    return fail(ErrorCode::invalid_argument, "usage: dray-registry pull|push --root DIR [--platform P] REFERENCE");
+  if (words.empty() || !kCommands.contains(words[0])) {
+    std::string known;
+    for (const auto& [name, operands] : kCommands) known += (known.empty() ? "" : "|") + name;
+    return fail(ErrorCode::invalid_argument, "usage: dray-registry " + known + " --root DIR [FLAG…] OPERAND…");
+  }
   arguments.command = words[0];
   for (std::size_t i = 1; i < words.size(); ++i) {
     if (!words[i].starts_with("--")) {
-      arguments.reference = words[i];
+      arguments.operands.push_back(words[i]);
+      continue;
+    }
+    if (words[i] == "--all" || words[i] == "--referrers") {
+      (words[i] == "--all" ? arguments.all : arguments.referrers) = true;
       continue;
     }
     if (i + 1 == words.size()) return fail(ErrorCode::invalid_argument, "missing value of " + words[i]);
@@ -67,6 +88,11 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
       arguments.root = value;
     } else if (words[i] == "--platform") {
       arguments.platform = value;
+    } else if (words[i] == "--media-type") {
+      arguments.media_type = value;
+    } else if (words[i] == "--mirror") {
+      const std::size_t equals = std::min(value.find('='), value.size());
+      arguments.options.mirrors.push_back({value.substr(0, equals), value.substr(std::min(equals + 1, value.size()))});
     } else if (words[i] == "--insecure-registry") {
       arguments.options.insecure_registries.push_back(value);
     } else {
@@ -74,25 +100,56 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
     }
     ++i;
   }
-  if (arguments.command != "pull" && arguments.command != "push")
-    return fail(ErrorCode::invalid_argument, "unknown command: " + arguments.command);
+  if (arguments.operands.size() != kCommands.at(arguments.command))
+    return fail(ErrorCode::invalid_argument, arguments.command + ": wrong number of operands");
   if (arguments.root.empty()) return fail(ErrorCode::invalid_argument, "missing --root");
   return arguments;
 }
 
-Result<std::string> run(int argc, char** argv, LineSink& sink) {
-  const Arguments arguments = TRY(parse_arguments(argc, argv));
-  const Reference reference = TRY(Reference::parse(arguments.reference));
+/// What changes or fills the store.
+Result<std::string> run_transfer(const Arguments& arguments, LineSink& sink) {
   const auto store = TRY(store::Store::open(arguments.root));
+  if (arguments.command == "copy") {
+    registry::CopyOptions what{arguments.all, arguments.referrers, TRY(arguments.wanted_platform())};
+    const Digest digest = TRY(registry::copy(*store, arguments.operands[0], arguments.operands[1], what,
+                                             arguments.options, sink, cancel_token));
+    return registry::encode_text("", "", digest.to_string());
+  }
+  const Reference reference = TRY(arguments.reference());
   if (arguments.command == "push") {
     const image::Descriptor pushed = TRY(registry::push(*store, reference, arguments.options, sink, cancel_token));
     return registry::encode_result(pushed);
   }
-  const image::Platform platform =
-      arguments.platform.empty() ? image::Platform::host() : TRY(image::Platform::parse(arguments.platform));
   const registry::PullResult pulled =
-      TRY(registry::pull(*store, reference, platform, arguments.options, sink, cancel_token));
+      TRY(registry::pull(*store, reference, TRY(arguments.wanted_platform()), arguments.options, sink, cancel_token));
   return registry::encode_result(reference, pulled);
+}
+
+Result<std::string> run(int argc, char** argv, LineSink& sink) {
+  const Arguments arguments = TRY(parse_arguments(argc, argv));
+  const std::string& command = arguments.command;
+  const registry::Options& options = arguments.options;
+  if (command == "pull" || command == "push" || command == "copy") return run_transfer(arguments, sink);
+  if (command == "catalog")
+    return registry::encode_names(TRY(registry::list_repositories(arguments.operands[0], options, sink, cancel_token)));
+  const Reference reference = TRY(arguments.reference());
+  if (command == "tags")
+    return registry::encode_names(TRY(registry::list_tags(reference, options, sink, cancel_token)));
+  if (command == "remove")
+    return registry::encode_text(TRY(registry::remove_manifest(reference, options, sink, cancel_token)), "", "");
+  if (command == "config")
+    return registry::encode_text(
+        TRY(registry::get_config(reference, TRY(arguments.wanted_platform()), options, sink, cancel_token)), "", "");
+  if (command == "put-manifest") {
+    registry::RemoteDocument document;
+    document.bytes = TRY(read_all(FdRef(STDIN_FILENO), image::kMaxManifestSize));
+    document.media_type = arguments.media_type;
+    document.digest = Digest::of(document.bytes);
+    const Digest put = TRY(registry::put_manifest(reference, document, options, sink, cancel_token));
+    return registry::encode_text("", "", put.to_string());
+  }
+  const registry::RemoteDocument document = TRY(registry::get_manifest(reference, options, sink, cancel_token));
+  return registry::encode_text(document.bytes, document.media_type, document.digest.to_string());
 }
 
 }  // namespace

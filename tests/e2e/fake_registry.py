@@ -218,7 +218,7 @@ class RegistryHandler(http.server.BaseHTTPRequestHandler):
             registry.seen.append((self.command, self.path, dict(self.headers)))
         if registry.fault and registry.fault(self):
             return
-        path, _, query = self.path.partition("?")
+        path, _, query = re.sub("^http://[^/]*", "", self.path).partition("?")  # absolute when we are a proxy
         values = dict(urllib.parse.parse_qsl(query))
         if path == "/token":
             return self.token(values)

@@ -1,32 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Pulls that are interrupted, that meet, and that use several connections for one layer."""
-import hashlib
 import os
 import signal
 import subprocess
 import time
 
-from fake_registry import ImageOfLayers, ScriptedRegistry, digest
-from harness import DrayTestCase, eventually, main
+from fake_registry import ImageOfLayers, digest
+from harness import eventually, main
+from registry_case import RegistryTestCase
 
 
-class Transfers(DrayTestCase):
-    needs_base = False
-
-    def serve(self, *arguments, **options):
-        registry = ScriptedRegistry(*arguments, **options)
-        self.addCleanup(registry.stop)
-        return registry
-
+class Transfers(RegistryTestCase):
     def partial(self):
         return list((self.root / "content" / "ingest").glob("partial-*"))
-
-    def check_store(self):
-        """Every blob is what its name says, and nothing unfinished is left."""
-        for path in (self.root / "content" / "blobs" / "sha256").iterdir():
-            self.assertEqual(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
-        self.assertEqual([], list((self.root / "content" / "ingest").iterdir()))
 
     def interrupt(self, registry, name, number):
         """Starts a pull and ends it by signal `number` when some megabytes have come."""
@@ -60,8 +47,7 @@ class Transfers(DrayTestCase):
             (self.root / "content" / "ingest" / name).write_bytes(kept)
             self.ok("pull", f"{registry.address}/x:1")
             self.check_store()
-            self.ok("rmi", f"{registry.address}/x:1")
-            self.ok("system", "prune", "-f", "-a")
+            self.forget(f"{registry.address}/x:1")
 
     def test_a_gap_is_fetched_again(self):
         image = ImageOfLayers([8 << 20], seed=2)
@@ -101,8 +87,7 @@ class Transfers(DrayTestCase):
             self.assertEqual(ranges, registry.most_at_once > 1)
             print(f"ranges {ranges}: {elapsed:.1f} s, {registry.most_at_once} at once", flush=True)
             self.check_store()
-            self.ok("rmi", f"{registry.address}/x:1")
-            self.ok("system", "prune", "-f", "-a")
+            self.forget(f"{registry.address}/x:1")
 
     def test_a_registry_that_promises_ranges_and_gives_none(self):
         image = ImageOfLayers([40 << 20], seed=5)
