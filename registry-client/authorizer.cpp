@@ -98,6 +98,10 @@ Result<void> Authorizer::fetch_token(const Transport& transport) {
     request.url = realm_;
     if (!service_.empty()) request.url = with_query(request.url, "service", service_);
     for (const std::string& scope : scopes_) request.url = with_query(request.url, "scope", scope);
+    if (want_identity_token_) {
+      request.url = with_query(request.url, "client_id", "dray");
+      request.url = with_query(request.url, "offline_token", "true");
+    }
     if (!credentials_.username.empty()) {
       request.url = with_query(request.url, "account", credentials_.username);
       request.authorization = "Basic " + encode_base64(credentials_.username + ":" + credentials_.password);
@@ -119,6 +123,7 @@ Result<void> Authorizer::fetch_token(const Transport& transport) {
                 "the token server answered with HTTP status " + std::to_string(response.status));
   const Token token = TRY(parse_token(response.body));
   header_ = "Bearer " + token.value;
+  if (want_identity_token_) identity_token_ = token.refresh_token;
   scopes_changed_ = false;
   // Renewed a little early, so that a long upload does not start with a token that is about to end.
   const int margin = std::min(10, token.expires_in_seconds / 4);

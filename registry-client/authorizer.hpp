@@ -27,6 +27,13 @@ class Authorizer {
       : credentials_(std::move(credentials)), plain_(registry_is_plain) {}
 
   void add_scope(const std::string& scope);
+  /// Asks the token server for an identity token, too, which can stand for the password later.
+  void want_identity_token() { want_identity_token_ = true; }
+  /// The one it gave, or "".
+  std::string identity_token() const {
+    const std::lock_guard lock(mutex_);
+    return identity_token_;
+  }
   /// What the registry said when it was first asked: with Bearer, the first real request already brings a
   /// token.
   Result<void> prepare(const std::vector<Challenge>& challenges);
@@ -43,11 +50,13 @@ class Authorizer {
 
   const Credentials credentials_;
   const bool plain_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::set<std::string> scopes_;
   bool bearer_ = false;
   std::string realm_, service_;
   std::string header_;
+  bool want_identity_token_ = false;
+  std::string identity_token_;
   bool scopes_changed_ = false;
   std::chrono::steady_clock::time_point expires_ = std::chrono::steady_clock::time_point::max();
 };

@@ -1,24 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Credentials and trust as the docker command line leaves them on disk. Helpers (docker-credential-X) are
-// programs of the host: their name is checked against a character set before it becomes part of a program
-// name, the server's name goes to their stdin (never the command line), their answer is bounded in size and
-// time.
+// Credentials and trust as the docker command line leaves them on disk, and leaving them there.
 #include "credentials.hpp"
 
 #include <dirent.h>
-#include <poll.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
-#include <csignal>
+#include <climits>
 #include <cstdlib>
 
-#include <dray/core/process.hpp>
+#include "credential_helper.hpp"
 
 namespace dray::registry {
 namespace {
 
-constexpr std::size_t kMaxHelperOutput = 1u << 20;
-constexpr auto kHelperTimeout = std::chrono::seconds(30);
+constexpr std::size_t kMaxConfig = 4u << 20;
 constexpr std::size_t kMaxPem = 4u << 20;
 
 bool is_docker_hub(std::string_view registry) {
@@ -30,67 +27,6 @@ std::string host_of_server(std::string_view server) {
   if (const auto scheme = server.find("://"); scheme != std::string_view::npos) server.remove_prefix(scheme + 3);
   server = server.substr(0, server.find('/'));
   return is_docker_hub(server) ? "docker.io" : std::string(server);
-}
-
-bool is_helper_name(std::string_view name) {
-  if (name.empty() || name.size() > 64) return false;
-  return std::ranges::all_of(name, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-           c == '.';
-  });
-}
-
-Result<std::string> read_helper_output(FdRef output, const Stop& stop) {
-  std::string text;
-  std::array<std::byte, 4096> buffer;
-  const auto end = std::chrono::steady_clock::now() + kHelperTimeout;
-  for (;;) {
-    if (stop.requested()) return Failure(Stop::error());
-    if (std::chrono::steady_clock::now() > end)
-      return fail(ErrorCode::unavailable, "it did not answer within 30 seconds");
-    pollfd poller{output.get(), POLLIN, 0};
-    if (poll(&poller, 1, 100) <= 0) continue;
-    const std::size_t got = TRY(read_some(output, buffer));
-    if (got == 0) return text;
-    text.append(reinterpret_cast<const char*>(buffer.data()), got);
-    if (text.size() > kMaxHelperOutput) return fail(ErrorCode::corrupt, "it wrote more than 1 MiB");
-  }
-}
-
-/// Anonymous if the helper has nothing for this registry.
-Result<Credentials> ask_helper(const std::string& name, const std::string& registry, const Stop& stop) {
-  if (!is_helper_name(name)) return fail(ErrorCode::invalid_argument, "not a valid name of a credential helper");
-  Pipe input = TRY(make_pipe());
-  Pipe output = TRY(make_pipe());
-  // Written before the helper starts: it fits the pipe, and a helper that never reads cannot raise SIGPIPE
-  // here.
-  TRY(write_all(input.write_end, (is_docker_hub(registry) ? "https://index.docker.io/v1/" : registry) + "\n"));
-  input.write_end.reset();
-  SpawnRequest request;
-  request.argv = {"docker-credential-" + name, "get"};
-  request.stdin_fd = input.read_end;
-  request.stdout_fd = output.write_end;
-  ChildProcess child = TRY(ChildProcess::spawn(request));
-  output.write_end.reset();
-  auto text = read_helper_output(output.read_end, stop);
-  if (!text) {
-    child.signal(SIGKILL);
-    return Failure(std::move(text).error());
-  }
-  const ExitStatus status = TRY(child.wait());
-  if (status.exit_code() != 0) {
-    if (text->find("credentials not found") != std::string::npos) return Credentials{};
-    return fail(ErrorCode::command_failed, "it ended with status " + std::to_string(status.exit_code()));
-  }
-  HelperAnswer answer = TRY(parse_helper_answer(*text));
-  Credentials credentials;
-  if (answer.username == "<token>") {
-    credentials.identity_token = std::move(answer.secret);
-  } else {
-    credentials.username = std::move(answer.username);
-    credentials.password = std::move(answer.secret);
-  }
-  return credentials;
 }
 
 Result<void> read_certificates(const std::string& folder, TlsSettings& settings) {
@@ -115,6 +51,49 @@ Result<void> read_certificates(const std::string& folder, TlsSettings& settings)
   return {};
 }
 
+/// The file itself where config.json is a symlink, so that writing it leaves the link.
+std::string config_path(const std::string& directory) {
+  const std::string path = directory + "/config.json";
+  char resolved[PATH_MAX];
+  return ::realpath(path.c_str(), resolved) != nullptr ? resolved : path;
+}
+
+/// "" where there is no file yet.
+Result<std::string> read_config_bytes(const std::string& path) {
+  auto bytes = read_file(path, kMaxConfig);
+  if (!bytes && bytes.error().code() == ErrorCode::not_found) return std::string();
+  return bytes;
+}
+
+Result<DockerConfig> read_config(const std::string& directory) {
+  const std::string path = directory + "/config.json";
+  const std::string bytes = TRY(read_config_bytes(path));
+  if (bytes.empty()) return DockerConfig{};
+  return TRY_CTX(parse_docker_config(bytes), "reading \"" + path + "\"");
+}
+
+/// The helper that keeps this registry's credentials, or "".
+std::string helper_for(const DockerConfig& config, const std::string& registry) {
+  for (const auto& [server, name] : config.helpers)
+    if (host_of_server(server) == host_of_server(registry)) return name;
+  return config.default_helper;
+}
+
+/// Two logins at once must not lose one of them.
+class ConfigLock {
+ public:
+  static Result<ConfigLock> take(const std::string& directory) {
+    TRY(make_directories(directory, 0700));
+    ConfigLock lock;
+    lock.file_ = TRY(open_file(directory, O_RDONLY | O_DIRECTORY));
+    if (::flock(lock.file_.get(), LOCK_EX) != 0) return fail_errno("locking \"" + directory + "\"");
+    return lock;
+  }
+
+ private:
+  FileDescriptor file_;
+};
+
 }  // namespace
 
 std::string docker_config_directory(const std::string& configured) {
@@ -133,20 +112,16 @@ const DockerConfig::Auth* find_auth(const DockerConfig& config, const std::strin
   return nullptr;
 }
 
+std::string server_name(const std::string& registry) {
+  return is_docker_hub(registry) ? "https://index.docker.io/v1/" : registry;
+}
+
 Result<Credentials> find_credentials(const std::string& directory, const std::string& registry, const Stop& stop,
                                      std::vector<std::string>& warnings) {
-  const std::string path = directory + "/config.json";
-  auto bytes = read_file(path, 4u << 20);
-  if (!bytes) {
-    if (bytes.error().code() == ErrorCode::not_found) return Credentials{};
-    return Failure(std::move(bytes).error());
-  }
-  const DockerConfig config = TRY_CTX(parse_docker_config(*bytes), "reading \"" + path + "\"");
-  std::string helper = config.default_helper;
-  for (const auto& [server, name] : config.helpers)
-    if (host_of_server(server) == host_of_server(registry)) helper = name;
+  const DockerConfig config = TRY(read_config(directory));
+  const std::string helper = helper_for(config, registry);
   if (!helper.empty()) {
-    auto answer = ask_helper(helper, registry, stop);
+    auto answer = get_from_helper(helper, server_name(registry), stop);
     if (answer && !answer->empty()) return *std::move(answer);
     if (!answer) {
       if (answer.error().code() == ErrorCode::cancelled) return Failure(std::move(answer).error());
@@ -162,6 +137,43 @@ Result<Credentials> find_credentials(const std::string& directory, const std::st
     credentials.registry_token = auth->registry_token;
   }
   return credentials;
+}
+
+Result<std::string> store_credentials(const std::string& directory, const std::string& registry,
+                                      const Credentials& credentials, const Stop& stop) {
+  const ConfigLock lock = TRY(ConfigLock::take(directory));
+  const std::string helper = helper_for(TRY(read_config(directory)), registry);
+  if (!helper.empty()) {
+    TRY_CTX(store_in_helper(helper, server_name(registry), credentials, stop), "credential helper \"" + helper + "\"");
+    return std::string();
+  }
+  const std::string path = config_path(directory);
+  const std::string bytes = TRY(read_config_bytes(path));
+  DockerConfig::Auth auth{credentials.username, credentials.password, credentials.identity_token, ""};
+  const std::string changed = TRY_CTX(set_auth(bytes, server_name(registry), auth), "changing \"" + path + "\"");
+  TRY(write_file_atomically(path, changed, 0600, Durability::fsync));
+  return path;
+}
+
+Result<bool> erase_credentials(const std::string& directory, const std::string& registry, const Stop& stop) {
+  const ConfigLock lock = TRY(ConfigLock::take(directory));
+  const DockerConfig config = TRY(read_config(directory));
+  const std::string helper = helper_for(config, registry);
+  bool known = false;
+  if (!helper.empty()) {
+    auto answer = get_from_helper(helper, server_name(registry), stop);
+    known = answer && !answer->empty();
+    TRY_CTX(erase_from_helper(helper, server_name(registry), stop), "credential helper \"" + helper + "\"");
+  }
+  std::vector<std::string> servers;
+  for (const auto& [server, auth] : config.auths)
+    if (host_of_server(server) == host_of_server(registry)) servers.push_back(server);
+  if (servers.empty()) return known;
+  const std::string path = config_path(directory);
+  std::string bytes = TRY(read_config_bytes(path));
+  for (const std::string& server : servers) bytes = TRY_CTX(remove_auth(bytes, server), "changing \"" + path + "\"");
+  TRY(write_file_atomically(path, bytes, 0600, Durability::fsync));
+  return true;
 }
 
 Result<TlsSettings> find_tls_settings(const std::string& directory, const std::string& host_and_port) {

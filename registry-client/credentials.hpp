@@ -26,6 +26,14 @@ std::string docker_config_directory(const std::string& configured);
 /// An absent file means anonymous; a helper that is missing or fails too, with a line in `warnings`.
 Result<Credentials> find_credentials(const std::string& directory, const std::string& registry, const Stop& stop,
                                      std::vector<std::string>& warnings);
+/// Keeps them where find_credentials looks: in the registry's helper, or in config.json (0600; everything else in it
+/// stays). Returns the file's path, "" for a helper.
+Result<std::string> store_credentials(const std::string& directory, const std::string& registry,
+                                      const Credentials& credentials, const Stop& stop);
+/// False if there were none.
+Result<bool> erase_credentials(const std::string& directory, const std::string& registry, const Stop& stop);
+/// What a registry is called in config.json and by helpers: Docker Hub has a historic name.
+std::string server_name(const std::string& registry);
 /// The entry of `auths` for the registry, by Docker's loose matching ("https://host/v1/" is "host").
 const DockerConfig::Auth* find_auth(const DockerConfig& config, const std::string& registry);
 

@@ -95,6 +95,7 @@ Result<Token> parse_token(std::string_view body) {
   for (const char c : token.value)  // it becomes part of a header line
     if (static_cast<unsigned char>(c) <= ' ' || c == '\x7f')
       return fail(ErrorCode::corrupt, "the token server's token holds control characters");
+  token.refresh_token = text(document, "refresh_token");
   if (const auto expires = document.find("expires_in"); expires != document.end() && expires->is_number_integer()) {
     const auto seconds = expires->get<std::int64_t>();
     if (seconds > 0) token.expires_in_seconds = static_cast<int>(std::min<std::int64_t>(seconds, 86400));
@@ -163,10 +164,37 @@ Result<DockerConfig> parse_docker_config(std::string_view bytes) {
   return config;
 }
 
-Result<HelperAnswer> parse_helper_answer(std::string_view bytes) {
+Result<std::string> set_auth(std::string_view bytes, const std::string& server, const DockerConfig::Auth& auth) {
+  json document = bytes.empty() ? json::object() : parse_object(bytes);
+  if (!document.is_object()) return fail(ErrorCode::invalid_argument, "not a JSON object");
+  json entry = json::object();
+  if (!auth.identity_token.empty()) {
+    entry["auth"] = encode_base64(auth.username + ":");
+    entry["identitytoken"] = auth.identity_token;
+  } else {
+    entry["auth"] = encode_base64(auth.username + ":" + auth.password);
+  }
+  json& auths = document["auths"];
+  if (!auths.is_object()) auths = json::object();
+  auths[server] = std::move(entry);
+  return document.dump(1, '\t', false, json::error_handler_t::replace) + "\n";
+}
+
+Result<std::string> remove_auth(std::string_view bytes, const std::string& server) {
+  json document = parse_object(bytes);
+  if (!document.is_object()) return fail(ErrorCode::invalid_argument, "not a JSON object");
+  if (auto auths = document.find("auths"); auths != document.end() && auths->is_object()) auths->erase(server);
+  return document.dump(1, '\t', false, json::error_handler_t::replace) + "\n";
+}
+
+Result<HelperEntry> parse_helper_entry(std::string_view bytes) {
   const json document = parse_object(bytes);
   if (!document.is_object()) return fail(ErrorCode::corrupt, "its answer is not JSON");
-  return HelperAnswer{text(document, "Username"), text(document, "Secret")};
+  return HelperEntry{text(document, "Username"), text(document, "Secret")};
+}
+
+std::string encode_helper_entry(const std::string& server, const HelperEntry& entry) {
+  return dump({{"ServerURL", server}, {"Username", entry.username}, {"Secret", entry.secret}});
 }
 
 Result<std::string> check_document(std::string_view bytes, std::string_view content_type) {
@@ -215,6 +243,12 @@ std::string encode_names(const std::vector<std::string>& names) { return dump({{
 std::string encode_text(const std::string& text, const std::string& media_type, const std::string& digest) {
   return dump({{"result", {{"text", text}, {"media_type", media_type}, {"digest", digest}}}});
 }
+
+std::string encode_result(const LoginResult& result) {
+  return dump({{"result", {{"config_path", result.config_path}, {"username", result.username}}}});
+}
+
+std::string encode_logout(bool was_logged_in) { return dump({{"result", {{"was_logged_in", was_logged_in}}}}); }
 
 std::string encode_error(const Error& error) {
   return dump(

@@ -24,6 +24,7 @@ std::vector<RegistryError> parse_registry_errors(std::string_view body);
 
 struct Token {
   std::string value;
+  std::string refresh_token;  ///< an identity token, where one was asked for
   int expires_in_seconds = 60;
 };
 Result<Token> parse_token(std::string_view body);
@@ -42,10 +43,16 @@ Result<DockerConfig> parse_docker_config(std::string_view bytes);
 bool decode_basic(std::string_view base64, std::string& username, std::string& password);
 std::string encode_base64(std::string_view bytes);
 
-struct HelperAnswer {
+/// The bytes of a config.json ("" = none yet) with the entry of `auths` set or taken out; what else is in it stays.
+Result<std::string> set_auth(std::string_view bytes, const std::string& server, const DockerConfig::Auth& auth);
+Result<std::string> remove_auth(std::string_view bytes, const std::string& server);
+
+/// What credential helpers speak.
+struct HelperEntry {
   std::string username, secret;
 };
-Result<HelperAnswer> parse_helper_answer(std::string_view bytes);
+Result<HelperEntry> parse_helper_entry(std::string_view bytes);
+std::string encode_helper_entry(const std::string& server, const HelperEntry& entry);
 
 /// A manifest or index as the registry sent it: refuses what is both at once, schema 1, and a mediaType that
 /// contradicts the Content-Type (CVE-2021-41190). Returns the media type, "" where neither names one.

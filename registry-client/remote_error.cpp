@@ -92,6 +92,8 @@ std::string rate_limit(const Response& response, std::uint64_t worth_telling) {
 }
 
 Error denied(const Reference& reference, Purpose purpose, const std::string& reason) {
+  if (purpose == Purpose::login)
+    return Error(ErrorCode::permission_denied, reason.starts_with("unauthorized") ? reason : "unauthorized: " + reason);
   const std::string verb = purpose == Purpose::push ? "push" : purpose == Purpose::remove ? "delete" : "pull";
   return Error(ErrorCode::permission_denied,
                verb + " access denied for " + reference.familiar_name() +

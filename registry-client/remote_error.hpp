@@ -11,7 +11,7 @@
 namespace dray::registry {
 
 /// What a request was for: it decides the sentence for the user.
-enum class Purpose { pull_manifest, pull_blob, push, remove, catalog };
+enum class Purpose { pull_manifest, pull_blob, push, remove, catalog, login };
 
 /// The Error for an answer that was not the wanted one, in Docker's words ("pull access denied for x, …").
 Error remote_error(const Response& response, const Reference& reference, Purpose purpose);

@@ -42,18 +42,46 @@ Result<Endpoint> mirror_of(const Mirror& mirror, const Reference& reference) {
 Result<std::unique_ptr<Session>> Session::connect(HttpClient& client, const Endpoint& endpoint,
                                                   const Reference& reference, Purpose purpose, const Options& options,
                                                   ProgressSink& progress, const Stop& stop) {
+  return connect_as(client, endpoint, reference, purpose, options, stop, std::nullopt, progress);
+}
+
+Result<std::string> Session::try_credentials(HttpClient& client, const std::string& registry, Credentials credentials,
+                                             const Options& options, ProgressSink& progress, const Stop& stop) {
+  // A token for no repository at all: what is asked is who we are.
+  const Reference anything = TRY(Reference::parse(registry + "/login"));
+  const auto session = TRY(connect_as(client, origin_of(anything), anything, Purpose::login, options, stop,
+                                      std::move(credentials), progress));
+  Request request;
+  request.url = session->base_ + "/v2/";
+  const Response response = TRY(session->send_retrying(client, request));
+  if (response.status == 401 || response.status == 403)
+    return Failure(denied(anything, Purpose::login, "incorrect username or password"));
+  if (!response.ok()) return Failure(remote_error(response, anything, Purpose::login));
+  return session->authorizer_->identity_token();
+}
+
+Result<std::unique_ptr<Session>> Session::connect_as(HttpClient& client, const Endpoint& endpoint,
+                                                     const Reference& reference, Purpose purpose,
+                                                     const Options& options, const Stop& stop,
+                                                     std::optional<Credentials> given, ProgressSink& progress) {
   std::unique_ptr<Session> session(new Session(endpoint, reference, purpose, options, stop));
   session->config_directory_ = docker_config_directory(options.docker_config_directory);
   std::vector<std::string> warnings;
   // A mirror is another registry: it sees only what is meant for it.
   const bool is_origin = endpoint.host == origin_of(reference).host;
   const std::string domain = is_origin ? reference.domain() : endpoint.host;
-  Credentials credentials = TRY(find_credentials(session->config_directory_, domain, stop, warnings));
-  if (credentials.empty()) credentials = TRY(find_containers_credentials(domain, endpoint.repository));
+  if (!given) {
+    given = TRY(find_credentials(session->config_directory_, domain, stop, warnings));
+    if (given->empty()) given = TRY(find_containers_credentials(domain, endpoint.repository));
+  }
   for (const std::string& warning : warnings) report_message(progress, warning);
   const Response first = TRY(session->probe(client));
-  session->authorizer_ = std::make_unique<Authorizer>(std::move(credentials), session->origin_.scheme == "http");
-  session->authorizer_->add_scope(scope_for(purpose, endpoint.repository));
+  session->authorizer_ = std::make_unique<Authorizer>(*std::move(given), session->origin_.scheme == "http");
+  if (purpose == Purpose::login) {
+    session->authorizer_->want_identity_token();
+  } else {
+    session->authorizer_->add_scope(scope_for(purpose, endpoint.repository));
+  }
   if (first.status == 401) {
     auto prepared = session->authorizer_->prepare(parse_challenges(first.all("www-authenticate")));
     if (!prepared) return Failure(denied(reference, purpose, prepared.error().message()));

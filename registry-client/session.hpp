@@ -42,6 +42,11 @@ class Session {
                                                   const Reference& reference, Purpose purpose, const Options& options,
                                                   ProgressSink& progress, const Stop& stop);
 
+  /// Asks the registry whether it knows `credentials` (`docker login`); permission_denied if not. Returns the identity
+  /// token its token server gave for the password, or "".
+  static Result<std::string> try_credentials(HttpClient& client, const std::string& registry, Credentials credentials,
+                                             const Options& options, ProgressSink& progress, const Stop& stop);
+
   /// The absolute URL of "/v2/<repository>/<path>".
   std::string url(const std::string& path) const { return base_ + "/v2/" + endpoint_.repository + "/" + path; }
   /// The same for a path that belongs to no repository ("_catalog"), or one the registry sent as a link.
@@ -61,6 +66,10 @@ class Session {
   const Stop& stop() const { return stop_; }
 
  private:
+  static Result<std::unique_ptr<Session>> connect_as(HttpClient& client, const Endpoint& endpoint,
+                                                     const Reference& reference, Purpose purpose,
+                                                     const Options& options, const Stop& stop,
+                                                     std::optional<Credentials> credentials, ProgressSink& progress);
   Session(const Endpoint& endpoint, const Reference& reference, Purpose purpose, const Options& options,
           const Stop& stop)
       : endpoint_(endpoint), reference_(reference), purpose_(purpose), options_(options), stop_(stop) {}

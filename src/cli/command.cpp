@@ -74,7 +74,7 @@ int report(const Error& error, Kind kind) {
   }
 }
 
-Result<engine::Context> open_engine(const Invocation& invocation) {
+Result<engine::Configuration> read_configuration(const Invocation& invocation) {
   std::string path = invocation.configuration_path.empty() ? "/etc/dray/daemon.json" : invocation.configuration_path;
   engine::Configuration configuration = TRY(engine::load_configuration(path));
   auto from = [](const std::string& flag, const char* variable, std::string& target) {
@@ -87,7 +87,11 @@ Result<engine::Context> open_engine(const Invocation& invocation) {
   };
   from(invocation.root, "DRAY_ROOT", configuration.root);
   from(invocation.state, "DRAY_STATE", configuration.state);
-  return TRY(engine::open(std::move(configuration)));
+  return configuration;
+}
+
+Result<engine::Context> open_engine(const Invocation& invocation) {
+  return engine::open(TRY(read_configuration(invocation)));
 }
 
 }  // namespace dray::cli

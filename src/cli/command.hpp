@@ -24,6 +24,9 @@ int report(const Error& error, Kind kind = Kind::plain);
 /// Configuration and store, opened.
 Result<engine::Context> open_engine(const Invocation& invocation);
 
+/// The configuration alone, for commands that need no store.
+Result<engine::Configuration> read_configuration(const Invocation& invocation);
+
 /// Ctrl-C or SIGTERM sets the token; a second one ends the program at once. For long commands without a session.
 CancelToken& install_cancel_handlers();
 
@@ -52,7 +55,14 @@ int command_inspect_container(Invocation&);
 int command_inspect_image(Invocation&);
 int command_kill(Invocation&);
 int command_load(Invocation&);
+int command_login(Invocation&);
+int command_logout(Invocation&);
 int command_logs(Invocation&);
+int command_manifest_annotate(Invocation&);
+int command_manifest_create(Invocation&);
+int command_manifest_inspect(Invocation&);
+int command_manifest_push(Invocation&);
+int command_manifest_remove(Invocation&);
 int command_prune(Invocation&);
 int command_ps(Invocation&);
 int command_pull(Invocation&);

@@ -28,6 +28,18 @@ RawMode::~RawMode() {
   if (saved_) ::tcsetattr(fd_, TCSADRAIN, &*saved_);
 }
 
+EchoMode::EchoMode(int fd, Echo echo) : fd_(fd) {
+  termios current{};
+  if (echo == Echo::on || ::tcgetattr(fd, &current) != 0) return;
+  saved_ = current;
+  current.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+  ::tcsetattr(fd, TCSADRAIN, &current);
+}
+
+EchoMode::~EchoMode() {
+  if (saved_) ::tcsetattr(fd_, TCSADRAIN, &*saved_);
+}
+
 Result<DetachKeys> DetachKeys::parse(std::string_view text) {
   DetachKeys result;
   for (std::size_t start = 0; start <= text.size() && !text.empty();) {

@@ -30,6 +30,20 @@ class RawMode {
   std::optional<termios> saved_;
 };
 
+/// Whether a terminal shows what is typed, while it lives; the destructor restores what was.
+enum class Echo { on, off };
+class EchoMode {
+ public:
+  EchoMode(int fd, Echo echo);
+  EchoMode(const EchoMode&) = delete;
+  EchoMode& operator=(const EchoMode&) = delete;
+  ~EchoMode();
+
+ private:
+  int fd_;
+  std::optional<termios> saved_;
+};
+
 /// --detach-keys: "ctrl-p,ctrl-q". Finds the sequence in typed input, across reads.
 class DetachKeys {
  public:

@@ -60,6 +60,9 @@ Result<HelperLine> parse_helper_line(std::string_view line) {
         if (name.is_string()) parsed.names.push_back(name.get<std::string>());
     parsed.size = number(*result, "size");
     parsed.up_to_date = flag(*result, "up_to_date");
+    parsed.config_path = text(*result, "config_path");
+    parsed.username = text(*result, "username");
+    parsed.was_logged_in = flag(*result, "was_logged_in");
     return HelperLine(std::move(parsed));
   }
   ProgressEvent event;

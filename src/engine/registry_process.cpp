@@ -17,6 +17,7 @@ namespace dray::engine {
 namespace {
 
 constexpr std::size_t kMaxLine = 64u << 20;  // a catalog; a manifest
+constexpr std::size_t kMaxInput = 16u << 10;
 constexpr auto kGrace = std::chrono::seconds(3);
 
 struct Outcome {
@@ -69,7 +70,7 @@ Result<Outcome> relay(ChildProcess& child, FdRef output, ProgressSink& progress,
 }  // namespace
 
 Result<HelperResult> run_registry_helper(const Configuration& configuration, const std::vector<std::string>& words,
-                                         ProgressSink& progress, const CancelToken& cancel) {
+                                         const std::string& input, ProgressSink& progress, const CancelToken& cancel) {
   SpawnRequest request;
   const std::string program = TRY(executable_directory()) + "/dray-registry";
   request.argv = {program, words.front(), "--root", configuration.root};
@@ -78,6 +79,14 @@ Result<HelperResult> run_registry_helper(const Configuration& configuration, con
   for (const auto& [registry, url] : configuration.registry_mirrors)
     request.argv.insert(request.argv.end(), {"--mirror", registry + "=" + url});
   request.argv.insert(request.argv.end(), words.begin() + 1, words.end());
+  Pipe given;
+  if (!input.empty()) {
+    if (input.size() > kMaxInput) return fail(ErrorCode::invalid_argument, "user name and password are too long");
+    given = TRY(make_pipe());
+    TRY(write_all(given.write_end, input));  // a pipe takes it at once
+    given.write_end.reset();
+    request.stdin_fd = given.read_end;
+  }
   Pipe output = TRY(make_pipe());
   request.stdout_fd = output.write_end;
   auto spawned = ChildProcess::spawn(request);
@@ -100,8 +109,9 @@ Result<HelperResult> run_registry_helper(const Configuration& configuration, con
 Result<PullSummary> pull_image(Context& context, const std::string& name, const image::Platform& platform,
                                ProgressSink& progress, const CancelToken& cancel) {
   const Reference reference = TRY(Reference::parse(name));
-  HelperResult result = TRY(run_registry_helper(
-      context.configuration, {"pull", "--platform", platform.to_string(), reference.canonical()}, progress, cancel));
+  HelperResult result = TRY(run_registry_helper(context.configuration,
+                                                {"pull", "--platform", platform.to_string(), reference.canonical()}, "",
+                                                progress, cancel));
   PullSummary summary;
   summary.digest = TRY(Digest::parse(result.digest));
   summary.image_id = TRY(Digest::parse(result.image_id));
@@ -114,12 +124,26 @@ Result<image::Descriptor> push_image(Context& context, const std::string& name, 
                                      const CancelToken& cancel) {
   const Reference reference = TRY(Reference::parse(name));
   HelperResult result =
-      TRY(run_registry_helper(context.configuration, {"push", reference.canonical()}, progress, cancel));
+      TRY(run_registry_helper(context.configuration, {"push", reference.canonical()}, "", progress, cancel));
   image::Descriptor pushed;
   pushed.digest = TRY(Digest::parse(result.digest));
   pushed.media_type = std::move(result.media_type);
   pushed.size = result.size;
   return pushed;
+}
+
+Result<LoginSummary> login(const Configuration& configuration, const LoginRequest& request, ProgressSink& progress,
+                           const CancelToken& cancel) {
+  // Neither part can hold a NUL: both come from a command line, a terminal or a text.
+  const std::string input = request.username.empty() ? "" : request.username + '\0' + request.password;
+  HelperResult result = TRY(run_registry_helper(configuration, {"login", request.registry}, input, progress, cancel));
+  return LoginSummary{std::move(result.config_path), std::move(result.username)};
+}
+
+Result<bool> logout(const Configuration& configuration, const std::string& registry, ProgressSink& progress,
+                    const CancelToken& cancel) {
+  const HelperResult result = TRY(run_registry_helper(configuration, {"logout", registry}, "", progress, cancel));
+  return result.was_logged_in;
 }
 
 }  // namespace dray::engine

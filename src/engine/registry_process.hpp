@@ -18,6 +18,8 @@ struct HelperResult {
   std::vector<std::string> names;
   std::uint64_t size = 0;
   bool up_to_date = false;
+  std::string config_path, username;  ///< login
+  bool was_logged_in = false;         ///< logout
 };
 
 /// One line of dray-registry's standard output (include/dray/registry/helper_protocol.hpp): an event, the
@@ -25,8 +27,9 @@ struct HelperResult {
 using HelperLine = std::variant<ProgressEvent, HelperResult, Error>;
 Result<HelperLine> parse_helper_line(std::string_view line);
 
-/// Runs dray-registry and relays its progress. `words`: the command, its flags, its operands.
+/// Runs dray-registry and relays its progress. `words`: the command, its flags, its operands. `input`: what it finds on
+/// its standard input; secrets go there.
 Result<HelperResult> run_registry_helper(const Configuration& configuration, const std::vector<std::string>& words,
-                                         ProgressSink& progress, const CancelToken& cancel);
+                                         const std::string& input, ProgressSink& progress, const CancelToken& cancel);
 
 }  // namespace dray::engine

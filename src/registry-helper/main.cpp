@@ -14,6 +14,7 @@
 #include <dray/core/fd.hpp>
 #include <dray/registry/client.hpp>
 #include <dray/registry/helper_protocol.hpp>
+#include <dray/registry/login.hpp>
 #include <dray/registry/remote.hpp>
 #include <dray/store/store.hpp>
 
@@ -48,7 +49,7 @@ class LineSink : public ProgressSink {
 };
 
 struct Arguments {
-  std::string command, root, platform, media_type;
+  std::string command, root, platform, media_type, file;
   std::vector<std::string> operands;
   bool all = false, referrers = false;
   registry::Options options;
@@ -60,9 +61,9 @@ struct Arguments {
 };
 
 /// command -> how many operands it takes.
-const std::map<std::string, std::size_t> kCommands = {{"pull", 1},    {"push", 1},   {"tags", 1},
-                                                      {"catalog", 1}, {"remove", 1}, {"manifest", 1},
-                                                      {"config", 1},  {"copy", 2},   {"put-manifest", 1}};
+const std::map<std::string, std::size_t> kCommands = {
+    {"pull", 1},   {"push", 1},  {"tags", 1},   {"catalog", 1}, {"remove", 1},      {"manifest", 1},
+    {"config", 1}, {"login", 1}, {"logout", 1}, {"copy", 2},    {"put-manifest", 1}};
 
 Result<Arguments> parse_arguments(int argc, char** argv) {
   Arguments arguments;
@@ -90,6 +91,8 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
       arguments.platform = value;
     } else if (words[i] == "--media-type") {
       arguments.media_type = value;
+    } else if (words[i] == "--file") {
+      arguments.file = value;
     } else if (words[i] == "--mirror") {
       const std::size_t equals = std::min(value.find('='), value.size());
       arguments.options.mirrors.push_back({value.substr(0, equals), value.substr(std::min(equals + 1, value.size()))});
@@ -125,11 +128,27 @@ Result<std::string> run_transfer(const Arguments& arguments, LineSink& sink) {
   return registry::encode_result(reference, pulled);
 }
 
+constexpr std::size_t kMaxSecret = 16u << 10;
+
+Result<std::string> log_in(const Arguments& arguments, LineSink& sink) {
+  registry::LoginRequest request;
+  request.registry = arguments.operands[0];
+  const std::string given = TRY(read_all(FdRef(STDIN_FILENO), kMaxSecret));
+  const std::size_t end = std::min(given.find('\0'), given.size());
+  request.username = given.substr(0, end);
+  request.password = given.substr(std::min(end + 1, given.size()));
+  const registry::LoginResult result = TRY(registry::login(request, arguments.options, sink, cancel_token));
+  return registry::encode_result(result);
+}
+
 Result<std::string> run(int argc, char** argv, LineSink& sink) {
   const Arguments arguments = TRY(parse_arguments(argc, argv));
   const std::string& command = arguments.command;
   const registry::Options& options = arguments.options;
   if (command == "pull" || command == "push" || command == "copy") return run_transfer(arguments, sink);
+  if (command == "login") return log_in(arguments, sink);
+  if (command == "logout")
+    return registry::encode_logout(TRY(registry::logout(arguments.operands[0], options, cancel_token)));
   if (command == "catalog")
     return registry::encode_names(TRY(registry::list_repositories(arguments.operands[0], options, sink, cancel_token)));
   const Reference reference = TRY(arguments.reference());
@@ -142,7 +161,7 @@ Result<std::string> run(int argc, char** argv, LineSink& sink) {
         TRY(registry::get_config(reference, TRY(arguments.wanted_platform()), options, sink, cancel_token)), "", "");
   if (command == "put-manifest") {
     registry::RemoteDocument document;
-    document.bytes = TRY(read_all(FdRef(STDIN_FILENO), image::kMaxManifestSize));
+    document.bytes = TRY(read_file(arguments.file, image::kMaxManifestSize));
     document.media_type = arguments.media_type;
     document.digest = Digest::of(document.bytes);
     const Digest put = TRY(registry::put_manifest(reference, document, options, sink, cancel_token));

@@ -129,6 +129,26 @@ class Copy(RegistryTestCase):
         self.fails(1, "does not end", "image", "tags", f"{circle.address}/x")
         self.forget(*(f"{registry.address}/x:{number}" for number in (0, 1, 2, 4)))
 
+    def test_manifest_lists(self):
+        registry, other = self.serve({"x:1": self.image}), self.serve()
+        _, foreign = self.index(other)
+        other.add("arm:1", foreign)
+        name = f"{registry.address}/list:1"
+        self.ok("manifest", "create", name, f"{registry.address}/x:1", f"{other.address}/arm:1")
+        self.fails(1, "being made", "manifest", "create", name, f"{registry.address}/x:1")
+        self.ok("manifest", "annotate", "--arch", "arm64", "--variant", "v8", name, f"{other.address}/arm:1")
+        self.fails(1, "does not exist", "manifest", "annotate", "--arch", "arm64", name, f"{other.address}/none:1")
+        self.fails(1, "itself a manifest list", "manifest", "create", "two:1", f"{other.address}/x:all")
+        digest_of_list = self.ok("manifest", "push", "--purge", name).strip()
+        pushed = registry.manifests["list", "1"][1]
+        self.assertEqual(digest(pushed), digest_of_list)
+        entries = json.loads(pushed)["manifests"]
+        self.assertEqual([self.image.digest, foreign.digest], [entry["digest"] for entry in entries])
+        self.assertEqual({"architecture": "arm64", "os": "linux", "variant": "v8"}, entries[1]["platform"])
+        self.assertTrue(all(layer in registry.blobs for layer in foreign.blobs))
+        self.assertEqual(json.loads(pushed), json.loads(self.ok("manifest", "inspect", name)))
+        self.fails(1, "No such manifest", "manifest", "rm", name)
+
     def test_docker_registry(self):
         require("docker-registry")
         real, registry = Registry(self.folder), self.serve()

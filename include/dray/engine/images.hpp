@@ -44,6 +44,21 @@ Result<PullSummary> pull_image(Context& context, const std::string& name, const 
 Result<image::Descriptor> push_image(Context& context, const std::string& name, ProgressSink& progress,
                                      const CancelToken& cancel);
 
+/// `login`. Without username and password: what Docker's configuration already holds is tried (not_found: nothing).
+struct LoginRequest {
+  std::string registry = "docker.io";
+  std::string username, password;
+};
+struct LoginSummary {
+  std::string config_path;  ///< the file that holds the secret in the clear; "" = a credential helper has it
+  std::string username;
+};
+Result<LoginSummary> login(const Configuration& configuration, const LoginRequest& request, ProgressSink& progress,
+                           const CancelToken& cancel);
+/// False if there were no credentials.
+Result<bool> logout(const Configuration& configuration, const std::string& registry, ProgressSink& progress,
+                    const CancelToken& cancel);
+
 /// `image bootstrap`: a base image through mmdebstrap from Debian's signed packages.
 struct BootstrapRequest {
   std::string reference;  ///< "debian:bookworm"; the tag is the suite unless `suite` is given

@@ -7,6 +7,7 @@
 #include <dray/core/result.hpp>
 #include <dray/image/image.hpp>
 #include <dray/registry/client.hpp>
+#include <dray/registry/login.hpp>
 
 // What dray-registry writes to its standard output, one JSON object a line: any number of progress events,
 // then exactly one
@@ -21,6 +22,8 @@ std::string encode_result(const image::Descriptor& pushed);
 std::string encode_names(const std::vector<std::string>& names);
 /// A document, an image config, what was removed: {"text": …, "media_type": …, "digest": …}.
 std::string encode_text(const std::string& text, const std::string& media_type, const std::string& digest);
+std::string encode_result(const LoginResult& result);
+std::string encode_logout(bool was_logged_in);
 std::string encode_error(const Error& error);
 
 }  // namespace dray::registry
