@@ -3,7 +3,9 @@
 // registry itself as far as credentials go (Session::send sees to that).
 #include <dray/registry/remote.hpp>
 
+#include <set>
 #include "blob_transfer.hpp"
+
 #include "blob_upload.hpp"
 #include "fetch.hpp"
 #include "listing.hpp"
@@ -36,6 +38,7 @@ struct Connection {
 Result<std::vector<std::string>> read_pages(Connection& connection, std::string url, const char* key) {
   Session& session = *connection.session;
   std::vector<std::string> names;
+  std::set<std::string> seen;
   for (int page = 0; page < kMaxPages; ++page) {
     Request request;
     request.url = url;
@@ -47,7 +50,7 @@ Result<std::vector<std::string>> read_pages(Connection& connection, std::string 
     const std::string next = next_link(response.header("link"));
     if (next.empty() || more.empty()) return names;
     url = TRY(session.url_of_link(next));
-    if (names.size() > kMaxNames) break;
+    if (names.size() > kMaxNames || !seen.insert(url).second) break;
   }
   return fail(ErrorCode::corrupt, "the registry's list does not end");
 }

@@ -289,11 +289,12 @@ Result<std::unique_ptr<ImageDestination>> open_archive_destination(const CopyCon
   const auto [path, name] = split_path_and_name(rest);
   if (::access(path.c_str(), F_OK) == 0)
     return fail(ErrorCode::invalid_argument, "\"" + path + "\" exists; an archive is not added to");
-  if (kind == ArchiveKind::docker && !name.empty()) TRY(Reference::parse(name));
+  // In docker-archive the name is a reference, and whole in the layout, too.
+  std::string label = name;
+  if (kind == ArchiveKind::docker && !name.empty()) label = TRY(Reference::parse(name)).canonical();
   const auto slash = path.rfind('/');
   TempDir directory = TRY(TempDir::create(slash == std::string::npos ? "." : path.substr(0, slash + 1), ".dray-copy-"));
-  auto layout =
-      TRY(open_layout_destination(directory.path() + (name.empty() || kind == ArchiveKind::docker ? "" : ":" + name)));
+  auto layout = TRY(open_layout_destination(directory.path() + (label.empty() ? "" : ":" + label)));
   return std::make_unique<ArchiveDestination>(kind, path, name, std::move(directory), std::move(layout));
 }
 

@@ -48,6 +48,7 @@ int command_cleanup(Invocation&);
 int command_copy(Invocation&);
 int command_create(Invocation&);
 int command_exec(Invocation&);
+int command_diff_images(Invocation&);
 int command_history(Invocation&);
 int command_images(Invocation&);
 int command_inspect(Invocation&);

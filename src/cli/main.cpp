@@ -45,6 +45,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"version", command_version, "Show the version"},
     {"image bootstrap", command_bootstrap, "Make a Debian base image from Debian's signed packages"},
     {"image copy", command_copy, "Copy an image between registries, layouts, archives and the local store"},
+    {"image diff", command_diff_images, "Show which files differ between two images"},
     {"image tags", command_registry_tags, "List the tags of a repository in its registry"},
     {"manifest annotate", command_manifest_annotate, "Say which platform an image of a local manifest list is for"},
     {"manifest create", command_manifest_create, "Create a local manifest list"},

@@ -340,7 +340,7 @@ class RegistryHandler(http.server.BaseHTTPRequestHandler):
             if digest(data) != values["digest"]:
                 return self.error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
             registry.blobs[values["digest"]] = data
-            del uploads[identifier]
+            uploads.pop(identifier, None)
             return self.say(201, headers={"Location": f"/v2/{repository}/blobs/{values['digest']}"})
         if uploads[identifier]:
             here["Range"] = f"0-{len(uploads[identifier]) - 1}"

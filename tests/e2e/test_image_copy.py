@@ -93,7 +93,7 @@ class Copy(RegistryTestCase):
         registry = self.serve({"x:1": self.image})
         wrong = digest(self.image.layers[0])
         registry.blobs[wrong] = b"y" * len(registry.blobs[wrong])
-        self.fails(1, "has digest", "image", "copy", f"docker://{registry.address}/x:1", f"oci:{self.folder}/bad:t")
+        self.fails(1, "have digest", "image", "copy", f"docker://{registry.address}/x:1", f"oci:{self.folder}/bad:t")
         self.assertFalse((self.folder / "bad" / "index.json").exists())
         self.assertFalse((self.folder / "bad" / "blobs" / "sha256" / wrong[7:]).exists())
         for place in ("x:1", "ftp:x", "docker:x", "oci:", "--all"):
