@@ -34,6 +34,23 @@ auto as_step(ProgressSink& progress, int id, const std::string& title, Work&& wo
   return result;
 }
 
+/// Other work's own steps (a pull's, a push's), shown as the state of the one step that waits for it.
+class StatusOf : public ProgressSink {
+ public:
+  StatusOf(ProgressSink& outer, int id) : outer_(outer), id_(id) {}
+  void report(const ProgressEvent& event) override {
+    if (event.kind == ProgressEvent::Kind::message) return outer_.report(event);
+    if (event.kind != ProgressEvent::Kind::status) return;
+    ProgressEvent copy = event;
+    copy.id = id_;
+    outer_.report(copy);
+  }
+
+ private:
+  ProgressSink& outer_;
+  int id_;
+};
+
 /// A line about a running step ("exporting layers").
 void report_status(ProgressSink& progress, int id, const std::string& text);
 

@@ -33,6 +33,7 @@ Result<std::string> fetch_small_blob(Session& session, HttpClient& client, store
 
 /// How many connections more than the one a layer a pull may open.
 using SpareConnections = std::atomic<int>;
+inline constexpr int kSpareConnections = 3;
 
 /// Makes sure that the layer's blob is in the content store and unpacked as `diff_id`: downloads and unpacks
 /// side by side. A layer that another pull is fetching is waited for.

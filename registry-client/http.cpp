@@ -20,7 +20,6 @@ namespace {
 
 constexpr std::size_t kMaxErrorBody = 64u << 10;
 constexpr std::size_t kMaxHeaders = 256u << 10;
-constexpr long kStallSeconds = 60;
 
 struct Transfer {
   const Request& request;
@@ -277,7 +276,7 @@ Result<Response> HttpClient::perform(const Request& request, const Stop& stop) {
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
   curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
-  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, kStallSeconds);
+  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(request.stall_timeout.count()));
   curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L * 1024);
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, &transfer);

@@ -85,6 +85,7 @@ struct Request {
   std::function<Result<void>(const Response& head, std::span<const std::byte> bytes)> on_body;
   TlsSettings tls;
   std::chrono::milliseconds connect_timeout{15000};
+  std::chrono::seconds stall_timeout{60};  ///< without a byte
 };
 
 /// HTTP/1.1 and HTTP/2 over kept-alive connections. One thread each; follows no redirect, adds no credentials

@@ -15,7 +15,6 @@ namespace dray::registry {
 namespace {
 
 constexpr std::size_t kMaxLayers = 1024;
-constexpr int kSpareConnections = 3;
 
 bool is_layer_type(std::string_view type) {
   for (const std::string_view prefix : {"application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."})

@@ -250,6 +250,15 @@ std::string encode_result(const LoginResult& result) {
 
 std::string encode_logout(bool was_logged_in) { return dump({{"result", {{"was_logged_in", was_logged_in}}}}); }
 
+std::string encode_result(const Download& download) {
+  return dump({{"result",
+                {{"up_to_date", download.not_modified},
+                 {"etag", download.etag},
+                 {"last_modified", download.last_modified},
+                 {"digest", download.not_modified ? "" : download.digest.to_string()},
+                 {"size", download.size}}}});
+}
+
 std::string encode_error(const Error& error) {
   return dump(
       {{"error", {{"code", static_cast<int>(error.code())}, {"message", error.message()}, {"hint", error.hint()}}}});

@@ -81,7 +81,8 @@ Result<std::string> add_to_layout(std::string_view index, const image::Descripto
     std::string known_name;
     if (const auto found = known.find("annotations"); found != known.end() && found->is_object())
       known_name = text(*found, kRefName);
-    if (same && (known_name == name || known_name.empty() || name.empty())) continue;
+    if (same && name.empty()) return std::string(index);
+    if (same && (known_name == name || known_name.empty())) continue;
     if (!name.empty() && known_name == name) continue;  // what it named is no longer asked for by anything
     kept.push_back(std::move(known));
   }

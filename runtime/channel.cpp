@@ -15,6 +15,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include <dray/core/socket.hpp>
+
 namespace dray::runtime {
 namespace {
 
@@ -25,24 +27,9 @@ struct Message {
 
 std::optional<Message> receive(FdRef socket, int flags) {
   Message result;
-  struct iovec part{&result.number, sizeof result.number};
-  alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  struct msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  ssize_t count;
-  do {
-    count = ::recvmsg(socket.get(), &message, flags | MSG_CMSG_CLOEXEC);
-  } while (count < 0 && errno == EINTR);
-  if (count <= 0) return std::nullopt;
-  struct cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (header != nullptr && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof(int))) {
-    int fd;
-    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    result.fd = FileDescriptor(fd);
-  }
+  auto received = receive_with_descriptor(socket, std::as_writable_bytes(std::span(&result.number, 1)), flags);
+  if (!received || received->size == 0) return std::nullopt;
+  result.fd = std::move(received->descriptor);
   return result;
 }
 
@@ -182,6 +169,7 @@ std::optional<Child> Channel::receive_process() {
 }
 
 FileDescriptor Channel::receive_console() {
+  if (console_.valid()) return std::move(console_);
   auto message = receive(ours_, MSG_DONTWAIT);
   return message ? std::move(message->fd) : FileDescriptor();
 }
@@ -191,26 +179,37 @@ FileDescriptor Channel::wait_for_descriptor() {
   return message ? std::move(message->fd) : FileDescriptor();
 }
 
-Result<std::optional<ChildFailure>> Channel::read_report() {
-  ChildFailure report;
-  std::size_t count = TRY(read_some(status_.read_end, std::as_writable_bytes(std::span(&report, 1))));
-  if (count != sizeof report) return std::optional<ChildFailure>();
-  return std::optional<ChildFailure>(report);
+Result<std::optional<ChildFailure>> Channel::read_report(const Child& child, const ChildPlan& plan,
+                                                         const Deadline& deadline) {
+  const Execution execution(child.pid, child.pidfd, identify_file("/proc/self/exe"),
+                            identify_file(FdRef(plan.process.init)));
+  return execution.read_report(status_.read_end, deadline);
 }
 
 std::optional<ChildFailure> Channel::pending_failure() {
   struct pollfd waiting{status_.read_end.get(), POLLIN, 0};
   while (::poll(&waiting, 1, 0) == 1 && (waiting.revents & POLLIN) != 0) {
-    auto report = read_report();
+    auto report = read_failure(status_.read_end);
     if (!report || !*report) return std::nullopt;
     if (is_failure(**report)) return **report;
   }
   return std::nullopt;
 }
 
-Result<void> Channel::hand_over_listener(const Child& child, int number, const Listener& take) {
-  FileDescriptor listener(static_cast<int>(::syscall(SYS_pidfd_getfd, child.pidfd.get(), number, 0)));
-  if (!listener.valid()) return fail_errno("fetching the seccomp notification descriptor");
+Result<void> Channel::hand_over_listener(const Child& child, const PlanProcess& process, int number,
+                                         const Listener& take) {
+  FileDescriptor listener;
+  if (process.send_listener) {
+    if (process.terminal) console_ = wait_for_descriptor();
+    listener = wait_for_descriptor();
+    if (!listener.valid())
+      return fail(ErrorCode::unsupported,
+                  "the seccomp profile keeps us from sending its notification descriptor: for an "
+                  "ordinary user it must allow sendmsg");
+  } else {
+    listener = FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_getfd, child.pidfd.get(), number, 0)));
+    if (!listener.valid()) return fail_errno("fetching the seccomp notification descriptor");
+  }
   TRY(take(child.pid, listener));
   return send_go(Step::seccomp_listener);
 }

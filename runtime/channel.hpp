@@ -13,6 +13,7 @@
 #include <dray/core/result.hpp>
 
 #include "child_plan.hpp"
+#include "execution.hpp"
 
 // The parent's end of the conversation that child_plan.hpp documents, for launch.cpp and exec.cpp.
 
@@ -59,21 +60,21 @@ class Channel {
   /// What the child sends now; invalid if it ends instead.
   FileDescriptor wait_for_descriptor();
 
-  /// Waits for execve (nullopt) or what the child has to say. One that was killed says nothing: the caller sees it end
-  /// at once, as with execve.
-  Result<std::optional<ChildFailure>> read_report();
+  /// Waits for execve (nullopt) or what the child has to say.
+  Result<std::optional<ChildFailure>> read_report(const Child& child, const ChildPlan& plan, const Deadline& deadline);
   /// A failure that the child has reported until now: the cause, when something of ours fails thereby.
   std::optional<ChildFailure> pending_failure();
 
   using Listener = std::function<Result<void>(pid_t pid, FdRef listener)>;
-  /// Fetches the seccomp notification descriptor `number` of the child, hands it over and lets the child go on.
-  Result<void> hand_over_listener(const Child& child, int number, const Listener& take);
+  /// Gets the seccomp notification descriptor `number` of the child, hands it over and lets the child go on.
+  Result<void> hand_over_listener(const Child& child, const PlanProcess& process, int number, const Listener& take);
 
  private:
   Result<void> send(Go go, const std::vector<int>& fds);
 
   Pipe status_;
   FileDescriptor ours_, childs_;
+  FileDescriptor console_;  // that came before the listener
 };
 
 }  // namespace dray::runtime

@@ -212,7 +212,7 @@ void run_container_child(const ChildPlan& plan) {
   set_oom_score(plan);
   if (plan.become_root) become_root(plan);
   // 2. Nobody in the container shall look into this copy of the engine (/proc/1/mem, /proc/1/exe).
-  if (!plan.visible_to_hooks) become_undumpable(plan);
+  if (!plan.visible_to_parent) become_undumpable(plan);
   start_session(plan);
   // 3. Before sysfs is mounted, which shows the network namespace of its mounter.
   join_namespaces(plan);
@@ -246,9 +246,9 @@ void run_container_child(const ChildPlan& plan) {
   if (plan.hooks) {
     report(plan, Step::mounted);
     wait_for_go(plan, Step::mounted, nullptr);
-    become_undumpable(plan);
-    leave_host(plan);
   }
+  if (plan.visible_to_parent) become_undumpable(plan);
+  if (plan.hooks) leave_host(plan);
   // 12. The last thing that may have to be created in the root; then it can become read-only.
   enter_working_directory(plan, true);
   make_rootfs_readonly(plan);

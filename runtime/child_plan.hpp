@@ -236,6 +236,7 @@ struct PlanProcess {
   std::uint16_t seccomp_length;
   std::uint32_t seccomp_flags;
   bool seccomp_listener;   ///< the parent wants the notification descriptor
+  bool send_listener;      ///< over the socket: the parent has not the right to fetch it
   const char* label_file;  ///< relative to /proc: "thread-self/attr/exec"
   PlanText label;
   std::int64_t personality;  ///< -1 = as it is
@@ -272,9 +273,10 @@ struct ChildPlan {
   const char* keyring;      ///< name
   const char* rootfs_path;  ///< of the host, where hooks look for it; nullptr = over "/"
   bool own_mounts;          ///< not the host's mount namespace
-  bool visible_to_hooks;    ///< which have no rights of the host's by which to look at an undumpable process
-  bool hooks;               ///< tell the parent when everything is mounted, and wait
-  bool use_chroot;          ///< instead of pivot_root
+  bool
+      visible_to_parent;  ///< and its hooks, who have no rights of the host's by which to look at an undumpable process
+  bool hooks;             ///< tell the parent when everything is mounted, and wait
+  bool use_chroot;        ///< instead of pivot_root
   int rootfs;
   std::uint64_t rootfs_propagation;
   std::uint64_t final_propagation;  ///< once the host's files are left; 0 = no other

@@ -155,8 +155,12 @@ void load_seccomp(const ChildPlan& plan) {
   long outcome = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, process.seccomp_flags, &program);
   if (outcome < 0) fail(plan, Step::seccomp, errno);
   if (!process.seccomp_listener) return;
-  // The parent fetches the descriptor with pidfd_getfd(): of us the filter must allow write() and recvmsg() only.
+  // The parent fetches the descriptor with pidfd_getfd(): of us the filter must allow write() and recvmsg() only; and
+  // sendmsg() where the parent is an ordinary user.
   report(plan, Step::seccomp_listener, static_cast<int>(outcome));
+  const std::int32_t number = static_cast<std::int32_t>(outcome);
+  if (process.send_listener && !send_with_fd(plan.socket, &number, sizeof number, number))
+    fail(plan, Step::seccomp_listener, errno);
   wait_for_go(plan, Step::seccomp_listener, nullptr);
   ::close(static_cast<int>(outcome));
 }

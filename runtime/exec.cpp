@@ -60,11 +60,11 @@ Error Exec::first_cause(Error ours) {
 
 Result<void> Exec::follow(const Child& process) {
   for (;;) {
-    auto report = TRY(channel_.read_report());
+    auto report = TRY(channel_.read_report(process, builder_.plan(), request_.deadline));
     if (!report) return {};
-    const bool has_listener = builder_.plan().process.seccomp_listener;
-    if (report->step == Step::seccomp_listener && report->error_number == 0 && has_listener) {
-      TRY(channel_.hand_over_listener(process, report->index, request_.take_seccomp_listener));
+    const PlanProcess& plan = builder_.plan().process;
+    if (report->step == Step::seccomp_listener && report->error_number == 0 && plan.seccomp_listener) {
+      TRY(channel_.hand_over_listener(process, plan, report->index, request_.take_seccomp_listener));
     } else {
       return Failure(explain_failure(*report, builder_, request_.process, nullptr));
     }
@@ -114,20 +114,17 @@ Result<Launched> Exec::start() {
 
 Result<Launched> Exec::run() {
   TRY(builder_.occupy_standard_descriptors());
-  // By number: glibc 2.36 declares its wrappers without extern "C".
-  FileDescriptor target(static_cast<int>(::syscall(SYS_pidfd_open, request_.pid, 0)));
-  if (!target.valid()) return fail_errno("opening process " + std::to_string(request_.pid));
   const int flags = TRY(foreign_namespaces(request_.pid));
   // Without a mount namespace of its own it is no container of ours; the host's files are not to be entered by mistake.
   if ((flags & CLONE_NEWNS) == 0)
     return fail(ErrorCode::invalid_argument, "process " + std::to_string(request_.pid) + " is not in a container");
-  builder_.set_exec(request_, target, flags);
+  builder_.set_exec(request_, flags);
   TRY(builder_.set_process(request_.process, request_.seccomp, request_.stdio, false));
   if (builder_.plan().process.seccomp_listener && !request_.take_seccomp_listener) return fail_without_listener();
   if (request_.personality) builder_.plan().process.personality = *request_.personality;
   if (request_.memory_policy) TRY(builder_.set_memory_policy(*request_.memory_policy));
   // What was read under this number was of this process only if it still lives.
-  if (::syscall(SYS_pidfd_send_signal, target.get(), 0, nullptr, 0) != 0)
+  if (::syscall(SYS_pidfd_send_signal, request_.pidfd.get(), 0, nullptr, 0) != 0)
     return fail(ErrorCode::unavailable, "the container is not running");
   return start();
 }

@@ -104,6 +104,21 @@ const char* sentence(Step step) {
   }
 }
 
+bool is_mount_step(Step step) {
+  switch (step) {
+    case Step::mount_target:
+    case Step::mount_target_kind:
+    case Step::mount_over_proc:
+    case Step::mount_create:
+    case Step::mount_attach:
+    case Step::mount_options:
+    case Step::map_ids:
+      return true;
+    default:
+      return false;
+  }
+}
+
 Error explain_mount(const ChildFailure& failure, const PlanBuilder& builder) {
   const PreparedMount& mount = builder.mount(static_cast<std::size_t>(failure.index));
   std::string context = "error mounting " + quote(mount.source) + " to rootfs at " + quote(mount.destination);
@@ -154,15 +169,8 @@ bool is_in_range(const ChildFailure& failure, const PlanBuilder& builder, const 
   const auto below = [&](std::size_t count) {
     return failure.index >= 0 && static_cast<std::size_t>(failure.index) < count;
   };
+  if (is_mount_step(failure.step)) return below(builder.plan().mount_count);
   switch (failure.step) {
-    case Step::mount_target:
-    case Step::mount_target_kind:
-    case Step::mount_over_proc:
-    case Step::mount_create:
-    case Step::mount_attach:
-    case Step::mount_options:
-    case Step::map_ids:
-      return below(builder.plan().mount_count);
     case Step::join_namespace:
       return below(builder.plan().join_count);
     case Step::device:
@@ -186,15 +194,8 @@ Error explain_failure(const ChildFailure& failure, const PlanBuilder& builder, c
     return Error(ErrorCode::internal, "the container's process reports nonsense");
   auto index = static_cast<std::size_t>(failure.index);
   auto with = [&](const std::string& text) { return Error::from_errno(failure.error_number, text); };
+  if (is_mount_step(failure.step)) return explain_mount(failure, builder);
   switch (failure.step) {
-    case Step::mount_target:
-    case Step::mount_target_kind:
-    case Step::mount_over_proc:
-    case Step::mount_create:
-    case Step::mount_attach:
-    case Step::mount_options:
-    case Step::map_ids:
-      return explain_mount(failure, builder);
     case Step::scheduler:
       if (failure.error_number == EPERM && spec != nullptr && !spec->resources.cpuset_cpus.empty())
         return with("process scheduler can't be used together with AllowedCPUs");

@@ -146,7 +146,7 @@ Result<Child> Launch::clone_process(FdRef birthplace) {
 // Listens until the command is executed or the process waits at its gate.
 Result<void> Launch::follow(const Child& child) {
   for (;;) {
-    auto report = TRY(channel_.read_report());
+    auto report = TRY(channel_.read_report(child, builder_.plan(), {}));
     if (!report || (report->step == Step::ready && report->error_number == 0)) return {};
     const bool asks_to_map = report->step == Step::map_ids && report->error_number == 0 &&
                              is_in_range(*report, builder_, spec_.process, &spec_) &&
@@ -161,7 +161,7 @@ Result<void> Launch::follow(const Child& child) {
       TRY(request_.run_hooks(child.pid));
       TRY(channel_.send_go(Step::mounted));
     } else if (report->step == Step::seccomp_listener && report->error_number == 0 && process.seccomp_listener) {
-      TRY(channel_.hand_over_listener(child, report->index, request_.take_seccomp_listener));
+      TRY(channel_.hand_over_listener(child, process, report->index, request_.take_seccomp_listener));
     } else {
       return Failure(explain_failure(*report, builder_, spec_.process, &spec_));
     }
@@ -234,8 +234,8 @@ Result<Launched> Launch::run() {
   if (launched || !cgroup_made_) return launched;
   Error error = std::move(launched).error();
   // Ours is reaped: whoever is in it came by another hand, at the same moment.
-  const bool shared = request_.existing_cgroup != ExistingCgroup::replace &&
-                      !is_cgroup_empty(spec_.cgroups_path).value_or(true);
+  const bool shared =
+      request_.existing_cgroup != ExistingCgroup::replace && !is_cgroup_empty(spec_.cgroups_path).value_or(true);
   if (shared) return Failure(std::move(error));
   auto removed = destroy_cgroup(spec_.cgroups_path);
   if (removed && request_.systemd_unit) removed = stop_systemd_unit(*request_.systemd_unit);
@@ -245,13 +245,16 @@ Result<Launched> Launch::run() {
 
 }  // namespace
 
-Result<void> read_gate(FdRef status, const std::string& command) {
-  ChildFailure failure;
-  std::size_t count = TRY(read_some(status, std::as_writable_bytes(std::span(&failure, 1))));
-  if (count != sizeof failure) return {};
+Result<void> open_gate(const Gate& gate, pid_t pid, FdRef pidfd, const std::string& command) {
+  // What it is a copy of, be it this program or an older one; it has opened dray-init long ago.
+  const auto before = identify_file("/proc/" + std::to_string(pid) + "/exe");
+  const std::string init = TRY(executable_directory()) + "/dray-init";
+  TRY(write_all(gate.start, "0"));
+  auto report = TRY(Execution(pid, pidfd, before, identify_file(init)).read_report(gate.status));
+  if (!report) return {};
   Process process;
   process.args = {command};
-  return Failure(explain_failure(failure, PlanBuilder(), process, nullptr));
+  return Failure(explain_failure(*report, PlanBuilder(), process, nullptr));
 }
 
 Result<Launched> launch(const LaunchRequest& request) { return Launch(request).run(); }

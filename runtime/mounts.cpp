@@ -184,6 +184,22 @@ Result<void> check_bind_options(const Wishes& wishes) {
   return {};
 }
 
+Result<void> look_at_tree(const std::string& source, PreparedMount& prepared) {
+  struct stat status;
+  if (::fstat(prepared.tree.get(), &status) != 0) return fail_errno("reading the status of \"" + source + "\"");
+  prepared.is_directory = S_ISDIR(status.st_mode);
+  struct statfs filesystem;
+  bool is_proc = ::fstatfs(prepared.tree.get(), &filesystem) == 0 && filesystem.f_type == PROC_SUPER_MAGIC;
+  prepared.may_cover_proc = prepared.may_cover_proc || is_proc;
+  return {};
+}
+
+Result<void> take_tree(const Mount& mount, PreparedMount& prepared) {
+  prepared.tree = FileDescriptor(::fcntl(mount.tree, F_DUPFD_CLOEXEC, 0));
+  if (!prepared.tree.valid()) return fail_errno("taking a mount");
+  return look_at_tree(prepared.source, prepared);
+}
+
 Result<void> prepare_bind(const Mount& mount, const Wishes& wishes, const MountSurroundings& surroundings,
                           PreparedMount& prepared) {
   TRY(check_bind_options(wishes));
@@ -206,12 +222,7 @@ Result<void> prepare_bind(const Mount& mount, const Wishes& wishes, const MountS
     return {};
   }
   prepared.tree = TRY(clone_mount(mount.source, depth));
-  struct stat status;
-  if (::fstat(prepared.tree.get(), &status) != 0) return fail_errno("reading the status of \"" + mount.source + "\"");
-  prepared.is_directory = S_ISDIR(status.st_mode);
-  struct statfs filesystem;
-  bool is_proc = ::fstatfs(prepared.tree.get(), &filesystem) == 0 && filesystem.f_type == PROC_SUPER_MAGIC;
-  prepared.may_cover_proc = prepared.may_cover_proc || is_proc;
+  TRY(look_at_tree(mount.source, prepared));
   if (prepared.id_map.valid()) {
     TRY(set_id_map(prepared.tree, prepared.id_map, prepared.recursive_id_map));
     prepared.id_map.reset();
@@ -307,7 +318,9 @@ Result<PreparedMount> prepare_mount(const Mount& mount, const MountSurroundings&
       prepared.destination == "/proc" || prepared.destination == "/sys" || prepared.destination == "/dev";
   prepared.ordinary_directory = mount.type == "proc" || mount.type == "sysfs" || fundamental;
   std::string context = "error mounting \"" + prepared.source + "\" to rootfs at \"" + prepared.destination + "\"";
-  if (is_bind) {
+  if (mount.tree >= 0) {
+    TRY_CTX(take_tree(mount, prepared), context);
+  } else if (is_bind) {
     TRY_CTX(prepare_bind(mount, wishes, surroundings, prepared), context);
   } else {
     if (wishes.idmap || !mount.uid_mappings.empty() || !mount.gid_mappings.empty())

@@ -5,41 +5,14 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
+
+#include <dray/runtime/spec_json.hpp>
 
 #include "plan_builder.hpp"
+#include "spec/words.hpp"
 
 namespace dray::runtime {
 namespace {
-
-struct Word {
-  std::string_view name;
-  unsigned value;
-};
-
-constexpr Word kPolicies[] = {{"SCHED_OTHER", 0}, {"SCHED_FIFO", 1}, {"SCHED_RR", 2},      {"SCHED_BATCH", 3},
-                              {"SCHED_ISO", 4},   {"SCHED_IDLE", 5}, {"SCHED_DEADLINE", 6}};
-constexpr Word kSchedulerFlags[] = {{"SCHED_FLAG_RESET_ON_FORK", 0x01}, {"SCHED_FLAG_RECLAIM", 0x02},
-                                    {"SCHED_FLAG_DL_OVERRUN", 0x04},    {"SCHED_FLAG_KEEP_POLICY", 0x08},
-                                    {"SCHED_FLAG_KEEP_PARAMS", 0x10},   {"SCHED_FLAG_UTIL_CLAMP_MIN", 0x20},
-                                    {"SCHED_FLAG_UTIL_CLAMP_MAX", 0x40}};
-constexpr Word kIoClasses[] = {{"IOPRIO_CLASS_RT", 1}, {"IOPRIO_CLASS_BE", 2}, {"IOPRIO_CLASS_IDLE", 3}};
-
-constexpr Word kMemoryModes[] = {{"MPOL_DEFAULT", 0},
-                                 {"MPOL_PREFERRED", 1},
-                                 {"MPOL_BIND", 2},
-                                 {"MPOL_INTERLEAVE", 3},
-                                 {"MPOL_LOCAL", 4},
-                                 {"MPOL_PREFERRED_MANY", 5},
-                                 {"MPOL_WEIGHTED_INTERLEAVE", 6}};
-constexpr Word kMemoryFlags[] = {
-    {"MPOL_F_NUMA_BALANCING", 1u << 13}, {"MPOL_F_RELATIVE_NODES", 1u << 14}, {"MPOL_F_STATIC_NODES", 1u << 15}};
-
-std::optional<unsigned> find_word(const auto& words, const std::string& name) {
-  auto found = std::find_if(std::begin(words), std::end(words), [&](const Word& word) { return word.name == name; });
-  if (found == std::end(words)) return std::nullopt;
-  return found->value;
-}
 
 // Does this process run on fewer CPUs than there are?
 bool is_confined() {
@@ -53,33 +26,18 @@ bool has_apparmor() {
   return enabled && enabled->starts_with("Y");
 }
 
-std::size_t skip_number(std::string_view text, std::size_t at, unsigned& number) {
-  auto [end, error] = std::from_chars(text.data() + at, text.data() + text.size(), number);
-  return error == std::errc() ? static_cast<std::size_t>(end - text.data()) : std::string_view::npos;
+// "0-3,7"
+Result<std::vector<unsigned>> parse_list(const std::string& text, const char* what) {
+  auto numbers = parse_number_list(text);
+  if (!numbers || numbers->empty())
+    return fail(ErrorCode::invalid_argument, std::string("invalid ") + what + " \"" + text + "\"");
+  return std::move(*numbers);
 }
 
-// "0-3,7": calls set(number) for each.
-Result<void> parse_list(std::string_view text, const char* what, unsigned limit, const auto& set) {
-  const Error wrong(ErrorCode::invalid_argument, std::string("invalid ") + what + " \"" + std::string(text) + "\"");
-  for (std::size_t at = 0; at <= text.size();) {
-    unsigned first = 0, last = 0;
-    at = skip_number(text, at, first);
-    if (at == std::string_view::npos) return Failure(wrong);
-    last = first;
-    if (at < text.size() && text[at] == '-') at = skip_number(text, at + 1, last);
-    if (at == std::string_view::npos || last < first || last >= limit) return Failure(wrong);
-    if (at < text.size() && text[at] != ',') return Failure(wrong);
-    ++at;
-    for (unsigned number = first; number <= last; ++number) set(number);
-  }
-  return {};
-}
-
-Result<PlanAffinity> parse_cpus(std::string_view text) {
+Result<PlanAffinity> parse_cpus(const std::string& text) {
   PlanAffinity affinity{};
-  TRY(parse_list(text, "CPU list", kAffinityBytes * 8, [&](unsigned cpu) {
+  for (unsigned cpu : TRY(parse_list(text, "CPU list")))
     affinity.mask[cpu / 8] = static_cast<unsigned char>(affinity.mask[cpu / 8] | 1u << (cpu % 8));
-  }));
   affinity.size = kAffinityBytes;
   return affinity;
 }
@@ -90,18 +48,18 @@ bool has_selinux() { return ::access("/sys/fs/selinux/enforce", F_OK) == 0; }
 
 Result<void> PlanBuilder::set_memory_policy(const MemoryPolicy& policy) {
   PlanMemoryPolicy& plan = plan_.process.memory_policy;
-  auto mode = find_word(kMemoryModes, policy.mode);
+  auto mode = find_word(memory_policy_modes(), policy.mode);
   if (!mode) return fail(ErrorCode::invalid_argument, "invalid memory policy mode \"" + policy.mode + "\"");
   unsigned flags = 0;
   for (const auto& name : policy.flags) {
-    auto flag = find_word(kMemoryFlags, name);
+    auto flag = find_word(memory_policy_flags(), name);
     if (!flag) return fail(ErrorCode::invalid_argument, "invalid memory policy flag \"" + name + "\"");
     flags |= *flag;
   }
   if (!policy.nodes.empty()) {
     constexpr unsigned kBits = 8 * sizeof(unsigned long);
-    TRY(parse_list(policy.nodes, "memory policy nodes", kMaxNodes,
-                   [&](unsigned node) { plan.nodes[node / kBits] |= 1ul << (node % kBits); }));
+    for (unsigned node : TRY(parse_list(policy.nodes, "memory policy nodes")))
+      plan.nodes[node / kBits] |= 1ul << (node % kBits);
     plan.max_node = kMaxNodes + 1;
   }
   plan.mode = static_cast<int>(*mode | flags);
@@ -138,11 +96,11 @@ Result<void> PlanBuilder::set_scheduling(const Process& process) {
     const Scheduler& wanted = *process.scheduler;
     PlanScheduler& scheduler = scheduler_.emplace();
     scheduler.size = sizeof scheduler;
-    auto policy = find_word(kPolicies, wanted.policy);
+    auto policy = find_word(scheduler_policies(), wanted.policy);
     if (!policy) return fail(ErrorCode::invalid_argument, "invalid scheduler policy \"" + wanted.policy + "\"");
     scheduler.policy = *policy;
     for (const auto& name : wanted.flags) {
-      auto flag = find_word(kSchedulerFlags, name);
+      auto flag = find_word(scheduler_flags(), name);
       if (!flag) return fail(ErrorCode::invalid_argument, "invalid scheduler flag \"" + name + "\"");
       scheduler.flags |= *flag;
     }
@@ -154,7 +112,7 @@ Result<void> PlanBuilder::set_scheduling(const Process& process) {
     plan.scheduler = &scheduler;
   }
   if (process.io_priority) {
-    auto io_class = find_word(kIoClasses, process.io_priority->io_class);
+    auto io_class = find_word(io_priority_classes(), process.io_priority->io_class);
     if (!io_class)
       return fail(ErrorCode::invalid_argument, "invalid I/O priority class \"" + process.io_priority->io_class + "\"");
     if (process.io_priority->priority < 0 || process.io_priority->priority > 7)

@@ -25,6 +25,7 @@
 
 #include "capability_number.hpp"
 #include "seccomp_filter.hpp"
+#include "spec/words.hpp"
 
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV  // Linux 5.19
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
@@ -32,27 +33,6 @@
 
 namespace dray::runtime {
 namespace {
-
-struct RlimitName {
-  std::string_view name;
-  int resource;
-};
-constexpr RlimitName kRlimits[] = {{"RLIMIT_AS", RLIMIT_AS},
-                                   {"RLIMIT_CORE", RLIMIT_CORE},
-                                   {"RLIMIT_CPU", RLIMIT_CPU},
-                                   {"RLIMIT_DATA", RLIMIT_DATA},
-                                   {"RLIMIT_FSIZE", RLIMIT_FSIZE},
-                                   {"RLIMIT_LOCKS", 10},
-                                   {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},
-                                   {"RLIMIT_MSGQUEUE", 12},
-                                   {"RLIMIT_NICE", 13},
-                                   {"RLIMIT_NOFILE", RLIMIT_NOFILE},
-                                   {"RLIMIT_NPROC", RLIMIT_NPROC},
-                                   {"RLIMIT_RSS", RLIMIT_RSS},
-                                   {"RLIMIT_RTPRIO", 14},
-                                   {"RLIMIT_RTTIME", 15},
-                                   {"RLIMIT_SIGPENDING", 11},
-                                   {"RLIMIT_STACK", RLIMIT_STACK}};
 
 int last_capability() {
   int last = CAP_LAST_CAP;  // of the headers; the kernel may be newer or older
@@ -270,12 +250,10 @@ Result<void> PlanBuilder::set_capabilities(const Capabilities& capabilities) {
 
 Result<void> PlanBuilder::set_rlimits(const std::vector<Rlimit>& limits) {
   for (const auto& limit : limits) {
-    auto known = std::find_if(std::begin(kRlimits), std::end(kRlimits),
-                              [&](const RlimitName& r) { return r.name == limit.type; });
-    if (known == std::end(kRlimits))
-      return fail(ErrorCode::invalid_argument, "unknown resource limit \"" + limit.type + "\"");
+    const auto resource = find_word(resource_limits(), limit.type);
+    if (!resource) return fail(ErrorCode::invalid_argument, "unknown resource limit \"" + limit.type + "\"");
     PlanRlimit plan{};
-    plan.resource = known->resource;
+    plan.resource = static_cast<int>(*resource);
     plan.limit.rlim_cur = limit.soft;
     plan.limit.rlim_max = limit.hard;
     rlimits_.push_back(plan);
@@ -303,7 +281,18 @@ Result<void> PlanBuilder::set_seccomp(const Seccomp& profile) {
   if (filter_.size() > BPF_MAXINSNS) return fail(ErrorCode::invalid_argument, "the profile is too large");
   plan_.process.seccomp_listener = std::any_of(profile.syscalls.begin(), profile.syscalls.end(),
                                                [](const auto& rule) { return rule.action == "SCMP_ACT_NOTIFY"; });
+  const auto asks_about = [&](std::string_view call) {
+    return std::any_of(profile.syscalls.begin(), profile.syscalls.end(), [&](const auto& rule) {
+      return rule.action == "SCMP_ACT_NOTIFY" &&
+             std::find(rule.names.begin(), rule.names.end(), call) != rule.names.end();
+    });
+  };
+  plan_.process.send_listener = plan_.process.seccomp_listener && is_rootless();
   if (plan_.process.seccomp_listener) plan_.process.seccomp_flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
+  // Nobody could answer yet.
+  if (plan_.process.send_listener && asks_about("sendmsg"))
+    return fail(ErrorCode::unsupported,
+                "SCMP_ACT_NOTIFY for sendmsg, with which an ordinary user's listener is handed over");
   plan_.process.seccomp = filter_.data();
   plan_.process.seccomp_length = static_cast<std::uint16_t>(filter_.size());
   return {};

@@ -33,8 +33,8 @@ class PlanBuilder {
   Result<void> set_container(const Spec& spec, FdRef rootfs);
   Result<void> set_memory_policy(const MemoryPolicy& policy);
   void set_launch(const LaunchRequest& request);
-  /// `target`: pidfd of the container's process; `namespaces`: CLONE_NEW* of those to enter.
-  void set_exec(const ExecRequest& request, FdRef target, int namespaces);
+  /// `namespaces`: CLONE_NEW* of those to enter.
+  void set_exec(const ExecRequest& request, int namespaces);
 
   ChildPlan& plan() { return plan_; }
   const ChildPlan& plan() const { return plan_; }

@@ -119,7 +119,9 @@ void PlanBuilder::set_launch(const LaunchRequest& request) {
   rootfs_path_ = request.rootfs_path;
   plan_.rootfs_path = request.rootfs_path.empty() ? nullptr : keep(request.rootfs_path);
   plan_.hooks = static_cast<bool>(request.run_hooks);
-  plan_.visible_to_hooks = plan_.hooks && request.spec->namespaces.pid.is_new && in_own_user_namespace();
+  // In a new pid namespace there is nobody yet who could look.
+  plan_.visible_to_parent =
+      (plan_.hooks || request.configure_network) && request.spec->namespaces.pid.is_new && in_own_user_namespace();
   plan_.own_mounts = request.spec->namespaces.mount.is_own();
   plan_.use_chroot = !request.use_pivot_root || !plan_.own_mounts;
   if (plan_.use_chroot && plan_.own_mounts) set_host_proc_paths(request.rootfs_path);
@@ -128,9 +130,9 @@ void PlanBuilder::set_launch(const LaunchRequest& request) {
   if (request.gate) plan_.process.gate = {request.gate->start.get(), request.gate->status.get()};
 }
 
-void PlanBuilder::set_exec(const ExecRequest& request, FdRef target, int namespaces) {
+void PlanBuilder::set_exec(const ExecRequest& request, int namespaces) {
   set_oom_score(request.process);
-  plan_.target = target.get();
+  plan_.target = request.pidfd.get();
   plan_.join_flags = namespaces;
   in_user_namespace_ = enters_user_namespace_ = (namespaces & CLONE_NEWUSER) != 0;
   plan_.become_root = in_user_namespace_;

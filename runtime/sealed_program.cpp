@@ -7,9 +7,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <vector>
 
 #include <dray/core/fd.hpp>
 #include <dray/core/process.hpp>
@@ -25,7 +25,22 @@ bool is_sealed() {
          (status.f_flag & ST_RDONLY) != 0;
 }
 
+bool has_ptrace(const std::vector<std::string>& capabilities) {
+  return std::find(capabilities.begin(), capabilities.end(), "CAP_SYS_PTRACE") != capabilities.end();
+}
+
+std::string mark_of(const std::string& state_directory) { return state_directory + "/ptrace"; }
+
 }  // namespace
+
+bool is_seen_inside(const std::string& state_directory, const std::vector<std::string>& first_process) {
+  return has_ptrace(first_process) || ::access(mark_of(state_directory).c_str(), F_OK) == 0;
+}
+
+Result<void> note_who_sees(const std::string& state_directory, const std::vector<std::string>& capabilities) {
+  if (!has_ptrace(capabilities)) return {};
+  return write_file_atomically(mark_of(state_directory), "", 0600, Durability::none);
+}
 
 Result<void> run_sealed() {
   if (is_sealed()) return {};

@@ -5,11 +5,13 @@
 
 #include "seccomp_cache.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <seccomp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include <dray/core/fd.hpp>
@@ -51,6 +53,25 @@ std::string header(std::string_view key, std::size_t count) {
   put(out, key);
   put(out, count);
   return out;
+}
+
+// Profiles that change from container to container must not fill the disk, which may be memory.
+constexpr std::size_t kMostFiles = 64;
+
+void remove_oldest() {
+  DIR* directory = ::opendir(cache_directory().c_str());
+  if (directory == nullptr) return;
+  std::vector<std::pair<std::int64_t, std::string>> files;
+  while (const dirent* entry = ::readdir(directory)) {
+    struct stat status;
+    if (!std::string_view(entry->d_name).starts_with("seccomp-")) continue;
+    if (::fstatat(::dirfd(directory), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    files.emplace_back(status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec, entry->d_name);
+  }
+  std::sort(files.begin(), files.end());
+  for (std::size_t i = 0; i + kMostFiles < files.size(); ++i)
+    (void)::unlinkat(::dirfd(directory), files[i].second.c_str(), 0);
+  ::closedir(directory);
 }
 
 }  // namespace
@@ -109,6 +130,7 @@ void write_seccomp_cache(const std::string& key, const std::vector<sock_filter>&
   std::string content = header(key, program.size());
   content.append(reinterpret_cast<const char*>(program.data()), program.size() * sizeof(sock_filter));
   (void)write_file_atomically(file_path(key), content, 0600, Durability::none);
+  remove_oldest();
 }
 
 }  // namespace dray::runtime

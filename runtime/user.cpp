@@ -151,10 +151,11 @@ Result<ResolvedUser> resolve_user(int rootfs_fd, const std::string& text,
                 "unable to find user " + std::string(user_text) + ": no matching entries in passwd file");
   }
 
-  if (!group_text.empty()) {
-    // With a group named, only that group.
-    resolved.user.gid = TRY(resolve_group(group, group_text));
-  } else if (entry) {
+  if (!group_text.empty()) resolved.user.gid = TRY(resolve_group(group, group_text));
+  // The own group is in the list, too: a program that changes its group and back must not have lost what a file's mode
+  // denies that group (CVE-2023-25173).
+  add_group(resolved.user.additional_gids, resolved.user.gid);
+  if (entry && group_text.empty()) {  // with a group named, only that group
     for_each_line(group, [&](const std::vector<std::string_view>& fields) {
       if (fields.size() < 4 || !lists_member(fields[3], entry->name)) return true;
       if (auto gid = parse_id(fields[2])) add_group(resolved.user.additional_gids, *gid);

@@ -101,7 +101,8 @@ constexpr int kFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
 Result<FileDescriptor> open_named(const BuildRequest& request, const BuildContext& context, const std::string& name,
                                   const std::string& suffix) {
   std::optional<std::string> relative = name;
-  if (!context.unpacked && !request.dockerfile.empty()) relative = inside(request.context_directory, name);
+  if (!context.unpacked && !context.is_remote && !request.dockerfile.empty())
+    relative = inside(request.context_directory, name);
   if (!relative) return open_file(name + suffix, kFlags);
   if (!context.directory.valid())
     return fail(ErrorCode::invalid_argument, "a build needs a context directory or a Dockerfile");
@@ -160,15 +161,17 @@ Result<void> read_dockerfile(const BuildRequest& request, BuildContext& context)
 }
 
 Result<std::size_t> read_ignore_file(const BuildRequest& request, BuildContext& context) {
-  if (!context.directory.valid()) return std::size_t{0};
+  if (!context.directory.valid() || context.is_git) return std::size_t{0};
   std::optional<std::string> text;
-  if (!request.dockerfile_text) {
-    const std::string name = dockerfile_name(request);
-    text = TRY(read_optional(open_named(request, context, name, ".dockerignore"), name + ".dockerignore"));
+  std::string file = dockerfile_name(request) + ".dockerignore";
+  if (!request.dockerfile_text)
+    text = TRY(read_optional(open_named(request, context, dockerfile_name(request), ".dockerignore"), file));
+  if (!text) {
+    file = ".dockerignore";
+    text = TRY(read_optional(open_beneath(context.directory, file, kFlags), file));
   }
-  if (!text) text = TRY(read_optional(open_beneath(context.directory, ".dockerignore", kFlags), ".dockerignore"));
   if (!text) return std::size_t{0};
-  context.ignore = TRY(IgnorePatterns::parse(*text));
+  context.ignore = TRY(IgnorePatterns::parse(*text, file));
   return text->size();
 }
 

@@ -15,6 +15,8 @@ struct BuildContext {
   FileDescriptor directory;
   std::optional<TempDir> unpacked;  ///< of a context that came as a tar
   bool is_only_dockerfile = false;  ///< there is nothing else
+  bool is_remote = false;           ///< came by a URL: the Dockerfile's name is one in it
+  bool is_git = false;              ///< a repository's tree: .dockerignore means nothing there, as in BuildKit
   std::string dockerfile;
   std::string dockerfile_name = "Dockerfile";  ///< for locations
   IgnorePatterns ignore;

@@ -5,6 +5,7 @@
 #include "context/ignore.hpp"
 
 #include <algorithm>
+#include <optional>
 
 namespace dray::builder {
 
@@ -39,6 +40,26 @@ std::string clean(std::string_view path) {
   std::string result = rooted ? "/" : "";
   for (std::size_t i = 0; i < parts.size(); ++i) result.append(i > 0 ? "/" : "").append(parts[i]);
   return result.empty() ? "." : result;
+}
+
+/// Clean, without a leading "/".
+std::string normal_form(std::string_view pattern) {
+  std::string text = clean(pattern);
+  if (text.size() > 1 && text[0] == '/') text.erase(0, 1);
+  return text;
+}
+
+/// Calls `use` with each line that holds a pattern, and its number.
+template <typename Use>
+void each_line(std::string_view text, const Use& use) {
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  for (int line = 1; !text.empty(); ++line) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view written = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const std::string_view pattern = trim(written);
+    if (!written.starts_with('#') && !pattern.empty()) use(pattern, line);
+  }
 }
 
 }  // namespace
@@ -172,28 +193,33 @@ Result<void> IgnorePatterns::add(IgnorePatterns& patterns, std::string_view text
   if (pattern.negated) text = trim(text.substr(1));
   if (text.empty()) return invalid("illegal exclusion pattern: \"!\"");
   if (text.size() > 4096) return invalid("a pattern is longer than 4096 bytes");
-  pattern.text = clean(text);
-  if (pattern.text.size() > 1 && pattern.text[0] == '/') pattern.text.erase(0, 1);
+  pattern.text = normal_form(text);
   TRY(compile(pattern));
   patterns.has_exceptions_ = patterns.has_exceptions_ || pattern.negated;
   patterns.patterns_.push_back(std::move(pattern));
   return {};
 }
 
-Result<IgnorePatterns> IgnorePatterns::parse(std::string_view text) {
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+Result<IgnorePatterns> IgnorePatterns::parse(std::string_view text, std::string file) {
   IgnorePatterns patterns;
-  int line = 0;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view pattern = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    ++line;
-    if (pattern.starts_with('#')) continue;
-    auto added = add(patterns, pattern, line);
-    if (!added) return Failure(std::move(added).error().with_location(".dockerignore:" + std::to_string(line)));
-  }
+  patterns.file_ = std::move(file);
+  std::optional<Error> error;
+  each_line(text, [&](std::string_view pattern, int line) {
+    auto added = error ? Result<void>() : add(patterns, pattern, line);
+    if (!added) error = std::move(added).error().with_location(patterns.file_ + ":" + std::to_string(line));
+  });
+  if (error) return Failure(std::move(*error));
   return patterns;
+}
+
+std::vector<std::string> IgnorePatterns::read_lines(std::string_view text) {
+  std::vector<std::string> lines;
+  each_line(text, [&](std::string_view pattern, int) {
+    const bool negated = pattern.starts_with('!');
+    if (negated) pattern = trim(pattern.substr(1));
+    lines.push_back((negated ? "!" : "") + (pattern.empty() ? std::string() : normal_form(pattern)));
+  });
+  return lines;
 }
 
 Result<IgnorePatterns> IgnorePatterns::from_list(const std::vector<std::string>& list) {
@@ -216,6 +242,12 @@ IgnorePatterns::Match IgnorePatterns::match(std::string_view path) const {
     result.line = pattern.line;
   }
   return result;
+}
+
+bool IgnorePatterns::excludes_everything() const {
+  return std::any_of(patterns_.begin(), patterns_.end(), [](const Pattern& pattern) {
+    return !pattern.negated && (pattern.text == "*" || pattern.text == "**" || pattern.text == "**/*");
+  });
 }
 
 bool IgnorePatterns::may_reinclude(std::string_view directory) const {

@@ -20,8 +20,10 @@ class IgnorePatterns {
   };
 
   IgnorePatterns() = default;
-  /// The text of a .dockerignore file.
-  static Result<IgnorePatterns> parse(std::string_view text);
+  /// The text of a .dockerignore file; `file` is its name, for messages.
+  static Result<IgnorePatterns> parse(std::string_view text, std::string file = ".dockerignore");
+  /// The patterns of such a text, cleaned, with their "!".
+  static std::vector<std::string> read_lines(std::string_view text);
   /// Patterns as given (COPY --exclude); line numbers count from 1.
   static Result<IgnorePatterns> from_list(const std::vector<std::string>& patterns);
 
@@ -33,6 +35,10 @@ class IgnorePatterns {
   /// Something below this (excluded) directory may be taken back by a "!" pattern.
   bool may_reinclude(std::string_view directory) const;
   bool empty() const { return patterns_.empty(); }
+  const std::string& file() const { return file_; }
+  bool has_exceptions() const { return has_exceptions_; }
+  /// One of the patterns is "*", "**" or "**/*".
+  bool excludes_everything() const;
 
  private:
   struct Token {
@@ -55,6 +61,7 @@ class IgnorePatterns {
   static bool matches(const Pattern& pattern, std::string_view path);
 
   std::vector<Pattern> patterns_;
+  std::string file_ = ".dockerignore";
   bool has_exceptions_ = false;
 };
 

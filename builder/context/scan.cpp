@@ -91,10 +91,13 @@ class Walker {
   const CancelToken& cancel_;
 };
 
+int line_of(const IgnorePatterns::Match& found) { return found.excluded ? found.line : 0; }
+
 /// `hidden`: the line of .dockerignore that hides it, or 0.
-Failure missing(const std::string& path, int hidden) {
+Failure missing(const SourceTree& tree, const std::string& path, int hidden) {
   Error error(ErrorCode::not_found, "failed to compute cache key: \"" + path + "\": not found");
-  if (hidden > 0) error = std::move(error).with_hint("excluded by .dockerignore:" + std::to_string(hidden));
+  if (hidden > 0)
+    error = std::move(error).with_hint("excluded by " + tree.ignore->file() + ":" + std::to_string(hidden));
   return Failure(std::move(error));
 }
 
@@ -127,7 +130,6 @@ bool means_missing(const Error& error) {
 /// nullopt: not there, or hidden; `hidden` then tells by which line of .dockerignore (0: not there).
 Result<std::optional<Source>> read_source(const SourceTree& tree, const std::string& path,
                                           const IgnorePatterns& exclude, const CancelToken& cancel, int& hidden) {
-  const auto line_of = [](const IgnorePatterns::Match& found) { return found.excluded ? found.line : 0; };
   hidden = tree.ignore != nullptr && path != "/" ? line_of(tree.ignore->match(path.substr(1))) : 0;
   const auto opened = tree.open(path, O_PATH);
   if (!opened) {
@@ -159,7 +161,16 @@ Result<std::optional<Source>> read_source(const SourceTree& tree, const std::str
   return source;
 }
 
-bool has_wildcard(const std::string& text) { return text.find_first_of("*?[\\") != std::string::npos; }
+/// As filepath.Match sees it; a backslash alone makes no wildcard, and is then part of the name.
+bool has_wildcard(const std::string& text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\')
+      ++i;
+    else if (text[i] == '*' || text[i] == '?' || text[i] == '[')
+      return true;
+  }
+  return false;
+}
 
 std::vector<std::string> components(const std::string& path) {
   std::vector<std::string> parts;
@@ -171,6 +182,51 @@ std::vector<std::string> components(const std::string& path) {
   return parts;
 }
 
+/// One component of a pattern. Wildcards don't match "/", so a path is matched name by name.
+Result<IgnorePatterns> name_pattern(const std::string& part) {
+  // A leading "!" would be an exception in a list of patterns; here it is a character.
+  return IgnorePatterns::from_list({part.front() == '!' ? "\\" + part : part});
+}
+
+/// The paths that a path with wildcards names, or itself. Links are followed up to the first wildcard, and in what it
+/// names in the end, but not on the way between.
+Result<std::vector<std::string>> expand(const SourceTree& tree, const std::string& path) {
+  if (!has_wildcard(path)) return std::vector<std::string>{path};
+  std::vector<std::string> found = {""};
+  bool wild = false;
+  for (const std::string& part : components(path)) {
+    std::vector<std::string> next;
+    if (!wild && !has_wildcard(part)) {
+      found.front() += "/" + part;
+      continue;
+    }
+    const IgnorePatterns pattern = TRY(name_pattern(part));
+    for (const std::string& directory : found) {
+      const auto opened =
+          tree.open(directory.empty() ? "/" : directory, O_RDONLY | O_DIRECTORY | (wild ? O_NOFOLLOW : 0));
+      if (!opened) continue;
+      const std::vector<std::string> names = TRY(list(*opened));
+      for (const std::string& name : names)
+        if (pattern.excluded(name)) next.push_back(directory + "/" + name);
+    }
+    wild = true;
+    found = std::move(next);
+  }
+  return found;
+}
+
+/// --parents: the directory `base` with nothing in it but what `pattern` names, and the directories that lead there.
+Result<std::optional<Source>> read_with_parents(const SourceTree& tree, const std::string& base,
+                                                const std::string& pattern, const std::vector<std::string>& exclude,
+                                                const CancelToken& cancel, int& hidden) {
+  // What is not named is excluded: so the walk, which skips directories without exceptions, goes only where it must.
+  std::vector<std::string> patterns = {"**", "!" + pattern};
+  patterns.insert(patterns.end(), exclude.begin(), exclude.end());
+  std::optional<Source> source = TRY(read_source(tree, base, TRY(IgnorePatterns::from_list(patterns)), cancel, hidden));
+  if (source && (!source->is_directory() || source->entries.size() == 1)) return std::nullopt;
+  return source;
+}
+
 }  // namespace
 
 Result<FileDescriptor> SourceTree::open(const std::string& path, int flags) const {
@@ -179,59 +235,87 @@ Result<FileDescriptor> SourceTree::open(const std::string& path, int flags) cons
 
 Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::string& path, const IgnorePatterns& exclude,
                                          const CancelToken& cancel) {
+  const bool literal = !has_wildcard(path);
   std::vector<Source> sources;
-  int hidden = 0;
-  if (!has_wildcard(path)) {
-    std::optional<Source> source = TRY(read_source(tree, path, exclude, cancel, hidden));
-    if (!source) return missing(path, hidden);
-    sources.push_back(std::move(*source));
-    return sources;
-  }
-  std::vector<std::string> found = {""};
-  for (const std::string& part : components(path)) {
-    std::vector<std::string> next;
-    if (!has_wildcard(part)) {
-      for (const std::string& directory : found) next.push_back(directory + "/" + part);
-    } else {
-      // A leading "!" would be an exception in a list of patterns; here it is a character.
-      const IgnorePatterns pattern = TRY(IgnorePatterns::from_list({part.front() == '!' ? "\\" + part : part}));
-      for (const std::string& directory : found) {
-        const auto opened = tree.open(directory.empty() ? "/" : directory, O_RDONLY | O_DIRECTORY);
-        if (!opened) continue;
-        const std::vector<std::string> names = TRY(list(*opened));
-        for (const std::string& name : names)
-          if (pattern.excluded(name)) next.push_back(directory + "/" + name);
-      }
-    }
-    found = std::move(next);
-  }
+  const std::vector<std::string> found = TRY(expand(tree, path));
   for (const std::string& match : found) {
     const std::string name = split_path(match).second;
-    if (!exclude.empty() && exclude.excluded(name) && !exclude.may_reinclude(name)) continue;
+    if (!literal && !exclude.empty() && exclude.excluded(name) && !exclude.may_reinclude(name)) continue;
+    int hidden = 0;
     std::optional<Source> source = TRY(read_source(tree, match, exclude, cancel, hidden));
     if (source) {
       sources.push_back(std::move(*source));
-    } else if (hidden == 0 && tree.open(match, O_PATH | O_NOFOLLOW)) {
-      return missing(match, 0);  // a link that leads nowhere
+    } else if (literal || (hidden == 0 && tree.open(match, O_PATH | O_NOFOLLOW))) {  // or a link that leads nowhere
+      return missing(tree, match, hidden);
     }
   }
   return sources;
 }
 
-Result<CopyContent> read_copy_content(const SourceTree& tree, const std::vector<std::string>& paths,
-                                      const std::vector<std::string>& exclude, FileDigests* memory,
+Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, const std::string& pivot,
+                                                      const std::string& path, const std::vector<std::string>& exclude,
+                                                      const CancelToken& cancel) {
+  std::string pattern = path.starts_with(pivot) ? path.substr(pivot.size()) : path;
+  if (pattern.starts_with('/')) pattern.erase(0, 1);
+  if (pattern.empty() || pattern == ".") pattern = "**";  // all of it
+  const bool literal = !has_wildcard(path);
+  std::vector<Source> sources;
+  const std::vector<std::string> found = TRY(expand(tree, pivot));
+  for (const std::string& match : found) {
+    int hidden = 0;
+    std::optional<Source> source = TRY(read_with_parents(tree, match, pattern, exclude, cancel, hidden));
+    if (source) {
+      sources.push_back(std::move(*source));
+    } else if (literal) {
+      const std::string wanted = (match == "/" ? "" : match) + "/" + pattern;
+      if (hidden == 0 && tree.ignore != nullptr) hidden = line_of(tree.ignore->match(wanted.substr(1)));
+      return missing(tree, wanted, hidden);
+    }
+  }
+  return sources;
+}
+
+int input_of_path(const CopyOp& op, std::size_t path) {
+  return path < op.path_inputs.size() ? op.path_inputs[path] : 1;
+}
+
+Result<CopyContent> read_copy_content(const SourceTree& tree, const CopyOp& op, int input, FileDigests* memory,
                                       const CancelToken& cancel) {
-  const IgnorePatterns hidden = TRY(IgnorePatterns::from_list(exclude));
+  const IgnorePatterns hidden = TRY(IgnorePatterns::from_list(op.exclude));
   CopyContent content;
-  for (const std::string& path : paths) {
-    if (!tree.root.valid()) return missing(path, 0);
-    std::vector<Source> found = TRY(find_sources(tree, path, hidden, cancel));
+  const auto find = [&](std::size_t i) -> Result<std::vector<Source>> {
+    const std::string& path = op.paths[i];
+    if (!tree.root.valid()) return missing(tree, path, 0);
+    const std::string pivot = i < op.pivots.size() ? op.pivots[i] : "/";
+    auto found = op.parents ? find_sources_with_parents(tree, pivot, path, op.exclude, cancel)
+                            : find_sources(tree, path, hidden, cancel);
+    if (!found && op.if_exists && found.error().code() == ErrorCode::not_found) return std::vector<Source>();
+    return found;
+  };
+  for (std::size_t i = 0; i < op.paths.size(); ++i) {
+    if (input_of_path(op, i) != input) continue;
+    std::vector<Source> found = TRY(find(i));
+    content.counts.push_back(found.size());
     for (Source& source : found) {
       std::string digest = TRY(digest_source(tree, source, memory, cancel));
       content.digests.push_back(std::move(digest));
       content.sources.push_back(std::move(source));
     }
   }
+  return content;
+}
+
+Result<CopyContent> read_mount_content(const SourceTree& tree, const std::string& path, FileDigests* memory,
+                                       const CancelToken& cancel) {
+  if (!tree.root.valid() && path == "/") return CopyContent{};  // a bare Dockerfile has an empty context
+  if (!tree.root.valid()) return missing(tree, path, 0);
+  int hidden = 0;
+  const IgnorePatterns nothing = TRY(IgnorePatterns::from_list({}));
+  std::optional<Source> source = TRY(read_source(tree, path, nothing, cancel, hidden));
+  if (!source) return missing(tree, path, hidden);
+  CopyContent content;
+  content.digests.push_back(TRY(digest_source(tree, *source, memory, cancel)));
+  content.sources.push_back(std::move(*source));
   return content;
 }
 

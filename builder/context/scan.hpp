@@ -15,6 +15,7 @@
 #include <dray/store/database.hpp>
 
 #include "context/ignore.hpp"
+#include "plan/plan.hpp"
 
 // What COPY and ADD see of a build context or of another stage's root filesystem.
 
@@ -24,7 +25,8 @@ namespace dray::builder {
 /// however hostile, leads to something in the tree or nowhere.
 struct SourceTree {
   FdRef root;
-  bool is_context = true;  ///< the user's directory: owners mean nothing; otherwise another stage's rootfs
+  bool is_context = true;    ///< the user's directory: owners mean nothing; otherwise another stage's rootfs
+  bool is_download = false;  ///< a file by http: ADD leaves an archive as it is, unless --unpack
   const IgnorePatterns* ignore = nullptr;
 
   Result<FileDescriptor> open(const std::string& path, int flags) const;
@@ -50,6 +52,12 @@ struct Source {
 /// literal path that is not there; nothing for a wildcard without match.
 Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::string& path, const IgnorePatterns& exclude,
                                          const CancelToken& cancel);
+
+/// COPY --parents: the directory `pivot` with nothing but what `path`, which lies in it, names there, as a
+/// .dockerignore pattern ("**" is any path).
+Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, const std::string& pivot,
+                                                      const std::string& path, const std::vector<std::string>& exclude,
+                                                      const CancelToken& cancel);
 
 /// Digests of a context's files, remembered in the database from build to build for files that keep device,
 /// inode, size, mtime and ctime. Not thread-safe.
@@ -83,13 +91,20 @@ class FileDigests {
 Result<std::string> digest_source(const SourceTree& tree, const Source& source, FileDigests* memory,
                                   const CancelToken& cancel);
 
-/// All that a COPY reads: its paths' sources and their digests, in order.
+/// What a COPY reads of one of its inputs: its paths' sources and their digests, in order.
 struct CopyContent {
   std::vector<Source> sources;
   std::vector<std::string> digests;
+  std::vector<std::size_t> counts;  ///< how many of the sources each path of this input has given
 };
-Result<CopyContent> read_copy_content(const SourceTree& tree, const std::vector<std::string>& paths,
-                                      const std::vector<std::string>& exclude, FileDigests* memory,
+/// `input`: the index of `tree` among the vertex's inputs.
+Result<CopyContent> read_copy_content(const SourceTree& tree, const CopyOp& op, int input, FileDigests* memory,
                                       const CancelToken& cancel);
+/// The index of the input that holds the path.
+int input_of_path(const CopyOp& op, std::size_t path);
+
+/// The same for a bind mount's source: one path without wildcards.
+Result<CopyContent> read_mount_content(const SourceTree& tree, const std::string& path, FileDigests* memory,
+                                       const CancelToken& cancel);
 
 }  // namespace dray::builder

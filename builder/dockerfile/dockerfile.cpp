@@ -3,35 +3,49 @@
 #include "dockerfile/dockerfile.hpp"
 
 #include "dockerfile/instruction_parser.hpp"
-#include "dockerfile/parser.hpp"
+#include "lint/syntax_checks.hpp"
 
 namespace dray::builder {
 
 namespace {
+
 constexpr std::size_t kMaxStages = 1000;  // planning goes from a stage to those it needs, recursively
+
+/// "docker/dockerfile:1" and its like: what is built in here.
+bool is_standard_syntax(std::string_view syntax) {
+  if (syntax.starts_with("docker.io/")) syntax.remove_prefix(10);
+  const std::string_view name = syntax.substr(0, syntax.find_first_of(":@"));
+  return name == "docker/dockerfile" || name == "docker/dockerfile-upstream";
 }
 
-Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file) {
-  Ast ast = TRY(parse_lines(text, file));
+std::string at_line(const std::string& file, int line) { return file + ":" + std::to_string(line); }
+
+}  // namespace
+
+Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file, const Linter& linter) {
+  const Ast ast = TRY(parse_lines(text, file));
+  return read_instructions(ast, std::move(file), linter);
+}
+
+Result<Dockerfile> read_instructions(const Ast& ast, std::string file, const Linter& linter) {
   Dockerfile dockerfile;
   dockerfile.escape = ast.escape;
-  const auto at = [&file](int line) { return file + ":" + std::to_string(line); };
-  for (const Ast::Warning& warning : ast.warnings)
-    dockerfile.warnings.push_back(at(warning.line) + ": " + warning.text);
-  std::string_view syntax = ast.syntax;
-  if (syntax.starts_with("docker.io/")) syntax.remove_prefix(10);
-  if (!syntax.empty() && syntax != "docker/dockerfile" && !syntax.starts_with("docker/dockerfile:") &&
-      !syntax.starts_with("docker/dockerfile-upstream") && !syntax.starts_with("docker/dockerfile@"))
-    dockerfile.warnings.push_back(at(1) + ": the frontend \"" + ast.syntax +
+  dockerfile.extended = ast.syntax == "dray";
+  check_lines(ast, linter);
+  if (!ast.syntax.empty() && !dockerfile.extended && !is_standard_syntax(ast.syntax))
+    dockerfile.warnings.push_back(at_line(file, 1) + ": the frontend \"" + ast.syntax +
                                   "\" is not run: read as an ordinary Dockerfile");
 
   for (const Node& node : ast.nodes) {
-    auto parsed = parse_instruction(node);
-    if (!parsed) return Failure(std::move(parsed).error().with_location(at(node.line)));
+    check_node(node, linter);
+    auto parsed = parse_instruction(node, dockerfile.extended);
+    if (!parsed) return Failure(std::move(parsed).error().with_location(at_line(file, node.line)));
+    check_description(node, linter);
     if (auto* from = std::get_if<FromInstruction>(&*parsed)) {
       if (dockerfile.stages.size() == kMaxStages)
-        return Failure(Error(ErrorCode::invalid_argument, "more than 1000 stages").with_location(at(node.line)));
-      dockerfile.stages.push_back({std::move(*from), node.line, {}});
+        return Failure(
+            Error(ErrorCode::invalid_argument, "more than 1000 stages").with_location(at_line(file, node.line)));
+      dockerfile.stages.push_back({std::move(*from), node.name, node.comments, node.line, node.end_line, {}});
       continue;
     }
     Instruction& instruction = std::get<Instruction>(*parsed);
@@ -40,14 +54,17 @@ Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file) {
     } else if (std::holds_alternative<ArgInstruction>(instruction.body)) {
       dockerfile.global_args.push_back(std::move(instruction));
     } else {
-      return Failure(
-          Error(ErrorCode::invalid_argument, "no build stage in current context: only ARG may stand before FROM")
-              .with_location(at(node.line)));
+      return Failure(Error(ErrorCode::invalid_argument, "no build stage in current context")
+                         .with_location(at_line(file, node.line))
+                         .with_hint("only ARG may stand before FROM"));
     }
   }
   dockerfile.file = std::move(file);
   if (dockerfile.stages.empty())
-    return fail(ErrorCode::invalid_argument, "\"" + dockerfile.file + "\" has no FROM: there is nothing to build");
+    return Failure(Error(ErrorCode::invalid_argument, "dockerfile contains no stages to build")
+                       .with_location(dockerfile.file)
+                       .with_hint("it has no FROM"));
+  check_stages(dockerfile, linter);
   return dockerfile;
 }
 

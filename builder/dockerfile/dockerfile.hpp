@@ -8,13 +8,17 @@
 #include <dray/core/result.hpp>
 
 #include "dockerfile/instruction.hpp"
+#include "dockerfile/parser.hpp"
+#include "lint/linter.hpp"
 
 namespace dray::builder {
 
 /// One FROM and what follows it. Variables are not expanded yet.
 struct Stage {
   FromInstruction from;
-  int line = 0;
+  std::string keyword;                ///< FROM as written
+  std::vector<std::string> comments;  ///< directly above it, without "#"
+  int line = 0, end_line = 0;
   std::vector<Instruction> instructions;
 };
 
@@ -22,12 +26,15 @@ struct Stage {
 struct Dockerfile {
   std::string file = "Dockerfile";  ///< for locations: "Dockerfile:12"
   char escape = '\\';
+  bool extended = false;                 ///< "# syntax=dray": Dray's own flags are known
   std::vector<Instruction> global_args;  ///< the ARGs before the first FROM
   std::vector<Stage> stages;             ///< at least one
   std::vector<std::string> warnings;     ///< "Dockerfile:3: …"
 };
 
 /// At most 16 MiB of text. `file` is its name in locations.
-Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file = "Dockerfile");
+Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file = "Dockerfile", const Linter& linter = {});
+/// The second half of that.
+Result<Dockerfile> read_instructions(const Ast& ast, std::string file, const Linter& linter = {});
 
 }  // namespace dray::builder

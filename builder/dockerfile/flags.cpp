@@ -15,11 +15,12 @@ Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, 
 
 Result<void> Flags::parse(const std::vector<std::string>& words) {
   for (const std::string& word : words) {
+    if (word == "--") return {};
     const std::size_t equals = word.find('=');
     const bool has_value = equals != std::string::npos;
     const std::string flag = word.substr(0, equals);
     std::string value = has_value ? word.substr(equals + 1) : "";
-    if (!flag.starts_with("--")) return invalid("a flag should start with --: " + flag);
+    if (!flag.starts_with("--")) return invalid("arg should start with -- : " + flag);
     const std::string name = flag.substr(2);
     const auto known = known_.find(name);
     if (known == known_.end()) {
@@ -52,9 +53,9 @@ std::vector<std::string> Flags::values(const std::string& name) const {
   return found == used_.end() ? std::vector<std::string>() : found->second;
 }
 
-bool Flags::is_true(const std::string& name, bool unset) const {
+bool Flags::is_true(const std::string& name) const {
   const auto found = used_.find(name);
-  return found == used_.end() ? unset : found->second.front() == "true";
+  return found != used_.end() && found->second.front() == "true";
 }
 
 Result<long long> parse_duration(std::string_view text) {

@@ -19,7 +19,8 @@ class Flags {
 
   std::string value(const std::string& name) const;  ///< or ""
   std::vector<std::string> values(const std::string& name) const;
-  bool is_true(const std::string& name, bool unset = false) const;
+  bool given(const std::string& name) const { return used_.contains(name); }
+  bool is_true(const std::string& name) const;
 
  private:
   enum class Kind { text, list, boolean };

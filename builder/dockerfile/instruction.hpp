@@ -7,6 +7,8 @@
 #include <variant>
 #include <vector>
 
+#include "dockerfile/run_flags.hpp"
+
 // The typed instructions of a Dockerfile: grammar checked, variables not expanded.
 
 namespace dray::builder {
@@ -22,6 +24,7 @@ struct Heredoc {
 struct KeyValue {
   std::string key, value;
   bool has_value = true;  ///< ARG without "="
+  bool legacy = false;    ///< ENV and LABEL: "key value"
   bool operator==(const KeyValue&) const = default;
 };
 
@@ -33,6 +36,7 @@ struct CommandLine {
 
 struct FromInstruction {
   std::string image, alias, platform;
+  std::string description;  ///< the comment above it that begins with the alias
 };
 struct ArgInstruction {
   std::vector<KeyValue> args;
@@ -49,10 +53,12 @@ struct MaintainerInstruction {
 struct RunInstruction {
   CommandLine command;
   std::vector<Heredoc> heredocs;
-  std::string network;              ///< "", default, none, host
-  std::vector<std::string> mounts;  ///< --mount, unparsed
-  std::string security;
-  std::vector<std::string> devices;
+  std::string network;  ///< "", default, none, host
+  /// --mount: expanded and checked (run_flags.hpp) when the stage is planned; `mount_sources`: their from=, which has
+  /// no variables.
+  std::vector<std::string> mounts, mount_sources;
+  std::string security;  ///< "", sandbox, insecure
+  std::vector<DeviceFlag> devices;
 };
 /// COPY and ADD.
 struct CopyInstruction {
@@ -64,12 +70,13 @@ struct CopyInstruction {
   std::vector<std::string> exclude;
   bool link = false;
   bool parents = false;
-  bool unpack = true;  ///< ADD --unpack=false
-  bool keep_git_dir = false;
+  bool if_exists = false;  ///< --if-exists (syntax=dray)
+  std::optional<bool> unpack, keep_git_dir;
   std::string checksum;
 };
 struct WorkdirInstruction {
   std::string path;
+  std::string chown;  ///< --chown (syntax=dray)
 };
 struct UserInstruction {
   std::string user;
@@ -109,7 +116,9 @@ using InstructionBody =
 
 struct Instruction {
   InstructionBody body;
-  int line = 0;
+  std::string name;                   ///< as written: "COPY", "copy"
+  std::vector<std::string> comments;  ///< directly above it, without "#"
+  int line = 0, end_line = 0;
   std::string original;  ///< the logical line as written, continuations joined
 };
 

@@ -48,7 +48,7 @@ Result<std::vector<KeyValue>> key_values(const Node& node) {
   std::vector<KeyValue> pairs;
   for (std::size_t i = 0; i + 2 < node.args.size(); i += 3) {
     if (node.args[i].empty()) return invalid(to_upper(node.name) + " names can not be blank");
-    pairs.push_back({node.args[i], node.args[i + 1], true});
+    pairs.push_back({node.args[i], node.args[i + 1], true, node.args[i + 2].empty()});
   }
   return pairs;
 }
@@ -76,28 +76,20 @@ Body parse_run(const Node& node) {
   run.command = command_line(node.args, node.json);
   run.heredocs = node.heredocs;
   run.mounts = flags.values("mount");
-  for (const std::string& mount : run.mounts) {
-    std::string type = "bind";
-    for (std::size_t begin = 0; begin <= mount.size();) {
-      const std::size_t end = std::min(mount.find(',', begin), mount.size());
-      if (std::string_view(mount).substr(begin, 5) == "type=") type = mount.substr(begin + 5, end - begin - 5);
-      begin = end + 1;
-    }
-    const std::vector<std::string> types = {"bind", "cache", "tmpfs", "secret", "ssh"};
-    if (!type.contains('$') && std::find(types.begin(), types.end(), type) == types.end())
-      return invalid("unsupported mount type \"" + type + "\"" + did_you_mean(type, types));
-  }
+  for (const std::string& mount : run.mounts) run.mount_sources.push_back(TRY(mount_source(mount)));
   run.network = flags.value("network");
   if (!run.network.empty() && run.network != "default" && run.network != "none" && run.network != "host")
-    return invalid("unsupported network mode \"" + run.network + "\" (one of default, none, host)");
+    return invalid("invalid network mode \"" + run.network + "\"" +
+                   did_you_mean(run.network, {"default", "none", "host"}));
   run.security = flags.value("security");
   if (!run.security.empty() && run.security != "sandbox" && run.security != "insecure")
-    return invalid("security \"" + run.security + "\" is not valid (one of sandbox, insecure)");
-  run.devices = flags.values("device");
+    return invalid("security \"" + run.security + "\" is not valid" +
+                   did_you_mean(run.security, {"sandbox", "insecure"}));
+  for (const std::string& device : flags.values("device")) run.devices.push_back(TRY(parse_device(device)));
   return run;
 }
 
-Body parse_copy(const Node& node, bool is_add) {
+Body parse_copy(const Node& node, bool is_add, bool extended) {
   const std::string name = is_add ? "ADD" : "COPY";
   if (node.args.size() < 2)
     return invalid(name +
@@ -108,6 +100,7 @@ Body parse_copy(const Node& node, bool is_add) {
     flags.boolean("keep-git-dir").text("checksum").boolean("unpack");
   else
     flags.text("from").boolean("parents");
+  if (extended && !is_add) flags.boolean("if-exists");
   TRY(flags.parse(node.flags));
   CopyInstruction copy;
   copy.is_add = is_add;
@@ -117,8 +110,9 @@ Body parse_copy(const Node& node, bool is_add) {
   copy.exclude = flags.values("exclude");
   copy.link = flags.is_true("link");
   copy.parents = flags.is_true("parents");
-  copy.unpack = flags.is_true("unpack", true);
-  copy.keep_git_dir = flags.is_true("keep-git-dir");
+  copy.if_exists = flags.is_true("if-exists");
+  if (flags.given("unpack")) copy.unpack = flags.is_true("unpack");
+  if (flags.given("keep-git-dir")) copy.keep_git_dir = flags.is_true("keep-git-dir");
   copy.checksum = flags.value("checksum");
   copy.destination = node.args.back();
   if (const auto heredoc = parse_heredoc(copy.destination); heredoc && *heredoc)
@@ -159,8 +153,8 @@ Body parse_healthcheck(const Node& node) {
   Flags flags;
   flags.text("interval").text("timeout").text("start-period").text("start-interval").text("retries");
   TRY(flags.parse(node.flags));
-  if (type != "CMD") return invalid("unknown type \"" + type + "\" in HEALTHCHECK (try CMD)");
-  if (rest.empty()) return invalid("missing command after HEALTHCHECK CMD");
+  if (type != "CMD") return invalid("Unknown type \"" + type + "\" in HEALTHCHECK (try CMD)");
+  if (rest.empty()) return invalid("Missing command after HEALTHCHECK CMD");
   health.test = {node.json ? "CMD" : "CMD-SHELL"};
   health.test.insert(health.test.end(), rest.begin(), rest.end());
   health.interval_ns = TRY(interval(flags, "interval"));
@@ -205,11 +199,22 @@ Body parse_shell(const Node& node) {
   return shell;
 }
 
-Body parse_body(const Node& node) {
+Body parse_workdir(const Node& node, bool extended) {
+  if (node.args.size() != 1) return invalid("WORKDIR requires exactly one argument");
+  Flags flags;
+  if (extended) flags.text("chown");
+  TRY(flags.parse(node.flags));
+  WorkdirInstruction workdir;
+  workdir.path = node.args[0];
+  workdir.chown = flags.value("chown");
+  return workdir;
+}
+
+Body parse_body(const Node& node, bool extended) {
   const std::string name = to_lower(node.name);
   if (name == "run") return parse_run(node);
-  if (name == "copy") return parse_copy(node, false);
-  if (name == "add") return parse_copy(node, true);
+  if (name == "copy") return parse_copy(node, false, extended);
+  if (name == "add") return parse_copy(node, true, extended);
   if (name == "arg") return parse_arg(node);
   if (name == "healthcheck") return parse_healthcheck(node);
   if (name == "onbuild") return parse_onbuild(node);
@@ -225,11 +230,7 @@ Body parse_body(const Node& node) {
     label.labels = TRY(key_values(node));
     return label;
   }
-  if (name == "workdir") {
-    WorkdirInstruction workdir;
-    workdir.path = TRY(only_argument(node));
-    return workdir;
-  }
+  if (name == "workdir") return parse_workdir(node, extended);
   if (name == "user") {
     UserInstruction user;
     user.user = TRY(only_argument(node));
@@ -258,7 +259,7 @@ Body parse_body(const Node& node) {
     if (name == "cmd") return CmdInstruction{std::move(command)};
     return EntrypointInstruction{std::move(command)};
   }
-  static const std::vector<std::string> kNames = {"ADD",     "ARG",   "CMD",   "COPY",   "ENTRYPOINT",  "ENV",
+  static const std::vector<std::string> kNames = {"ARG",     "ADD",   "CMD",   "COPY",   "ENTRYPOINT",  "ENV",
                                                   "EXPOSE",  "FROM",  "LABEL", "RUN",    "HEALTHCHECK", "MAINTAINER",
                                                   "ONBUILD", "SHELL", "USER",  "VOLUME", "WORKDIR",     "STOPSIGNAL"};
   return invalid("unknown instruction: " + node.name + did_you_mean(node.name, kNames));
@@ -281,30 +282,38 @@ Result<FromInstruction> parse_from(const Node& node) {
   TRY(flags.parse(node.flags));
   from.image = node.args[0];
   from.platform = flags.value("platform");
+  for (const std::string& comment : node.comments) {
+    if (from.alias.empty() || !comment.starts_with(from.alias + " ")) continue;
+    from.description = comment.substr(from.alias.size() + 1);
+    break;
+  }
   return from;
 }
 
 }  // namespace
 
-Result<ParsedNode> parse_instruction(const Node& node) {
+Result<ParsedNode> parse_instruction(const Node& node, bool extended) {
   if (to_lower(node.name) == "from") {
     FromInstruction from = TRY(parse_from(node));
     return ParsedNode(std::move(from));
   }
   Instruction instruction;
-  instruction.body = TRY(parse_body(node));
+  instruction.body = TRY(parse_body(node, extended));
+  instruction.name = node.name;
+  instruction.comments = node.comments;
   instruction.line = node.line;
+  instruction.end_line = node.end_line;
   instruction.original = trim(node.original);
   return ParsedNode(std::move(instruction));
 }
 
-Result<Instruction> parse_trigger(std::string_view text, char escape, int line) {
+Result<Instruction> parse_trigger(std::string_view text, char escape, int line, bool extended) {
   // The trigger was cut out of a Dockerfile with its own escape; one in an image's config has BuildKit's
   // default.
   const std::string directive = escape == '`' ? "# escape=`\n" : "";
   Ast ast = TRY(parse_lines(directive + std::string(text), "ONBUILD"));
   if (ast.nodes.size() != 1) return invalid("an ONBUILD trigger should be a single instruction");
-  ParsedNode parsed = TRY(parse_instruction(ast.nodes[0]));
+  ParsedNode parsed = TRY(parse_instruction(ast.nodes[0], extended));
   Instruction* instruction = std::get_if<Instruction>(&parsed);
   if (instruction == nullptr || std::holds_alternative<OnbuildInstruction>(instruction->body))
     return invalid(ast.nodes[0].name + " isn't allowed as an ONBUILD trigger");

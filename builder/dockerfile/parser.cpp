@@ -5,6 +5,7 @@
 #include "dockerfile/parser.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "dockerfile/shell_lex.hpp"
 #include "dockerfile/text.hpp"
@@ -46,16 +47,14 @@ class Lines {
 /// "# escape=`" and its like; they must come before everything else.
 class Directives {
  public:
-  Result<void> line(std::string_view text, Ast& ast) {
-    if (done_) return {};
+  /// Is it a directive?
+  Result<bool> line(std::string_view text, Ast& ast) {
+    if (done_) return false;
     done_ = true;
-    if (!text.starts_with('#')) return {};
-    text = trim(text.substr(1));
-    const std::size_t equals = text.find('=');
-    if (equals == std::string_view::npos) return {};
-    const std::string key = to_lower(trim(text.substr(0, equals)));
-    const std::string_view value = trim(text.substr(equals + 1));
-    if ((key != "syntax" && key != "escape" && key != "check") || value.empty()) return {};
+    if (!text.starts_with('#')) return false;
+    const auto directive = parse_directive(text.substr(1));
+    if (!directive) return false;
+    const auto& [key, value] = *directive;
     if (std::find(seen_.begin(), seen_.end(), key) != seen_.end())
       return invalid("only one " + key + " parser directive can be used");
     seen_.push_back(key);
@@ -67,7 +66,7 @@ class Directives {
         return invalid("invalid escape token '" + std::string(value) + "' does not match ` or \\");
       ast.escape = value[0];
     }
-    return {};
+    return true;
   }
 
  private:
@@ -111,6 +110,16 @@ Result<void> read_heredocs(Node& node, std::string_view line, Lines& lines) {
 }
 
 }  // namespace
+
+std::optional<Directive> parse_directive(std::string_view comment) {
+  comment = trim(comment);
+  const std::size_t equals = comment.find('=');
+  if (equals == std::string_view::npos) return std::nullopt;
+  Directive directive{to_lower(trim(comment.substr(0, equals))), std::string(trim(comment.substr(equals + 1)))};
+  const bool known = directive.name == "syntax" || directive.name == "escape" || directive.name == "check";
+  if (!known || directive.value.empty()) return std::nullopt;
+  return directive;
+}
 
 Result<std::optional<Heredoc>> parse_heredoc(std::string_view word) {
   using Maybe = std::optional<Heredoc>;
@@ -174,6 +183,7 @@ Result<Ast> parse_lines(std::string_view text, const std::string& file) {
   const auto at = [&file](Error error, int line) {
     return Failure(std::move(error).with_location(file + ":" + std::to_string(line)));
   };
+  std::vector<std::string> comments;
   Ast ast;
   Directives directives;
   Lines lines(text);
@@ -181,8 +191,16 @@ Result<Ast> parse_lines(std::string_view text, const std::string& file) {
   while (lines.next(raw)) {
     const int start = lines.number;
     std::string_view line = trim_left(trim_newline(raw));
-    if (auto result = directives.line(line, ast); !result) return at(std::move(result).error(), start);
-    if (is_comment(line)) continue;
+    const auto directive = directives.line(line, ast);
+    if (!directive) return at(directive.error(), start);
+    if (is_comment(line)) {
+      const std::string_view comment = trim(raw.substr(1));  // as BuildKit: an indented "#" is part of the text
+      if (comment.empty())
+        comments.clear();
+      else if (!*directive)
+        comments.emplace_back(comment);
+      continue;
+    }
     bool continued = cut_continuation(line, ast.escape);
     if (!continued && line.empty()) continue;
     std::string logical(line);
@@ -202,6 +220,7 @@ Result<Ast> parse_lines(std::string_view text, const std::string& file) {
     auto node = parse_instruction_line(logical, ast.escape);
     if (!node) return at(std::move(node).error(), start);
     if (auto result = read_heredocs(*node, logical, lines); !result) return at(std::move(result).error(), start);
+    node->comments = std::exchange(comments, {});
     node->line = start;
     node->end_line = lines.number;
     ast.nodes.push_back(std::move(*node));

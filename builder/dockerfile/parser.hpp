@@ -26,6 +26,7 @@ struct Node {
   std::vector<Node> sub;  ///< ONBUILD: that instruction
   std::vector<Heredoc> heredocs;
   std::string original;
+  std::vector<std::string> comments;  ///< above it, without "#"; an empty comment ends what stood before
   int line = 0, end_line = 0;
 };
 
@@ -39,6 +40,13 @@ struct Ast {
   };
   std::vector<Warning> warnings;
 };
+
+struct Directive {
+  std::string name;  ///< syntax, escape or check
+  std::string value;
+};
+/// What a comment's text ("escape=`") directs, if anything.
+std::optional<Directive> parse_directive(std::string_view comment);
 
 /// `file` is for locations of errors.
 Result<Ast> parse_lines(std::string_view text, const std::string& file);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "dockerfile/text.hpp"
+#include "plan/wording.hpp"
 
 namespace dray::builder {
 
@@ -198,10 +199,12 @@ class Scanner {
       written.push_back(modifier);
     }
     const bool pattern = modifier == '#' || modifier == '%';
-    if (!std::string_view("+-?#%").contains(modifier) || (null_is_unset && pattern))
+    const bool known = std::string_view("+-?#%").contains(modifier);
+    if ((!known && !null_is_unset) || (null_is_unset && pattern))
       return invalid("unsupported modifier (" + written + ") in substitution");
     const std::string word = TRY(inner('}', pattern, "syntax error: missing '}'"));
     const auto value = get(variable);
+    if (!known) return invalid("unsupported modifier (" + written + ") in substitution");
     if (!value && options_.skip_unset) return "${" + variable + written + word + "}";
     const bool unset = !value || (null_is_unset && value->empty());
     if (modifier == '-') return unset ? word : *value;
@@ -261,8 +264,7 @@ Result<Expansion> ShellLex::expand(std::string_view text, const Lookup& lookup) 
   Scanner scanner(text, *this, escape_, lookup);
   auto result = scanner.until(std::nullopt, raw_escapes);
   if (!result)
-    return Failure(
-        std::move(result).error().with_context("failed to process \"" + std::string(text.substr(0, 200)) + "\""));
+    return Failure(std::move(result).error().with_context("failed to process " + go_quote(text.substr(0, 200))));
   Expansion expansion;
   expansion.text = std::move(result->first);
   expansion.words = std::move(result->second);

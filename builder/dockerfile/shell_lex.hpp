@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <dray/core/result.hpp>
@@ -19,6 +21,21 @@ struct Expansion {
   std::string text;                 ///< as one word
   std::vector<std::string> words;   ///< split at unquoted spaces
   std::set<std::string> unmatched;  ///< variables that were not set
+};
+
+/// Which variables an expansion asked for, in that order, each once; also where it fails.
+class VariableUse {
+ public:
+  /// `variables` with this as its record; this must outlive it.
+  Lookup record(Lookup variables) {
+    return [this, variables = std::move(variables)](std::string_view name) {
+      auto value = variables(name);
+      auto& list = value ? set : unset;
+      if (std::find(list.begin(), list.end(), name) == list.end()) list.emplace_back(name);
+      return value;
+    };
+  }
+  std::vector<std::string> set, unset;
 };
 
 /// Variables, quotes and escapes in a Dockerfile's words, as BuildKit's shell lexer does. The result is at

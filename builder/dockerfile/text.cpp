@@ -4,7 +4,10 @@
 #include "dockerfile/text.hpp"
 
 #include <algorithm>
+#include <cstdio>
+#include <iterator>
 #include <numeric>
+#include <utility>
 
 namespace dray::builder {
 
@@ -69,17 +72,95 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+namespace {
+
+/// The character at the beginning of `text` and its length in bytes; length 0: no UTF-8.
+std::pair<char32_t, std::size_t> first_rune(std::string_view text) {
+  const auto first = static_cast<unsigned char>(text[0]);
+  const std::size_t length = first < 0x80   ? 1
+                             : first < 0xC2 ? 0
+                             : first < 0xE0 ? 2
+                             : first < 0xF0 ? 3
+                             : first < 0xF5 ? 4
+                                            : 0;
+  if (length < 2) return {first, length};
+  if (text.size() < length) return {0, 0};
+  char32_t rune = first & (0x7Fu >> length);
+  for (std::size_t i = 1; i < length; ++i) {
+    const auto next = static_cast<unsigned char>(text[i]);
+    if ((next & 0xC0u) != 0x80u) return {0, 0};
+    rune = rune << 6 | (next & 0x3Fu);
+  }
+  const bool overlong = (length == 3 && rune < 0x800) || (length == 4 && (rune < 0x10000 || rune > 0x10FFFF));
+  if (overlong || (rune >= 0xD800 && rune < 0xE000)) return {0, 0};
+  return {rune, length};
+}
+
+/// White space other than " ", controls, formats and private use; not every code point that is not assigned.
+bool is_invisible(char32_t rune) {
+  static constexpr std::pair<char32_t, char32_t> kRanges[] = {
+      {0x7F, 0xA0},     {0xAD, 0xAD},     {0x600, 0x605},   {0x61C, 0x61C},     {0x1680, 0x1680},
+      {0x180E, 0x180E}, {0x2000, 0x200F}, {0x2028, 0x202F}, {0x205F, 0x206F},   {0x3000, 0x3000},
+      {0xE000, 0xF8FF}, {0xFEFF, 0xFEFF}, {0xFFF0, 0xFFFB}, {0xE0000, 0x10FFFF}};
+  return rune < 0x20 || std::any_of(
+                            std::begin(kRanges), std::end(kRanges),
+                            [rune](const auto& range) { return rune >= range.first && rune <= range.second; });
+}
+
+}  // namespace
+
+std::string go_quote(std::string_view text) {
+  static constexpr std::string_view kEscaped = "\"\\\a\b\f\n\r\t\v", kNames = "\"\\abfnrtv";
+  std::string quoted = "\"";
+  for (std::size_t at = 0; at < text.size();) {
+    const auto [rune, length] = first_rune(text.substr(at));
+    const std::size_t escape = length == 1 ? kEscaped.find(text[at]) : std::string_view::npos;
+    char code[16] = "";
+    if (escape != std::string_view::npos) {
+      quoted.append("\\").push_back(kNames[escape]);
+    } else if (length == 0 || rune < 0x20 || rune == 0x7F) {
+      std::snprintf(code, sizeof code, "\\x%02x", static_cast<unsigned>(static_cast<unsigned char>(text[at])));
+    } else if (is_invisible(rune)) {
+      std::snprintf(code, sizeof code, rune > 0xFFFF ? "\\U%08x" : "\\u%04x", static_cast<unsigned>(rune));
+    } else {
+      quoted += text.substr(at, length);
+    }
+    quoted += code;
+    at += std::max<std::size_t>(length, 1);
+  }
+  return quoted + "\"";
+}
+
 std::string nearest(std::string_view typed, const std::vector<std::string>& options) {
   if (typed.empty() || typed.size() > 40) return "";
   const std::string wanted = to_lower(typed);
   std::string best;
-  std::size_t best_distance = std::min<std::size_t>(3, typed.size());
+  std::size_t best_distance = 3;
   for (const std::string& option : options) {
-    const std::size_t distance = edit_distance(wanted, to_lower(option));
-    if (distance > 0 && distance < best_distance) {
+    const std::string candidate = to_lower(option);
+    if (candidate == wanted) return "";  // the name is right, something else is wrong
+    if (candidate.size() > wanted.size() + 2 || wanted.size() > candidate.size() + 2) continue;
+    const std::size_t distance = edit_distance(wanted, candidate);
+    if (distance < best_distance) {
       best_distance = distance;
       best = option;
     }
+  }
+  const bool upper = best == to_upper(best);
+  return upper && wanted == typed ? to_lower(best) : best;
+}
+
+std::string nearest_exactly(std::string_view typed, const std::vector<std::string>& options) {
+  if (typed.size() > 1000) return "";  // the distance takes time with the product of the lengths
+  std::string best;
+  std::size_t best_distance = 3;
+  for (const std::string& option : options) {
+    if (option == typed) return "";
+    if (option.size() > typed.size() + 2 || typed.size() > option.size() + 2) continue;
+    const std::size_t distance = edit_distance(typed, option);
+    if (distance >= best_distance) continue;
+    best_distance = distance;
+    best = option;
   }
   return best;
 }

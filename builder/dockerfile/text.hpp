@@ -17,8 +17,12 @@ std::string to_lower(std::string_view text);
 std::string to_upper(std::string_view text);
 /// At runs of white space, at most `limit` parts (0: no limit).
 std::vector<std::string> split_whitespace(std::string_view text, std::size_t limit = 0);
+/// Go's %q: in quotes, with escapes for what cannot be seen.
+std::string go_quote(std::string_view text);
 /// The option nearest to what was typed, or "" when none is near enough to be meant.
 std::string nearest(std::string_view typed, const std::vector<std::string>& options);
+/// BuildKit's guess at a variable: case counts, at most two letters off; "" when it is one of the options.
+std::string nearest_exactly(std::string_view typed, const std::vector<std::string>& options);
 /// " (did you mean X?)", or "".
 std::string did_you_mean(std::string_view typed, const std::vector<std::string>& options);
 

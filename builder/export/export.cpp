@@ -1,134 +1,150 @@
 // SPDX-License-Identifier: Apache-2.0
-// Makes the image of a finished build. Its times come from the cache's records of what made it, so that
-// building again without a change gives the same bytes and the same image ID: a step's from its own record,
-// the image's from one kept under the digest of the config without times.
+// One output after another, each a step of its own in the progress.
 #include "export/export.hpp"
-
-#include <algorithm>
-#include <charconv>
-#include <cstdlib>
 
 #include <dray/core/process.hpp>
 
-#include "progress_step.hpp"
+#include "export/archive.hpp"
+#include "export/compose.hpp"
+#include "export/files.hpp"
 
 namespace dray::builder {
 namespace {
 
-/// The vertices that made the result's own layers, lowest first.
-std::vector<int> layer_vertices(const Plan& plan) {
-  std::vector<int> chain;
-  for (int id = plan.result; !plan.vertices[static_cast<std::size_t>(id)].inputs.empty();
-       id = plan.vertices[static_cast<std::size_t>(id)].inputs.front())
-    chain.push_back(id);
-  std::reverse(chain.begin(), chain.end());
-  return chain;
-}
+using Type = OutputOptions::Type;
 
-std::string oci_layer_type(const std::string& type) {
-  if (type == image::kDockerLayerGzip) return std::string(image::kOciLayerGzip);
-  if (type == "application/vnd.docker.image.rootfs.diff.tar") return std::string(image::kOciLayer);
-  if (type == "application/vnd.docker.image.rootfs.diff.tar.zstd") return std::string(image::kOciLayerZstd);
-  return type;
-}
-
-/// --build-arg SOURCE_DATE_EPOCH, or the environment's. https://reproducible-builds.org/specs/source-date-epoch/
-Result<std::optional<std::string>> source_date_epoch(const BuildRequest& request) {
-  std::string text;
-  if (const char* value = std::getenv("SOURCE_DATE_EPOCH")) text = value;
-  for (const auto& [name, value] : request.build_args)
-    if (name == "SOURCE_DATE_EPOCH") text = value;
-  if (text.empty()) return std::optional<std::string>();
-  std::int64_t seconds = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-  if (error != std::errc() || end != text.data() + text.size() || seconds < 0)
-    return fail(ErrorCode::invalid_argument, "invalid SOURCE_DATE_EPOCH \"" + text + "\": expected seconds since 1970");
-  return std::optional<std::string>(format_time(seconds));
-}
-
-Result<std::string> remembered_time(store::Store& store, const image::ImageConfig& config, bool no_cache) {
-  const std::string key = Digest::of("dray image config 1\n" + image::serialize(config)).hex();
-  store::BuildCacheRecord record;
-  if (!no_cache) {
-    const std::optional<store::BuildCacheRecord> known = TRY(store.find_build_cache(key));
-    if (known) record = *known;
+std::string title_of(const OutputOptions& output) {
+  switch (output.type) {
+    case Type::oci:
+      return "exporting to oci image format";
+    case Type::docker:
+      return "exporting to docker image format";
+    case Type::local:
+      return "exporting to client directory";
+    case Type::tar:
+      return "exporting to client tarball";
+    default:
+      return "exporting to image";
   }
-  record.key = key;
-  record.last_used_at = format_time_now();
-  if (record.created_at.empty()) record.created_at = record.last_used_at;
-  record.description = "image config";
-  TRY(store.put_build_cache(record));
-  return record.created_at;
 }
 
-Result<void> fill_times(store::Store& store, const ExportRequest& request, const std::vector<int>& chain,
-                        image::ImageConfig& config) {
-  const std::size_t first =
-      std::min(request.base != nullptr ? request.base->config.history.size() : 0, config.history.size());
-  config.created.clear();
-  for (std::size_t i = first; i < config.history.size(); ++i) config.history[i].created.clear();
-  const std::optional<std::string> epoch = TRY(source_date_epoch(request.build));
-  std::size_t layer = 0;
-  for (std::size_t i = first; i < config.history.size(); ++i) {
-    if (config.history[i].empty_layer || layer == chain.size()) continue;
-    const StepResult& result = request.results[static_cast<std::size_t>(chain[layer++])];
-    config.history[i].created = epoch.value_or(result.created_at);
+class Exporter {
+ public:
+  Exporter(const ExportRequest& request, ProgressSink& progress, const CancelToken& cancel)
+      : request_(request), progress_(progress), cancel_(cancel) {}
+
+  Result<BuildResult> run() {
+    for (const OutputOptions& output : request_.outputs) {
+      if (output.type == Type::cacheonly) continue;
+      if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+      step_ = request_.numbers.reserve();
+      TRY(as_step(progress_, step_, title_of(output), [&] { return write(output); }));
+    }
+    if (result_.image_id.empty() && !request_.images.empty())
+      result_.image_id = Digest::of(image::serialize(request_.images.front().config));
+    return std::move(result_);
   }
-  config.created = epoch ? *epoch : TRY(remembered_time(store, config, request.build.no_cache));
-  for (std::size_t i = first; i < config.history.size(); ++i)
-    if (config.history[i].created.empty()) config.history[i].created = config.created;
-  return {};
-}
+
+ private:
+  Result<void> write(const OutputOptions& output) {
+    if (output.type == Type::local) {
+      report_status(progress_, step_, "copying files");
+      return export_directory(request_, output, cancel_);
+    }
+    if (output.type == Type::tar) {
+      report_status(progress_, step_, "sending tarball");
+      return export_tar(request_, output, cancel_);
+    }
+    report_status(progress_, step_, "exporting layers");
+    const ComposedImage image = TRY(compose_image(request_, output, cancel_));
+    for (const ComposedManifest& made : image.images) {
+      report_status(progress_, step_, "exporting manifest " + made.manifest.digest.to_string());
+      report_status(progress_, step_, "exporting config " + made.config.to_string());
+    }
+    for (const image::Descriptor& made : image.attestations)
+      report_status(progress_, step_, "exporting attestation manifest " + made.digest.to_string());
+    if (image.is_index()) report_status(progress_, step_, "exporting manifest list " + image.top.digest.to_string());
+    if (output.type != Type::image) {
+      report_status(progress_, step_, "sending tarball");
+      TRY(export_layout(request_, output, image, cancel_));
+    } else {
+      if (output.store) TRY(record(output, image, {}));
+      if (output.push) TRY(push(output, image));
+    }
+    remember(output, image);
+    return {};
+  }
+
+  /// The record is that of this host's platform, or else of the first.
+  const ComposedManifest& preferred(const ComposedImage& image) const {
+    for (const ComposedManifest& made : image.images)
+      if (made.manifest.platform->matches(image::Platform::host())) return made;
+    return image.images.front();
+  }
+
+  Result<void> record(const OutputOptions& output, const ComposedImage& image, const std::vector<std::string>& pushed) {
+    const ComposedManifest& made = preferred(image);
+    for (const ImageLayer& layer : made.layers) TRY(ensure_unpacked(request_.store, layer));
+    store::ImageRecord record;
+    record.manifest = made.manifest.digest;
+    record.media_type = made.manifest.media_type;
+    record.image_id = made.config;
+    record.created_at = format_time_now();
+    const std::string at_digest = "@" + image.top.digest.to_string();
+    if (output.names.empty() && !output.dangling_prefix.empty()) {
+      const Reference prefix = TRY(Reference::parse(output.dangling_prefix));
+      record.repo_digests.push_back(prefix.domain() + "/" + prefix.repository() + at_digest);
+    }
+    if (output.names.empty()) return request_.store.put_image(record);
+    for (const Reference& name : output.names) {
+      record.reference = name.canonical();
+      record.repo_digests.clear();
+      const std::string repository = name.domain() + "/" + name.repository();
+      const bool is_pushed = std::ranges::find(pushed, name.canonical()) != pushed.end();
+      if (output.name_canonical || is_pushed) record.repo_digests.push_back(repository + at_digest);
+      if (pushed.empty()) report_status(progress_, step_, "naming to " + record.reference);
+      TRY(request_.store.put_image(record));
+      if (image.is_index()) TRY(request_.store.put_image_index(record.reference, image.top));
+    }
+    return {};
+  }
+
+  Result<void> push(const OutputOptions& output, const ComposedImage& image) {
+    if (request_.registry == nullptr) return fail(ErrorCode::unsupported, "pushing is not possible here");
+    std::vector<std::string> pushed;
+    for (const Reference& name : output.names) {
+      const Reference target = output.push_by_digest ? name.with_digest(image.top.digest) : name;
+      report_status(progress_, step_, "pushing manifest for " + name.canonical() + "@" + image.top.digest.to_string());
+      StatusOf status(progress_, step_);
+      TRY_CTX(request_.registry->push(image.top, target, {output.insecure}, status, cancel_),
+              "pushing " + name.familiar());
+      pushed.push_back(name.canonical());
+    }
+    return output.store ? record(output, image, pushed) : Result<void>();
+  }
+
+  /// The first image is the one that --iidfile and --metadata-file tell of.
+  void remember(const OutputOptions& output, const ComposedImage& image) {
+    for (const Reference& name : output.names)
+      if (std::ranges::find(result_.tagged, name.canonical()) == result_.tagged.end())
+        result_.tagged.push_back(name.canonical());
+    if (result_.descriptor) return;
+    result_.image_id = preferred(image).config;
+    result_.manifest = image.top.digest;
+    result_.descriptor = image.top;
+  }
+
+  const ExportRequest& request_;
+  ProgressSink& progress_;
+  const CancelToken& cancel_;
+  BuildResult result_;
+  int step_ = 0;
+};
 
 }  // namespace
 
-Result<BuildResult> export_image(store::Store& store, const ExportRequest& request, ProgressSink& progress) {
-  image::ImageConfig config = request.plan.config;
-  image::Manifest manifest;
-  manifest.media_type = std::string(image::kOciManifest);
-  report_status(progress, request.step_id, "exporting layers");
-  if (request.base != nullptr) {
-    if (request.base->manifest.layers.size() != request.base->config.diff_ids.size())
-      return fail(ErrorCode::corrupt, "the base image's manifest and config have different numbers of layers");
-    for (image::Descriptor layer : request.base->manifest.layers) {
-      layer.media_type = oci_layer_type(layer.media_type);
-      manifest.layers.push_back(std::move(layer));
-    }
-  }
-  const std::vector<int> chain = layer_vertices(request.plan);
-  for (const int id : chain) {
-    const StepResult& result = request.results[static_cast<std::size_t>(id)];
-    config.diff_ids.push_back(result.layers.back());
-    manifest.layers.push_back(result.blob);
-  }
-  TRY(fill_times(store, request, chain, config));
-
-  std::vector<std::string> names;
-  for (const std::string& tag : request.build.tags) {
-    const Reference reference = TRY(Reference::parse(tag));
-    names.push_back(reference.canonical());
-  }
-  BuildResult result;
-  const std::string config_bytes = image::serialize(config);
-  report_status(progress, request.step_id, "writing image " + Digest::of(config_bytes).to_string());
-  result.image_id = TRY(store.content().write_blob(config_bytes));
-  manifest.config.media_type = std::string(image::kOciConfig);
-  manifest.config.digest = result.image_id;
-  manifest.config.size = config_bytes.size();
-  result.manifest = TRY(store.content().write_blob(image::serialize(manifest)));
-  store::ImageRecord record;
-  record.manifest = result.manifest;
-  record.media_type = manifest.media_type;
-  record.image_id = result.image_id;
-  record.created_at = format_time_now();
-  if (names.empty()) TRY(store.put_image(record));
-  for (const std::string& name : names) {
-    report_status(progress, request.step_id, "naming to " + name);
-    record.reference = name;
-    TRY(store.put_image(record));
-  }
-  result.tagged = std::move(names);
-  return result;
+Result<BuildResult> export_images(const ExportRequest& request, ProgressSink& progress, const CancelToken& cancel) {
+  return Exporter(request, progress, cancel).run();
 }
 
 }  // namespace dray::builder

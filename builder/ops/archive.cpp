@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unpacks an archive of a user (ADD, a context from "-") below a directory. The archive is hostile: its paths
 // are resolved in the root, so a link it brings leads nowhere else; the last component is never followed.
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -20,6 +21,7 @@ namespace dray::builder {
 namespace {
 
 constexpr std::size_t kBlock = 512;
+constexpr std::string_view kWhiteout = ".wh.", kOpaque = ".wh..wh..opq";
 
 std::string proc_path(FdRef fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
 
@@ -48,6 +50,10 @@ class Extractor {
       const std::optional<tar::Entry> entry = TRY(reader.next());
       if (!entry) break;
       const std::string path = TRY(entry_path(entry->path));
+      if (path.empty() && options_.is_layer && entry->type == tar::EntryType::directory) {
+        const FileDescriptor top = TRY(open_in_root(root_, "/", O_RDONLY | O_DIRECTORY));
+        TRY(finish(*entry, top));
+      }
       if (path.empty()) continue;
       TRY_CTX(place(*entry, path, reader), "\"" + entry->path + "\"");
     }
@@ -76,6 +82,7 @@ class Extractor {
   Result<void> place(const tar::Entry& entry, const std::string& path, tar::Reader& reader) {
     const FdRef directory = TRY(parent(path));
     const std::string name = split_path(path).second;
+    if (options_.is_layer && name.starts_with(kWhiteout)) return delete_below(directory, name);
     if (entry.type == tar::EntryType::directory) return place_directory(entry, path, directory, name);
     FileDescriptor linked;
     std::string linked_name;
@@ -110,6 +117,20 @@ class Extractor {
     return finish(entry, made);
   }
 
+  /// What a whiteout hides: one name, or everything that lower layers had in the directory.
+  Result<void> delete_below(FdRef directory, const std::string& marker) {
+    parent_path_.clear();
+    if (marker != kOpaque) return remove_tree(directory, marker.substr(kWhiteout.size()));
+    const FileDescriptor fd = TRY(open_file_at(directory, ".", O_RDONLY | O_DIRECTORY));
+    std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(TRY(fd.duplicate()).release()), ::closedir);
+    if (!listing) return fail_errno("listing a directory");
+    std::vector<std::string> names;
+    while (const dirent* item = ::readdir(listing.get()))
+      if (const std::string_view name = item->d_name; name != "." && name != "..") names.emplace_back(name);
+    for (const std::string& name : names) TRY(remove_tree(directory, name));
+    return {};
+  }
+
   static mode_t node_mode(const tar::Entry& entry) {
     const mode_t mode = entry.mode & 07777;
     if (entry.type == tar::EntryType::character_device) return S_IFCHR | mode;
@@ -118,7 +139,8 @@ class Extractor {
 
   Result<void> place_directory(const tar::Entry& entry, const std::string& path, FdRef directory,
                                const std::string& name) {
-    const auto existing = stat_in_root(root_, full(path), FollowLast::yes);
+    const FollowLast follow = options_.is_layer ? FollowLast::no : FollowLast::yes;
+    const auto existing = stat_in_root(root_, full(path), follow);
     if (!existing || !S_ISDIR(existing->st_mode)) {
       TRY(remove_tree(directory, name));
       if (::mkdirat(directory.get(), name.c_str(), 0755) != 0) return fail_errno("creating a directory");
@@ -153,7 +175,9 @@ class Extractor {
     }
     if (!is_link && ::chmod(proc_path(fd).c_str(), entry.mode & 07777) != 0) return fail_errno("changing the mode");
     for (const auto& [name, value] : entry.xattrs) {
-      if (is_link || !options_.keep_owner || (!name.starts_with("user.") && name != "security.capability")) continue;
+      const bool wanted = name.starts_with("user.") || name == "security.capability" ||
+                          (options_.is_layer && name.starts_with("system.posix_acl_"));
+      if (is_link || !options_.keep_owner || !wanted) continue;
       if (::setxattr(proc_path(fd).c_str(), name.c_str(), value.data(), value.size(), 0) != 0 && errno != ENOTSUP)
         return fail_errno("setting \"" + name + "\"");
     }

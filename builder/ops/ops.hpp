@@ -30,14 +30,21 @@ Result<Owner> resolve_owner(FdRef root, const std::string& text);
 /// WORKDIR.
 Result<void> make_working_directory(FdRef root, const WorkdirOp& op);
 
-/// COPY and ADD of what find_sources found.
-Result<void> copy_sources(FdRef root, const CopyOp& op, const SourceTree& tree, const std::vector<Source>& sources,
-                          const CancelToken& cancel);
+/// What find_sources found in a tree.
+struct CopyPart {
+  const SourceTree* tree;
+  const Source* source;
+};
+/// COPY and ADD: the parts in their order, then op's own files.
+Result<void> copy_sources(FdRef root, const CopyOp& op, const std::vector<CopyPart>& parts, const CancelToken& cancel);
+/// All of them from one tree.
+std::vector<CopyPart> parts_of(const SourceTree& tree, const std::vector<Source>& sources);
 
 struct ExtractOptions {
   std::optional<Owner> owner;  ///< instead of the archive's
   bool keep_owner = true;      ///< false: everything is ours
   bool allow_devices = true;
+  bool is_layer = false;  ///< whiteouts delete, a directory replaces a link, the root's own entry counts
 };
 
 /// The file is a tar archive, compressed or not, by its content. Reads it from the start.

@@ -1,345 +1,366 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the target backwards: a stage is planned when something needs it, so stages nobody needs cost nothing.
-// Names of stages are looked up as BuildKit does: FROM sees the stages above it, COPY --from any but only
-// those above may be used.
+// The stages the target needs are planned in their order; what nothing of the result stands on is dropped at the end.
 #include "plan/planner.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <deque>
 
-#include "dockerfile/instruction_parser.hpp"
-#include "dockerfile/text.hpp"
-#include "plan/stage_plan.hpp"
+#include <dray/core/process.hpp>
+
+#include "lint/plan_checks.hpp"
+#include "plan/stage_builder.hpp"
 #include "plan/values.hpp"
+#include "source/git_reference.hpp"
 
 namespace dray::builder {
 
 namespace {
 
 constexpr std::string_view kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-constexpr std::string_view kScratch = "scratch";
+/// What all steps and stages may hold together: each RUN has all variables, each stage all its base's history.
+constexpr std::size_t kMaxPlan = 256u << 20;
 
 Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
 
-/// What the FROM lines come to, once their variables are expanded.
-struct StageBase {
-  int stage = -1;                      ///< an earlier stage, or
-  std::optional<Reference> reference;  ///< an image, or neither: scratch
-  std::optional<image::Platform> platform;
-};
+bool same_platform(const image::Platform& a, const image::Platform& b) { return a.to_string() == b.to_string(); }
 
-class Stages {
- public:
-  Stages(const Dockerfile& dockerfile, const PlanOptions& options) : dockerfile_(dockerfile), options_(options) {}
-
-  Result<void> read() {
-    TRY(read_global_args());
-    const ShellLex lex(dockerfile_.escape);
-    for (std::size_t i = 0; i < dockerfile_.stages.size(); ++i) {
-      auto base = read_from(dockerfile_.stages[i], lex, static_cast<int>(i));
-      if (!base) return Failure(std::move(base).error().with_location(location(dockerfile_.stages[i].line)));
-      bases.push_back(std::move(*base));
-    }
-    return {};
+/// Sources without state: equal ones are one vertex.
+bool same_source(const Op& a, const Op& b) {
+  if (a.index() != b.index()) return false;
+  if (const auto* source = std::get_if<SourceOp>(&a)) {
+    const auto& other = std::get<SourceOp>(b);
+    return source->reference == other.reference &&
+           (!source->reference || same_platform(source->platform, other.platform));
   }
-
-  Result<int> target() const {
-    if (options_.target.empty()) return static_cast<int>(dockerfile_.stages.size()) - 1;
-    const int found = find(options_.target);
-    if (found >= 0) return found;
-    std::vector<std::string> names;
-    for (const Stage& stage : dockerfile_.stages)
-      if (!stage.from.alias.empty()) names.push_back(stage.from.alias);
-    return fail(ErrorCode::not_found,
-                "target stage \"" + options_.target + "\" could not be found" + did_you_mean(options_.target, names));
+  if (const auto* local = std::get_if<LocalOp>(&a)) return local->name == std::get<LocalOp>(b).name;
+  if (const auto* http = std::get_if<HttpOp>(&a)) {
+    const auto& other = std::get<HttpOp>(b);
+    return http->url == other.url && http->checksum == other.checksum;
   }
-
-  /// By name (the last of that name) or number; -1: none.
-  int find(const std::string& name) const {
-    int number = 0;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
-    const int count = static_cast<int>(dockerfile_.stages.size());
-    if (error == std::errc() && end == name.data() + name.size()) return number >= 0 && number < count ? number : -1;
-    const std::string wanted = to_lower(name);
-    for (int i = count - 1; i >= 0; --i)
-      if (dockerfile_.stages[static_cast<std::size_t>(i)].from.alias == wanted) return i;
-    return -1;
+  if (const auto* git = std::get_if<GitOp>(&a)) {
+    const auto& other = std::get<GitOp>(b);
+    return git->remote == other.remote && git->ref == other.ref && git->subdirectory == other.subdirectory &&
+           git->checksum == other.checksum && git->keep_git_dir == other.keep_git_dir &&
+           git->skip_submodules == other.skip_submodules && git->fetch_by_commit == other.fetch_by_commit;
   }
-
-  /// What COPY --from means for a stage: an earlier stage, or an image (scratch: neither).
-  Result<StageBase> copy_source(const std::string& name, int user) const {
-    // Only whole names: what a variable would name is not known when the graph is made.
-    if (name.contains('$'))
-      return invalid(
-          "variable expansion is not supported for --from, define a new stage with FROM using ARG from "
-          "global scope as a workaround");
-    StageBase source;
-    const bool number = !name.empty() && std::all_of(name.begin(), name.end(), is_digit);
-    const int found = find(name);
-    if (found >= 0 || number) {
-      if (found < 0) return invalid("invalid stage index " + name);
-      if (found >= user)
-        return invalid("cannot copy from stage \"" + name + "\", it needs to be defined before the current stage");
-      source.stage = found;
-    } else if (name != kScratch) {
-      source.reference = TRY_CTX(Reference::parse(name), "failed to parse stage name \"" + name + "\"");
-    }
-    return source;
-  }
-
-  std::string location(int line) const { return SourceLocation{dockerfile_.file, line}.to_string(); }
-
-  Environment global_args;
-  std::vector<StageBase> bases;  ///< by stage
-
- private:
-  Result<void> read_global_args() {
-    const image::Platform& build = options_.build_platform;
-    const image::Platform& target = options_.platform;
-    std::string stage = options_.target.empty() ? dockerfile_.stages.back().from.alias : options_.target;
-    if (stage.empty()) stage = "default";
-    const std::pair<const char*, std::string> automatic[] = {{"BUILDPLATFORM", build.to_string()},
-                                                             {"BUILDOS", build.os},
-                                                             {"BUILDOSVERSION", build.os_version},
-                                                             {"BUILDARCH", build.architecture},
-                                                             {"BUILDVARIANT", build.variant},
-                                                             {"TARGETPLATFORM", target.to_string()},
-                                                             {"TARGETOS", target.os},
-                                                             {"TARGETOSVERSION", target.os_version},
-                                                             {"TARGETARCH", target.architecture},
-                                                             {"TARGETVARIANT", target.variant},
-                                                             {"TARGETSTAGE", stage}};
-    for (const auto& [name, value] : automatic) global_args.set(name, build_arg(name).value_or(value));
-    const ShellLex lex(dockerfile_.escape);
-    for (const Instruction& instruction : dockerfile_.global_args) {
-      for (const KeyValue& arg : std::get<ArgInstruction>(instruction.body).args) {
-        if (const auto given = build_arg(arg.key)) {
-          global_args.set(arg.key, *given);
-        } else if (arg.has_value) {
-          auto value = lex.word(arg.value, global_args.lookup());
-          if (!value) return Failure(std::move(value).error().with_location(location(instruction.line)));
-          global_args.set(arg.key, *value);
-        }
-      }
-    }
-    return {};
-  }
-
-  std::optional<std::string> build_arg(std::string_view name) const {
-    for (auto arg = options_.build_args.rbegin(); arg != options_.build_args.rend(); ++arg)
-      if (arg->first == name) return arg->second;
-    return std::nullopt;
-  }
-
-  Result<StageBase> read_from(const Stage& stage, const ShellLex& lex, int index) const {
-    StageBase base;
-    const std::string name = TRY(lex.word(stage.from.image, global_args.lookup()));
-    if (name.empty()) return invalid("base name (" + stage.from.image + ") should not be blank");
-    if (!stage.from.platform.empty()) {
-      const std::string platform = TRY(lex.word(stage.from.platform, global_args.lookup()));
-      if (platform.empty()) return invalid("empty platform value from expression " + stage.from.platform);
-      base.platform = TRY_CTX(image::Platform::parse(platform), "failed to parse platform " + stage.from.platform);
-    }
-    for (int i = index - 1; i >= 0 && base.stage < 0; --i)
-      if (dockerfile_.stages[static_cast<std::size_t>(i)].from.alias == name) base.stage = i;
-    // A name that is no reference is an error only for a stage that is needed; it is kept for that message.
-    if (base.stage < 0 && name != kScratch)
-      base.reference = TRY_CTX(Reference::parse(name), "failed to parse stage name \"" + name + "\"");
-    return base;
-  }
-
-  const Dockerfile& dockerfile_;
-  const PlanOptions& options_;
-};
+  return false;
+}
 
 class Planner : public PlanBuilder {
  public:
   Planner(const Dockerfile& dockerfile, const PlanOptions& options, const ResolveBase& resolve)
-      : dockerfile_(dockerfile), options_(options), resolve_(resolve), stages_(dockerfile, options) {}
+      : dockerfile_(dockerfile), options_(options), resolve_(resolve), graph_(dockerfile, options_, options.linter) {}
 
   Result<Plan> plan() {
-    TRY(stages_.read());
-    const int target = TRY(stages_.target());
-    planned_.resize(dockerfile_.stages.size());
-    named_ = dockerfile_.stages.size() > 1 || copies_from_image();
-    const StageState* state = TRY(stage(target));
-    plan_.result = state->vertex;
-    plan_.config = state->image;
+    TRY(graph_.read());
+    use_epoch();
+    if (options_.arguments != nullptr) {
+      options_.arguments->target = graph_.target;
+      for (const std::string& name : graph_.global_args.keys())
+        options_.arguments->globals[name] = graph_.global_args.get(name).value_or("");
+    }
+    const std::vector<bool> needed = TRY(resolve_nodes());
+    named_ = graph_.nodes.size() > 1;
+    for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
+      if (!needed[i]) continue;
+      auto planned = plan_node(static_cast<int>(i));
+      if (!planned) return Failure(std::move(planned).error().with_location(graph_.location(graph_.nodes[i].line)));
+    }
+    StageState& state = *states_[static_cast<std::size_t>(graph_.target)];
+    plan_.result = state.vertex;
+    plan_.config = std::move(state.image);
     plan_.config.created = options_.created;
     plan_.config.platform = options_.platform;
     for (const auto& [key, value] : options_.labels) plan_.config.config.labels[key] = value;
     plan_.warnings = dockerfile_.warnings;
+    plan_.source_date_epoch = graph_.source_date_epoch;
+    for (auto& [vertex, paths] : read_paths_) set_paths(vertex, paths);
+    prune();
     return std::move(plan_);
   }
 
-  int add(Vertex vertex) override {
+  Result<int> add(Vertex vertex) override {
+    if (const auto* run = std::get_if<RunOp>(&vertex.op)) {
+      for (const std::string& variable : run->env) size_ += variable.size();
+      for (const std::string& arg : run->args) size_ += arg.size();
+    }
+    size_ += vertex.title.size();
+    if (size_ > kMaxPlan) return invalid("the build's steps hold more than 256 MiB of text together");
+    return append(std::move(vertex));
+  }
+
+  Result<int> node_vertex(int node) override {
+    auto& state = states_[static_cast<std::size_t>(node)];
+    const StageNode& wanted = graph_.nodes[static_cast<std::size_t>(node)];
+    // An image has no instructions: it is there when it is asked for.
+    if (!state && wanted.stage == nullptr) TRY(plan_node(node));
+    return state ? state->vertex : -1;
+  }
+
+  int context_vertex() override {
+    if (context_ < 0) context_ = context_source(options_.context, "context");
+    return context_;
+  }
+
+  int source_vertex(Op op, std::string title, const SourceLocation& location) override {
+    for (const Vertex& vertex : plan_.vertices)
+      if (vertex.inputs.empty() && same_source(vertex.op, op)) return vertex.id;
+    Vertex vertex;
+    vertex.op = std::move(op);
+    vertex.title = std::move(title);
+    vertex.location = location;
+    return append(std::move(vertex));
+  }
+
+  void reads(int node, std::string_view path) override {
+    const int vertex = node < 0 ? context_vertex() : states_[static_cast<std::size_t>(node)]->vertex;
+    if (std::holds_alternative<LocalOp>(plan_.vertices[static_cast<std::size_t>(vertex)].op))
+      read_paths_[vertex].insert(std::string(path.substr(std::min<std::size_t>(1, path.size()))));
+  }
+
+ private:
+  int append(Vertex vertex) {
     vertex.id = static_cast<int>(plan_.vertices.size());
     plan_.vertices.push_back(std::move(vertex));
     return plan_.vertices.back().id;
   }
 
-  int local_source(const std::string& name) override {
-    for (const Vertex& vertex : plan_.vertices) {
-      const auto* local = std::get_if<LocalOp>(&vertex.op);
-      if (local != nullptr && local->name == name) return vertex.id;
+  void use_epoch() {
+    const bool known = graph_.source_date_epoch.has_value();
+    if (known) options_.created = format_time(*graph_.source_date_epoch);
+    for (auto& [name, value] : options_.build_args)
+      if (known && name == "SOURCE_DATE_EPOCH" && !value.empty()) value = std::to_string(*graph_.source_date_epoch);
+    if (!known) std::erase_if(options_.build_args, [](const auto& arg) { return arg.first == "SOURCE_DATE_EPOCH"; });
+  }
+
+  /// Configs of the needed images; their ONBUILD triggers may need more nodes.
+  Result<std::vector<bool>> resolve_nodes() {
+    for (;;) {
+      bool more = false;
+      const std::vector<bool> needed = graph_.needed();
+      configs_.resize(graph_.nodes.size());
+      for (std::size_t i = 0; i < needed.size(); ++i) {
+        if (!needed[i] || configs_[i].resolved) continue;
+        auto resolved = resolve_node(static_cast<int>(i));
+        if (!resolved) return Failure(std::move(resolved).error().with_location(graph_.location(graph_.nodes[i].line)));
+        more = more || *resolved;
+      }
+      configs_.resize(graph_.nodes.size());
+      if (more) continue;
+      states_.resize(graph_.nodes.size());
+      return needed;
     }
-    Vertex vertex;
-    vertex.op = LocalOp{name};
-    return add(std::move(vertex));
   }
 
-  Result<int> copy_source(const std::string& name, int user) override {
-    const StageBase source = TRY(stages_.copy_source(name, user));
-    if (source.stage >= 0) {
-      const StageState* state = TRY(stage(source.stage));
-      return state->vertex;
+  Result<bool> resolve_node(int index) {
+    const auto at = static_cast<std::size_t>(index);
+    configs_[at].resolved = true;
+    const StageNode& node = graph_.nodes[at];
+    std::vector<std::string> triggers;
+    char escape = '\\';
+    if (node.base >= 0) {
+      const auto& commands = graph_.nodes[static_cast<std::size_t>(node.base)].commands;
+      for (const StageCommand& command : commands)
+        if (const auto* onbuild = std::get_if<OnbuildInstruction>(&command.instruction->body))
+          triggers.push_back(onbuild->expression);
+      escape = dockerfile_.escape;
+    } else if (const auto image = TRY(image_of(node))) {
+      configs_[at].image = TRY(resolve_(*image, node.platform.value_or(options_.platform)));
+      triggers = std::move(configs_[at].image->config.on_build);
+      configs_[at].image->config.on_build.clear();
+      if (node.stage == nullptr || node.replaced) {
+        if (node.replaced) configs_[at].image->config.on_build = std::move(triggers);
+        return false;
+      }
     }
-    std::string title = source.reference ? "FROM " + source.reference->canonical() : "";
-    const SourceLocation location{dockerfile_.file, dockerfile_.stages[static_cast<std::size_t>(user)].line};
-    return source_vertex(source.reference, options_.platform, std::move(title), location);
+    if (triggers.empty() || node.replaced || node.stage == nullptr) return false;
+    return graph_.add_triggers(index, triggers, escape);
   }
 
- private:
-  bool copies_from_image() const {
-    for (const Stage& stage : dockerfile_.stages)
-      for (const Instruction& instruction : stage.instructions)
-        if (const auto* copy = std::get_if<CopyInstruction>(&instruction.body))
-          if (!copy->from.empty() && stages_.find(copy->from) < 0) return true;
-    return false;
+  /// The image a node stands on; nullopt: none.
+  static Result<std::optional<Reference>> image_of(const StageNode& node) {
+    if (node.context == nullptr) return node.reference;
+    if (node.context->kind != ContextSource::Kind::image) return std::optional<Reference>();
+    return std::optional<Reference>(TRY_CTX(Reference::parse(node.context->value), "context " + node.context_name));
   }
 
-  int source_vertex(const std::optional<Reference>& reference, const image::Platform& platform, std::string title,
-                    const SourceLocation& location) {
-    for (const Vertex& vertex : plan_.vertices) {
-      const auto* source = std::get_if<SourceOp>(&vertex.op);
-      if (source != nullptr && source->reference == reference &&
-          (!reference || source->platform.to_string() == platform.to_string()))
-        return vertex.id;
+  int context_source(const ContextSource& source, const std::string& name) {
+    using Kind = ContextSource::Kind;
+    if (source.kind == Kind::git) {
+      const auto git = parse_git_reference(source.value);
+      if (git && *git) {
+        GitOp op;
+        op.remote = (*git)->url();
+        op.ref = (*git)->ref;
+        op.subdirectory = (*git)->subdirectory;
+        op.checksum = (*git)->checksum;
+        op.keep_git_dir = (*git)->keep_git_dir.value_or(false);
+        op.skip_submodules = (*git)->submodules && !*(*git)->submodules;
+        op.fetch_by_commit = (*git)->fetch_by_commit;
+        for (const auto& [key, value] : options_.build_args)
+          if (key == "BUILDKIT_CONTEXT_KEEP_GIT_DIR" && (value == "1" || value == "true")) op.keep_git_dir = true;
+        return source_vertex(std::move(op), "[internal] load git source " + source.value, {dockerfile_.file, 0});
+      }
     }
-    Vertex vertex;
-    vertex.op = SourceOp{reference, platform};
-    vertex.title = std::move(title);
-    vertex.location = location;
-    return add(std::move(vertex));
-  }
-
-  Result<StageState*> stage(int index) {
-    auto& planned = planned_[static_cast<std::size_t>(index)];
-    if (!planned) {
-      const StageState* base = nullptr;
-      const StageBase& from = stages_.bases[static_cast<std::size_t>(index)];
-      if (from.stage >= 0) base = TRY(stage(from.stage));
-      auto result = plan_stage(index, from, base);
-      if (!result)
-        return Failure(std::move(result).error().with_location(
-            stages_.location(dockerfile_.stages[static_cast<std::size_t>(index)].line)));
-      planned = std::move(*result);
+    if (source.kind == Kind::http) {  // an archive
+      const int file = source_vertex(HttpOp{source.value, "", "context"}, "[internal] load remote build context",
+                                     {dockerfile_.file, 0});
+      CopyOp unpack;
+      unpack.paths = {"/context"};
+      unpack.destination = "/";
+      unpack.is_add = unpack.unpack = true;
+      Vertex vertex;
+      vertex.op = std::move(unpack);
+      vertex.inputs = {source_vertex(SourceOp{std::nullopt, options_.platform}, "", {dockerfile_.file, 0}), file};
+      vertex.title = "[internal] unpack remote build context";
+      vertex.location = {dockerfile_.file, 0};
+      return append(std::move(vertex));
     }
-    return &*planned;
+    LocalOp local;
+    local.name = name;
+    return source_vertex(std::move(local), "", {dockerfile_.file, 0});
   }
 
-  Result<StageState> plan_stage(int index, const StageBase& from, const StageState* base) {
-    const Stage& stage = dockerfile_.stages[static_cast<std::size_t>(index)];
-    StageContext context{dockerfile_, options_, stages_.global_args, *this, index, ""};
-    if (named_) context.name = stage.from.alias.empty() ? "stage-" + std::to_string(index) : stage.from.alias;
-    context.steps = from.reference ? 1 : 0;
-    for (const Instruction& instruction : stage.instructions) {
-      const auto& body = instruction.body;
+  Result<void> plan_node(int index) {
+    const auto at = static_cast<std::size_t>(index);
+    if (states_[at]) return {};
+    const StageNode& node = graph_.nodes[at];
+    StageState state;
+    StageContext context{dockerfile_, options_, graph_, *this, named_ && node.stage != nullptr ? node.name : ""};
+    if (node.base < 0 && node.base_name != "scratch") context.steps = 1;
+    for (const StageCommand& command : node.commands) {
+      const auto& body = command.instruction->body;
       if (std::holds_alternative<RunInstruction>(body) || std::holds_alternative<CopyInstruction>(body) ||
           std::holds_alternative<WorkdirInstruction>(body))
         ++context.steps;
     }
-
-    StageState state;
-    std::vector<std::string> trigger_texts;
-    char trigger_escape = '\\';
-    if (base != nullptr) {
+    if (node.base >= 0) {
+      auto& base = states_[static_cast<std::size_t>(node.base)];
+      if (!base) return invalid("stage \"" + node.base_name + "\" needs to be defined before");
       state = *base;
-      trigger_texts = std::move(state.triggers);
-      trigger_escape = dockerfile_.escape;
+      state.image.config.on_build.clear();
+      for (const image::History& entry : state.image.history) size_ += entry.created_by.size();
+      size_ += state.environment.bytes() + state.config_env.bytes();
+      if (size_ > kMaxPlan) return invalid("the build's stages hold more than 256 MiB of text together");
     } else {
-      TRY(start_from_image(stage, from, state));
-      trigger_texts = std::move(state.image.config.on_build);
+      TRY(start(index, context, state));
     }
-    state.triggers.clear();
-    state.image.config.on_build.clear();
-    std::vector<Instruction> triggers;
-    for (const std::string& text : trigger_texts) {
-      Instruction trigger = TRY_CTX(parse_trigger(text, trigger_escape, stage.line), "ONBUILD trigger of the base");
-      triggers.push_back(std::move(trigger));
+    if (options_.arguments != nullptr) options_.arguments->used.insert(node.arguments.begin(), node.arguments.end());
+    if (node.stage != nullptr && !node.replaced) {
+      prepare(state);
+      StageBuilder builder(context, state);
+      for (const StageCommand& command : node.commands) TRY(builder.apply(command));
     }
-    context.steps += static_cast<int>(triggers.size());
+    state.image.config.env = state.config_env.list();
+    states_[at] = std::move(state);
+    return {};
+  }
 
-    if (base == nullptr) {
-      const SourceLocation location{dockerfile_.file, stage.line};
-      std::string title = from.reference ? step_title(context, "FROM " + from.reference->canonical(), false) : "";
-      state.vertex = source_vertex(from.reference, state.platform, std::move(title), location);
+  /// From an image, a context or nothing.
+  Result<void> start(int index, StageContext& context, StageState& state) {
+    const StageNode& node = graph_.nodes[static_cast<std::size_t>(index)];
+    const auto& config = configs_[static_cast<std::size_t>(index)].image;
+    const auto image = TRY(image_of(node));
+    const SourceLocation location{dockerfile_.file, node.line};
+    state.platform = image || node.context != nullptr ? node.platform.value_or(options_.platform) : options_.platform;
+    if (config) state.image = *config;
+    if (config && node.stage != nullptr && node.context == nullptr)
+      check_base_platform(node.base_name, state.platform, config->platform, *node.stage, options_.linter);
+    if (!image) {
+      state.image.config.working_dir = "/";
+      state.image.config.env = {"PATH=" + std::string(kDefaultPath)};
     }
-    auto& env = state.image.config.env;
-    if (std::none_of(env.begin(), env.end(), [](const std::string& variable) { return variable.starts_with("PATH="); }))
-      env.push_back("PATH=" + std::string(kDefaultPath));
-    for (const std::string& variable : env) {
+    for (const std::string& variable : state.image.config.env) {
       const std::size_t equals = std::min(variable.find('='), variable.size());
+      state.config_env.set(std::string_view(variable).substr(0, equals),
+                           std::string_view(variable).substr(std::min(equals + 1, variable.size())));
+    }
+    if (!image && node.context != nullptr) {
+      state.vertex = context_source(*node.context, node.context_name);
+      return {};
+    }
+    std::string title = image ? "FROM " + image->canonical() : "";
+    if (image && node.stage != nullptr) title = step_title(context, title, false);
+    state.vertex = source_vertex(SourceOp{image, state.platform}, std::move(title), location);
+    return {};
+  }
+
+  /// A stage begins with its base's variables; build arguments of a base stage stay known.
+  static void prepare(StageState& state) {
+    if (!state.config_env.get("PATH")) state.config_env.set("PATH", kDefaultPath);
+    for (const std::string& variable : state.config_env.list()) {
+      const std::size_t equals = variable.find('=');
       state.environment.set(std::string_view(variable).substr(0, equals),
-                            std::string_view(variable).substr(std::min(equals + 1, variable.size())));
+                            std::string_view(variable).substr(equals + 1));
     }
     // Only a relative directory of the base is put right.
     std::string& directory = state.image.config.working_dir;
     if (!directory.empty() && !directory.starts_with('/')) directory = join_path("/", directory);
-    TRY(apply_instructions(context, state, triggers, stage.instructions));
-    return state;
   }
 
-  Result<void> start_from_image(const Stage& stage, const StageBase& from, StageState& state) {
-    state.platform = from.platform.value_or(options_.platform);
-    if (!from.reference) {
-      state.platform = options_.platform;
-      state.image.config.working_dir = "/";
-      return {};
-    }
-    auto config = resolve_(*from.reference, state.platform);
-    if (!config) return Failure(std::move(config).error().with_location(stages_.location(stage.line)));
-    state.image = std::move(*config);
-    return {};
+  void set_paths(int vertex, const std::set<std::string>& paths) {
+    auto& local = std::get<LocalOp>(plan_.vertices[static_cast<std::size_t>(vertex)].op);
+    if (!paths.contains("")) local.paths.assign(paths.begin(), paths.end());
   }
+
+  /// Inputs stand before their users already.
+  void prune() {
+    std::vector<bool> used(plan_.vertices.size(), false);
+    used[static_cast<std::size_t>(plan_.result)] = true;
+    for (std::size_t i = plan_.vertices.size(); i-- > 0;)
+      if (used[i])
+        for (const int input : plan_.vertices[i].inputs) used[static_cast<std::size_t>(input)] = true;
+    std::vector<int> places(plan_.vertices.size(), -1);
+    std::vector<Vertex> kept;
+    for (Vertex& vertex : plan_.vertices) {
+      if (!used[static_cast<std::size_t>(vertex.id)]) continue;
+      places[static_cast<std::size_t>(vertex.id)] = static_cast<int>(kept.size());
+      vertex.id = static_cast<int>(kept.size());
+      for (int& input : vertex.inputs) input = places[static_cast<std::size_t>(input)];
+      kept.push_back(std::move(vertex));
+    }
+    plan_.result = places[static_cast<std::size_t>(plan_.result)];
+    plan_.vertices = std::move(kept);
+  }
+
+  struct NodeConfig {
+    bool resolved = false;
+    std::optional<image::ImageConfig> image;
+  };
 
   const Dockerfile& dockerfile_;
-  const PlanOptions& options_;
+  PlanOptions options_;
   const ResolveBase& resolve_;
-  Stages stages_;
+  StageGraph graph_;
   bool named_ = false;  ///< titles carry the stage's name
-  std::deque<std::optional<StageState>> planned_;
+  int context_ = -1;
+  std::size_t size_ = 0;
+  std::vector<NodeConfig> configs_;
+  std::vector<std::optional<StageState>> states_;
+  std::map<int, std::set<std::string>> read_paths_;
   Plan plan_;
 };
 
 }  // namespace
 
 Result<std::vector<BaseImage>> base_images(const Dockerfile& dockerfile, const PlanOptions& options) {
-  Stages stages(dockerfile, options);
-  TRY(stages.read());
+  StageGraph graph(dockerfile, options);
+  TRY(graph.read());
   std::vector<BaseImage> images;
-  const auto need = [&](const Reference& reference, const image::Platform& platform) {
-    for (const BaseImage& image : images)
-      if (image.reference == reference && image.platform.to_string() == platform.to_string()) return;
-    images.push_back({reference, platform});
-  };
-  std::vector<bool> needed(dockerfile.stages.size(), false);
-  const int target = TRY(stages.target());
-  needed[static_cast<std::size_t>(target)] = true;
-  for (int i = target; i >= 0; --i) {  // a stage only ever needs stages above it
-    if (!needed[static_cast<std::size_t>(i)]) continue;
-    const StageBase& base = stages.bases[static_cast<std::size_t>(i)];
-    if (base.stage >= 0) needed[static_cast<std::size_t>(base.stage)] = true;
-    if (base.reference) need(*base.reference, base.platform.value_or(options.platform));
-    for (const Instruction& instruction : dockerfile.stages[static_cast<std::size_t>(i)].instructions) {
-      const auto* copy = std::get_if<CopyInstruction>(&instruction.body);
-      if (copy == nullptr || copy->from.empty()) continue;
-      auto source = stages.copy_source(copy->from, i);
-      if (!source) return Failure(std::move(source).error().with_location(stages.location(instruction.line)));
-      if (source->stage >= 0) needed[static_cast<std::size_t>(source->stage)] = true;
-      if (source->reference) need(*source->reference, options.platform);
+  const std::vector<bool> needed = graph.needed();
+  for (std::size_t i = 0; i < needed.size(); ++i) {
+    const StageNode& node = graph.nodes[i];
+    if (!needed[i] || node.base >= 0) continue;
+    std::optional<Reference> reference = node.reference;
+    if (node.context != nullptr) {
+      reference.reset();
+      if (node.context->kind == ContextSource::Kind::image) reference = TRY(Reference::parse(node.context->value));
     }
+    if (!reference) continue;
+    const image::Platform platform = node.platform.value_or(options.platform);
+    const bool known = std::any_of(images.begin(), images.end(), [&](const BaseImage& image) {
+      return image.reference == *reference && same_platform(image.platform, platform);
+    });
+    if (!known) images.push_back({*reference, platform});
   }
   return images;
 }

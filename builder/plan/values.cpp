@@ -2,10 +2,14 @@
 // Ports, signals, modes and paths, checked once so that everything below the plan can rely on them.
 #include "plan/values.hpp"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
 #include <csignal>
 #include <cstring>
 
 #include <charconv>
+#include <optional>
 
 #include "dockerfile/text.hpp"
 
@@ -21,14 +25,43 @@ bool parse_number(std::string_view text, Number& number, int base = 10) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-Result<std::pair<int, int>> parse_range(std::string_view text) {
+std::optional<int> port_number(std::string_view text) {
+  int number = 0;
+  if (text.starts_with('+')) text.remove_prefix(1);
+  if (!parse_number(text, number) || number < 0 || number > 65535) return std::nullopt;
+  return number;
+}
+
+std::optional<std::pair<int, int>> port_range(std::string_view text) {
   const std::size_t dash = text.find('-');
-  std::pair<int, int> range;
-  if (!parse_number(text.substr(0, dash), range.first) ||
-      !parse_number(dash == std::string_view::npos ? text : text.substr(dash + 1), range.second) || range.first < 0 ||
-      range.second > 65535 || range.second < range.first)
-    return invalid("invalid containerPort: " + std::string(text));
-  return range;
+  const auto first = port_number(text.substr(0, dash));
+  const auto last = dash == std::string_view::npos ? first : port_number(text.substr(dash + 1));
+  if (!first || !last || *last < *first) return std::nullopt;
+  return std::pair(*first, *last);
+}
+
+bool is_address(std::string text) {
+  if (text.starts_with('[') && text.ends_with(']')) text = text.substr(1, text.size() - 2);
+  unsigned char buffer[16];
+  return ::inet_pton(AF_INET, text.c_str(), buffer) == 1 || ::inet_pton(AF_INET6, text.c_str(), buffer) == 1;
+}
+
+/// "ip:host:container" was accepted once; only the container's part has a meaning here, but all must be right.
+Result<void> check_host_part(std::string_view host, const std::pair<int, int>& container,
+                             std::string_view container_text) {
+  const std::size_t colon = host.rfind(':');
+  const std::string_view ports = colon == std::string_view::npos ? host : host.substr(colon + 1);
+  if (colon != std::string_view::npos && colon > 0) {
+    const std::string address(host.substr(0, colon));
+    if (!is_address(address)) return invalid("invalid IP address: " + address);
+  }
+  if (ports.empty()) return {};
+  const auto range = port_range(ports);
+  if (!range) return invalid("invalid hostPort: " + std::string(ports));
+  if (container.first != container.second && range->second - range->first != container.second - container.first)
+    return invalid("invalid ranges specified for container and host Ports: " + std::string(container_text) + " and " +
+                   std::string(ports));
+  return {};
 }
 
 }  // namespace
@@ -36,9 +69,9 @@ Result<std::pair<int, int>> parse_range(std::string_view text) {
 Result<std::vector<std::string>> parse_ports(const std::vector<std::string>& ports) {
   std::vector<std::string> parsed;
   for (const std::string& port : ports) {
-    // "ip:host:container" was accepted once; only the container's part has a meaning here.
     std::string_view rest = port;
-    if (const std::size_t colon = rest.rfind(':'); colon != std::string_view::npos) rest.remove_prefix(colon + 1);
+    const std::size_t colon = rest.rfind(':');
+    if (colon != std::string_view::npos) rest.remove_prefix(colon + 1);
     const std::size_t slash = rest.find('/');
     std::string protocol = slash == std::string_view::npos ? "" : to_lower(rest.substr(slash + 1));
     rest = rest.substr(0, slash);
@@ -46,7 +79,10 @@ Result<std::vector<std::string>> parse_ports(const std::vector<std::string>& por
     if (protocol.empty()) protocol = "tcp";
     if (protocol != "tcp" && protocol != "udp" && protocol != "sctp")
       return invalid("invalid port: \"" + port + "\": invalid proto: " + protocol);
-    const auto range = TRY(parse_range(rest));
+    const auto parsed_range = port_range(rest);
+    if (!parsed_range) return invalid("invalid containerPort: " + std::string(rest));
+    const auto range = *parsed_range;
+    if (colon != std::string_view::npos) TRY(check_host_part(std::string_view(port).substr(0, colon), range, rest));
     for (int number = range.first; number <= range.second; ++number)
       parsed.push_back(std::to_string(number) + "/" + protocol);
   }
@@ -78,13 +114,40 @@ Result<void> check_signal(std::string_view text) {
 Result<std::optional<std::uint32_t>> parse_mode(std::string_view text) {
   using Mode = std::optional<std::uint32_t>;
   if (text.empty()) return Mode();
+  TRY(check_mode(text));
   std::uint32_t mode = 0;
-  if (parse_number(text, mode, 8) && mode <= 07777) return Mode(mode);
-  if (is_digit(text[0]) || text[0] == '-')
-    return invalid("invalid chmod parameter: '" + std::string(text) +
-                   "'. it should be octal string and between 0 and 07777");
+  if (parse_number(text, mode, 8)) return Mode(mode);
   return fail(ErrorCode::unsupported,
               "--chmod=" + std::string(text) + " is not supported: give the mode as an octal number");
+}
+
+Result<void> check_mode(std::string_view text) {
+  std::uint32_t mode = 0;
+  if (text.empty() || (parse_number(text, mode, 8) && mode <= 07777)) return {};
+  const auto bad = [text](const std::string& why) {
+    return invalid("invalid chmod parameter: '" + std::string(text) + "'. " + why);
+  };
+  if (is_digit(text[0])) return bad("it should be octal string and between 0 and 07777");
+  // [ugoa]*([-+=]([rwxXst]*|[ugo]))+, separated by commas
+  const auto skip = [](std::string_view& rest, std::string_view letters) {
+    rest.remove_prefix(std::min(rest.find_first_not_of(letters), rest.size()));
+  };
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    std::string_view clause = text.substr(begin, end - begin);
+    skip(clause, "ugoa");
+    if (clause.empty()) return bad("a clause needs one of +, - and =");
+    while (!clause.empty()) {
+      if (!std::string_view("-+=").contains(clause[0])) return bad("it should be octal or symbolic, like u+rwX,go-w");
+      clause.remove_prefix(1);
+      if (!clause.empty() && std::string_view("ugo").contains(clause[0]))
+        clause.remove_prefix(1);
+      else
+        skip(clause, "rwxXst");
+    }
+    begin = end + 1;
+  }
+  return {};
 }
 
 std::string clean_path(std::string_view path) {
@@ -102,6 +165,23 @@ std::string clean_path(std::string_view path) {
   std::string clean;
   for (const std::string_view part : parts) clean.append("/").append(part);
   return clean.empty() ? "/" : clean;
+}
+
+std::string clean_written(std::string_view path) {
+  if (path.starts_with('/')) return clean_path(path);
+  std::vector<std::string_view> parts;
+  for (std::size_t begin = 0; begin <= path.size();) {
+    const std::size_t end = std::min(path.find('/', begin), path.size());
+    const std::string_view part = path.substr(begin, end - begin);
+    if (part == ".." && !parts.empty() && parts.back() != "..")
+      parts.pop_back();
+    else if (!part.empty() && part != ".")
+      parts.push_back(part);
+    begin = end + 1;
+  }
+  std::string clean;
+  for (const std::string_view part : parts) clean.append(clean.empty() ? "" : "/").append(part);
+  return clean.empty() ? "." : clean;
 }
 
 std::string join_path(std::string_view directory, std::string_view path) {

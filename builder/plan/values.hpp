@@ -17,11 +17,15 @@ namespace dray::builder {
 Result<std::vector<std::string>> parse_ports(const std::vector<std::string>& ports);
 /// STOPSIGNAL: SIGTERM, TERM, 15, RTMIN+3.
 Result<void> check_signal(std::string_view text);
-/// --chmod in octal; other forms are unsupported.
+/// --chmod: octal, or symbolic as chmod(1) has it ("u+rwX,go-w").
+Result<void> check_mode(std::string_view text);
+/// An octal --chmod; symbolic ones are unsupported.
 Result<std::optional<std::uint32_t>> parse_mode(std::string_view text);
 
 /// path.Join("/", path): absolute, no "." or "..", no trailing "/".
 std::string clean_path(std::string_view path);
+/// path.Clean: as it is written, absolute or relative; "." for nothing.
+std::string clean_written(std::string_view path);
 /// `path` below `directory` unless it is absolute.
 std::string join_path(std::string_view directory, std::string_view path);
 

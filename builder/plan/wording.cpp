@@ -3,8 +3,6 @@
 // the few types that occur.
 #include "plan/wording.hpp"
 
-#include <cstdio>
-
 #include "dockerfile/text.hpp"
 
 namespace dray::builder {
@@ -16,51 +14,6 @@ std::string join(const std::vector<std::string>& list, std::string_view separato
     text += list[i];
   }
   return text;
-}
-
-std::string go_quote(std::string_view text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    switch (c) {
-      case '"':
-        quoted += "\\\"";
-        break;
-      case '\\':
-        quoted += "\\\\";
-        break;
-      case '\a':
-        quoted += "\\a";
-        break;
-      case '\b':
-        quoted += "\\b";
-        break;
-      case '\f':
-        quoted += "\\f";
-        break;
-      case '\n':
-        quoted += "\\n";
-        break;
-      case '\r':
-        quoted += "\\r";
-        break;
-      case '\t':
-        quoted += "\\t";
-        break;
-      case '\v':
-        quoted += "\\v";
-        break;
-      default:
-        if (byte < 0x20 || byte == 0x7F) {
-          char escape[8];
-          std::snprintf(escape, sizeof escape, "\\x%02x", byte);
-          quoted += escape;
-        } else {
-          quoted.push_back(c);
-        }
-    }
-  }
-  return quoted + "\"";
 }
 
 std::string go_quote_list(const std::vector<std::string>& list) {

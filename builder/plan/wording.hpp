@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "dockerfile/instruction.hpp"
+#include "dockerfile/text.hpp"
 
 // How BuildKit writes things down in an image's history and in progress titles: Go's %q, %v and Duration.
 
 namespace dray::builder {
 
-std::string go_quote(std::string_view text);                      ///< %q
 std::string go_quote_list(const std::vector<std::string>& list);  ///< %q: ["a" "b"]
 std::string go_list(const std::vector<std::string>& list);        ///< %v: [a b]
 std::string go_duration(long long nanoseconds);                   ///< 1m30s

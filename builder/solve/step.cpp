@@ -5,43 +5,53 @@
 #include "solve/step.hpp"
 
 #include <fcntl.h>
+#include <strings.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <map>
 
 #include <dray/core/rooted_path.hpp>
 
+#include "mounts/held_lock.hpp"
 #include "ops/ops.hpp"
 #include "plan/wording.hpp"
+#include "solve/active_snapshot.hpp"
 #include "solve/cache_key.hpp"
+#include "solve/run_mounts.hpp"
+#include "source/source_layer.hpp"
 
 namespace dray::builder {
 
 /// Where a COPY reads from, kept open between the key and the copying.
 struct StepRunner::CopyInput {
-  FileDescriptor view;  ///< of another stage
-  SourceTree tree;
-  CopyContent of_stage;
-  const CopyContent* content = nullptr;
+  struct Tree {
+    FileDescriptor view;  ///< of another stage
+    SourceTree tree;
+    CopyContent of_stage;
+    const CopyContent* content = nullptr;
+    std::size_t paths = 0, sources = 0;  ///< those that are in `parts` already
+  };
+  std::map<int, Tree> trees;  ///< by index among the vertex's inputs
+  std::vector<CopyPart> parts;
+  std::vector<std::string> digests;
+};
+
+/// One vertex on its way.
+struct StepRunner::Work {
+  Vertex vertex;  ///< a copy: names of owners become numbers in it
+  const std::vector<const StepResult*>& inputs;
+  int id;
+  std::vector<DiffId> below;  ///< what the result's layer is put on
+  bool is_link = false;       ///< COPY --link: it is made on nothing, and does not depend on what is below
+  bool use_cache = true;
+  std::vector<std::string> keys;  ///< the last one is the most general
+  CopyInput copy;
+
+  std::vector<DiffId> base() const { return is_link ? std::vector<DiffId>() : below; }
 };
 
 namespace {
-
-/// Removes the active snapshot unless it became a layer.
-class ActiveSnapshot {
- public:
-  ActiveSnapshot(store::Snapshotter& snapshots, std::string id) : snapshots_(snapshots), id_(std::move(id)) {}
-  ActiveSnapshot(const ActiveSnapshot&) = delete;
-  ActiveSnapshot& operator=(const ActiveSnapshot&) = delete;
-  ~ActiveSnapshot() {
-    if (!id_.empty()) (void)snapshots_.remove(id_);  // what cannot be removed now is garbage for `prune`
-  }
-  const std::string& id() const { return id_; }
-  void keep() { id_.clear(); }
-
- private:
-  store::Snapshotter& snapshots_;
-  std::string id_;
-};
 
 /// Passes a process's output on and remembers its last line, for the error.
 class Output {
@@ -99,110 +109,240 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
     return result;
   }
   if (const auto* local = std::get_if<LocalOp>(&vertex.op)) return StepResult{.local = local->name};
-  if (vertex.inputs.empty()) return fail(ErrorCode::unsupported, "this kind of source is not supported yet");
-  const StepResult& parent = *inputs.front();
-  std::vector<std::string> keys;
-  CopyInput input;
-  const auto* copy = std::get_if<CopyOp>(&vertex.op);
-  if (copy == nullptr) {
-    keys.push_back(cache_key(vertex.op, parent.layers, {}));
+  if (vertex.inputs.empty()) {
+    const SourceLayer fetched = TRY(fetch_source(vertex.op, source_context(id)));
+    cached = fetched.cached;
+    return StepResult{.layers = {fetched.layer},
+                      .blob = fetched.blob,
+                      .created_at = fetched.created_at,
+                      .is_download = std::holds_alternative<HttpOp>(vertex.op)};
+  }
+  Work work{.vertex = vertex, .inputs = inputs, .id = id, .below = inputs.front()->layers};
+  const std::vector<std::string>& filter = request_.build.no_cache_filter;
+  work.use_cache = !request_.build.no_cache && std::none_of(filter.begin(), filter.end(), [&](const std::string& name) {
+    return ::strcasecmp(name.c_str(), vertex.stage.c_str()) == 0;
+  });
+  std::optional<StepResult> hit;
+  if (std::holds_alternative<CopyOp>(vertex.op)) {
+    hit = TRY(find_copy(work));
+  } else if (std::holds_alternative<RunOp>(vertex.op)) {
+    hit = TRY(find_run(work));
   } else {
-    // For another stage the cheap question comes first: the same layers have the same files.
-    const bool from_stage = inputs.size() > 1 && inputs[1]->local.empty();
-    if (from_stage) {
-      std::vector<std::string> origin = {"layers"};
-      for (const DiffId& layer : inputs.at(1)->layers) origin.push_back(layer.digest.to_string());
-      origin.push_back("paths");
-      origin.insert(origin.end(), copy->paths.begin(), copy->paths.end());
-      origin.push_back("exclude");
-      origin.insert(origin.end(), copy->exclude.begin(), copy->exclude.end());
-      keys.push_back(cache_key(vertex.op, parent.layers, origin));
-      if (!request_.no_cache) {
-        std::optional<StepResult> hit = TRY(look_up(keys.front(), parent));
-        if (hit) {
-          cached = true;
-          return std::move(*hit);
-        }
-      }
-    }
-    TRY(open_copy(vertex, inputs, input));
-    keys.push_back(cache_key(vertex.op, parent.layers, input.content->digests));
+    work.keys.push_back(cache_key(vertex.op, work.below, {}));
+    hit = TRY(look_up(work.keys.back(), work));
   }
-  if (!request_.no_cache) {
-    std::optional<StepResult> hit = TRY(look_up(keys.back(), parent));
-    if (hit) {
-      cached = true;
-      // The cheap question shall have an answer next time.
-      if (keys.size() > 1) TRY(remember(vertex, *hit, {keys.front()}));
-      return std::move(*hit);
-    }
+  cached = hit.has_value();
+  if (hit) {
+    hit->keys = work.keys;
+    return std::move(*hit);
   }
-  return make(vertex, parent, input, id, keys);
+  if (!work.use_cache) return make(work);
+
+  // The same step in another build, or elsewhere in this one: one makes it, the others take it.
+  const std::string locks = request_.store.root() + "/build-locks";
+  TRY(make_directories(locks, 0700));
+  const std::string path = locks + "/" + work.keys.back();
+  bool waited = false;
+  const auto waiting = [&] {
+    waited = true;
+    progress_.report({.kind = ProgressEvent::Kind::output,
+                      .id = id,
+                      .text = "waiting for another build that runs this step\n",
+                      .is_stderr = true});
+  };
+  const FileLock lock = TRY(wait_for_named_lock(path, FileLock::Mode::exclusive, waiting, cancel_));
+  hit = TRY(look_up(work.keys.back(), work));
+  cached = hit.has_value();
+  Result<StepResult> result = hit ? Result<StepResult>(std::move(*hit)) : make(work);
+  (void)::unlink(path.c_str());  // ours until now; who waits sees that the name is gone
+  return result;
 }
 
-Result<void> StepRunner::open_copy(const Vertex& vertex, const std::vector<const StepResult*>& inputs,
-                                   CopyInput& input) {
-  const CopyOp& op = std::get<CopyOp>(vertex.op);
-  input.content = &input.of_stage;
-  if (inputs.size() < 2) return {};  // heredocs alone
-  if (!inputs[1]->local.empty()) {
-    input.tree = request_.locals.at(inputs[1]->local);
-    input.content = &request_.contents.at(vertex.id);
-    return {};
+/// A COPY is known by the content of what it reads. For another stage the cheap question comes first: the same layers
+/// have the same files.
+Result<std::optional<StepResult>> StepRunner::find_copy(Work& work) {
+  auto& copy = std::get<CopyOp>(work.vertex.op);
+  work.is_link = copy.link;
+  if (copy.link && !copy.chown.empty()) {  // the image's names, but the key is that of the numbers
+    FileDescriptor root;
+    if (!work.below.empty()) root = TRY(store::open_mount(TRY(request_.store.snapshots().view(work.below))));
+    const Owner owner = TRY(resolve_owner(root, copy.chown));
+    copy.chown = std::to_string(owner.uid) + ":" + std::to_string(owner.gid);
   }
-  input.tree = {.root = {}, .is_context = false, .ignore = nullptr};
-  if (!inputs.at(1)->layers.empty()) {  // nothing is in scratch
-    const store::MountRecipe recipe = TRY(request_.store.snapshots().view(inputs.at(1)->layers));
-    input.view = TRY(store::open_mount(recipe));
-    input.tree.root = input.view;
+  const bool from_layers =
+      work.inputs.size() > 1 &&
+      std::all_of(work.inputs.begin() + 1, work.inputs.end(), [](const auto* input) { return input->local.empty(); });
+  if (from_layers) {
+    std::vector<std::string> origin;
+    for (std::size_t i = 1; i < work.inputs.size(); ++i) {
+      origin.push_back("layers");
+      for (const DiffId& layer : work.inputs[i]->layers) origin.push_back(layer.digest.to_string());
+    }
+    for (std::size_t i = 0; i < copy.paths.size(); ++i) {
+      origin.push_back("path " + std::to_string(input_of_path(copy, i)));
+      origin.push_back(copy.paths[i]);
+    }
+    origin.push_back("exclude");
+    origin.insert(origin.end(), copy.exclude.begin(), copy.exclude.end());
+    work.keys.push_back(cache_key(work.vertex.op, work.base(), origin));
+    std::optional<StepResult> hit = TRY(look_up(work.keys.back(), work));
+    if (hit) return hit;
   }
-  input.of_stage = TRY(read_copy_content(input.tree, op.paths, op.exclude, nullptr, cancel_));
+  TRY(open_copy(work));
+  work.keys.push_back(cache_key(work.vertex.op, work.base(), work.copy.digests));
+  std::optional<StepResult> hit = TRY(look_up(work.keys.back(), work));
+  // The cheap question shall have an answer next time.
+  if (hit && !hit->imported && work.keys.size() > 1) TRY(remember(work, *hit, {work.keys.front()}));
+  return hit;
+}
+
+/// So is a RUN, by the content of what its bind mounts show.
+Result<std::optional<StepResult>> StepRunner::find_run(Work& work) {
+  const std::vector<std::string> origin = TRY(mounted_content(work, false));
+  work.keys.push_back(cache_key(work.vertex.op, work.below, origin));
+  std::optional<StepResult> hit = TRY(look_up(work.keys.back(), work));
+  if (hit || origin.empty()) return hit;
+  const std::vector<std::string> content = TRY(mounted_content(work, true));
+  if (content == origin) return hit;
+  work.keys.push_back(cache_key(work.vertex.op, work.below, content));
+  hit = TRY(look_up(work.keys.back(), work));
+  if (hit && !hit->imported) TRY(remember(work, *hit, {work.keys.front()}));
+  return hit;
+}
+
+/// What the bind mounts show: files of the user's by their digests; of a stage either the layers and the path or, with
+/// `by_content`, the files. All of a stage is its layers, which are digests of content already.
+Result<std::vector<std::string>> StepRunner::mounted_content(const Work& work, bool by_content) {
+  std::vector<std::string> list;
+  for (const auto& [name, address] : request_.build.extra_hosts) list.push_back("host " + name + " " + address);
+  const std::vector<RunMount>& mounts = std::get<RunOp>(work.vertex.op).mounts;
+  for (std::size_t i = 0; i < mounts.size(); ++i) {
+    if (mounts[i].input < 0) continue;
+    const StepResult& input = *work.inputs.at(static_cast<std::size_t>(mounts[i].input));
+    const auto known = request_.mounted.find({work.vertex.id, i});
+    if (known != request_.mounted.end()) {
+      list.push_back("files");
+      list.insert(list.end(), known->second.begin(), known->second.end());
+    } else if (by_content && mounts[i].source != "/" && mounts[i].type == RunMount::Type::bind &&
+               !input.layers.empty()) {
+      const FileDescriptor view = TRY(store::open_mount(TRY(request_.store.snapshots().view(input.layers))));
+      const SourceTree tree{.root = view, .is_context = false, .ignore = nullptr};
+      const CopyContent content = TRY(read_mount_content(tree, mounts[i].source, nullptr, cancel_));
+      list.push_back("files");
+      list.insert(list.end(), content.digests.begin(), content.digests.end());
+    } else {
+      list.push_back("layers");
+      for (const DiffId& layer : input.layers) list.push_back(layer.digest.to_string());
+      list.push_back(mounts[i].source);
+    }
+  }
+  return list;
+}
+
+SourceContext StepRunner::source_context(int id) {
+  return {.store = request_.store,
+          .network = request_.images,
+          .build = request_.build,
+          .secrets = request_.secrets,
+          .progress = progress_,
+          .step_id = id,
+          .cancel = cancel_};
+}
+
+/// Opens what the step reads, and puts the sources in the order of its paths.
+Result<void> StepRunner::open_copy(Work& work) {
+  const CopyOp& op = std::get<CopyOp>(work.vertex.op);
+  CopyInput& copy = work.copy;
+  for (int i = 1; i < static_cast<int>(work.inputs.size()); ++i) {
+    const StepResult& input = *work.inputs[static_cast<std::size_t>(i)];
+    CopyInput::Tree& from = copy.trees[i];
+    if (!input.local.empty()) {
+      from.tree = request_.locals.at(input.local);
+      from.content = &request_.contents.at(work.vertex.id);
+      continue;
+    }
+    from.tree = {.root = {}, .is_context = false, .is_download = input.is_download, .ignore = nullptr};
+    if (!input.layers.empty()) {  // nothing is in scratch
+      const store::MountRecipe recipe = TRY(request_.store.snapshots().view(input.layers));
+      from.view = TRY(store::open_mount(recipe));
+      from.tree.root = from.view;
+    }
+    from.of_stage = TRY(read_copy_content(from.tree, op, i, nullptr, cancel_));
+    from.content = &from.of_stage;
+  }
+  for (std::size_t path = 0; path < op.paths.size(); ++path) {
+    CopyInput::Tree& from = copy.trees.at(input_of_path(op, path));
+    for (std::size_t count = from.content->counts.at(from.paths++); count > 0; --count, ++from.sources) {
+      copy.parts.push_back({&from.tree, &from.content->sources.at(from.sources)});
+      copy.digests.push_back(from.content->digests.at(from.sources));
+    }
+  }
   return {};
 }
 
-Result<std::optional<StepResult>> StepRunner::look_up(const std::string& key, const StepResult& parent) {
+Result<std::optional<StepResult>> StepRunner::look_up(const std::string& key, const Work& work) {
+  if (!work.use_cache) return std::nullopt;
   std::optional<store::BuildCacheRecord> record = TRY(request_.store.find_build_cache(key));
+  const bool here = record && record->layer && record->blob;
+  if (!here && request_.import_record) record = TRY(request_.import_record(key));
   if (!record || !record->layer || !record->blob) return std::nullopt;
   if (!request_.store.snapshots().contains(*record->layer) || !request_.store.content().contains(record->blob->digest))
     return std::nullopt;
   StepResult result;
-  result.layers = parent.layers;
+  result.layers = work.below;
   result.layers.push_back(*record->layer);
   result.blob = *record->blob;
   result.created_at = record->created_at;
+  result.keys = {key};
+  result.imported = !here;
   record->last_used_at = format_time_now();
-  TRY(request_.store.put_build_cache(*record));
+  if (here) TRY(request_.store.put_build_cache(*record));
   return result;
 }
 
-Result<StepResult> StepRunner::make(const Vertex& vertex, const StepResult& parent, CopyInput& input, int id,
-                                    const std::vector<std::string>& keys) {
-  const std::string active = TRY(request_.store.snapshots().prepare(parent.layers));
+Result<StepResult> StepRunner::make(Work& work) {
+  const std::string active = TRY(request_.store.snapshots().prepare(work.base()));
   ActiveSnapshot snapshot(request_.store.snapshots(), active);
-  TRY(change(vertex, snapshot.id(), input, id));
-  StepResult result = TRY(commit(vertex, parent, snapshot.id(), keys));
+  struct timespec started;
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &started);  // the clock of file times
+  TRY(change(work, snapshot.id()));
+  if (!std::holds_alternative<RunOp>(work.vertex.op))
+    TRY(request_.store.snapshots().settle_times(snapshot.id(), work.base(), started));
+  StepResult result = TRY(commit(work, snapshot.id()));
   snapshot.keep();
   return result;
 }
 
-Result<void> StepRunner::change(const Vertex& vertex, const std::string& snapshot, CopyInput& input, int id) {
+Result<void> StepRunner::change(Work& work, const std::string& snapshot) {
   const store::MountRecipe recipe = TRY(request_.store.snapshots().mount_recipe(snapshot, true));
-  if (const auto* run = std::get_if<RunOp>(&vertex.op)) return run_process(*run, recipe, id);
+  if (std::holds_alternative<RunOp>(work.vertex.op)) return run_process(work, recipe);
   const FileDescriptor root = TRY(store::open_mount(recipe));
-  if (const auto* directory = std::get_if<WorkdirOp>(&vertex.op)) return make_working_directory(root, *directory);
-  return copy_sources(root, std::get<CopyOp>(vertex.op), input.tree, input.content->sources, cancel_);
+  if (const auto* directory = std::get_if<WorkdirOp>(&work.vertex.op)) return make_working_directory(root, *directory);
+  return copy_sources(root, std::get<CopyOp>(work.vertex.op), work.copy.parts, cancel_);
 }
 
-Result<void> StepRunner::run_process(const RunOp& op, const store::MountRecipe& rootfs, int id) {
+Result<void> StepRunner::run_process(Work& work, const store::MountRecipe& rootfs) {
+  const RunOp& op = std::get<RunOp>(work.vertex.op);
+  RunMounts mounts(request_, progress_, work.id, cancel_);
+  TRY(mounts.open(op, work.inputs));
   RunRequest request;
   request.rootfs = rootfs;
   request.args = op.args;
   request.env = op.env;
   request.env.insert(request.env.end(), op.proxy_env.begin(), op.proxy_env.end());
+  request.env.insert(request.env.end(), mounts.environment().begin(), mounts.environment().end());
   request.working_dir = op.working_dir;
   request.user = op.user;
   request.network = op.network;
-  Output output(progress_, id);
+  request.mounts = mounts.take();
+  request.insecure = op.insecure;
+  request.devices = op.devices;
+  request.required_devices = op.required_devices;
+  request.extra_hosts = request_.build.extra_hosts;
+  request.ulimits = request_.build.ulimits;
+  request.shm_size = request_.build.shm_size;
+  request.cgroup_parent = request_.build.cgroup_parent;
+  Output output(progress_, work.id);
   const ExitStatus status = TRY(request_.executor.run(
       request, [&](std::string_view bytes, bool is_stderr) { output.add(bytes, is_stderr); }, cancel_));
   if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
@@ -214,33 +354,33 @@ Result<void> StepRunner::run_process(const RunOp& op, const store::MountRecipe& 
   return Failure(std::move(error));
 }
 
-Result<StepResult> StepRunner::commit(const Vertex& vertex, const StepResult& parent, const std::string& snapshot,
-                                      const std::vector<std::string>& keys) {
+Result<StepResult> StepRunner::commit(const Work& work, const std::string& snapshot) {
   store::BlobWriter writer = TRY(request_.store.content().begin_write());
   const std::unique_ptr<ByteSink> gzip = make_gzip_sink(writer);
   HashingSink tar(*gzip);
-  TRY(request_.store.snapshots().write_diff(snapshot, tar, cancel_));
+  const auto summary = TRY(request_.store.snapshots().write_diff(snapshot, tar, cancel_));
   TRY(tar.finish());
   const DiffId layer{tar.digest()};
   StepResult result;
-  result.layers = parent.layers;
+  result.layers = work.below;
   result.layers.push_back(layer);
   result.blob.media_type = std::string(image::kOciLayerGzip);
   result.blob.size = writer.size();
   result.blob.digest = TRY(writer.commit());
   TRY(request_.store.snapshots().commit(snapshot, layer));
-  result.created_at = format_time_now();
-  TRY(remember(vertex, result, keys));
+  // Not the clock's time: it goes into the image, and equal layers shall make equal images.
+  result.created_at = format_time(summary.newest);
+  result.keys = work.keys;
+  TRY(remember(work, result, work.keys));
   return result;
 }
 
 /// Only after blob and layer are in the store: a record never promises what a kill could have prevented.
-Result<void> StepRunner::remember(const Vertex& vertex, const StepResult& result,
-                                  const std::vector<std::string>& keys) {
+Result<void> StepRunner::remember(const Work& work, const StepResult& result, const std::vector<std::string>& keys) {
   store::BuildCacheRecord record;
   record.layer = result.layers.back();
   record.blob = result.blob;
-  record.description = vertex.title;
+  record.description = work.vertex.title;
   record.created_at = result.created_at;
   record.last_used_at = format_time_now();
   for (const std::string& key : keys) {

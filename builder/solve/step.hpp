@@ -3,6 +3,7 @@
 
 #include "context/scan.hpp"
 #include "solve/solver.hpp"
+#include "source/source_layer.hpp"
 
 namespace dray::builder {
 
@@ -17,17 +18,19 @@ class StepRunner {
 
  private:
   struct CopyInput;
+  SourceContext source_context(int id);
+  struct Work;
   Result<StepResult> step(const Vertex& vertex, const std::vector<const StepResult*>& inputs, int id, bool& cached);
-  Result<void> open_copy(const Vertex& vertex, const std::vector<const StepResult*>& inputs, CopyInput& input);
-  Result<std::optional<StepResult>> look_up(const std::string& key, const StepResult& parent);
-  Result<StepResult> make(const Vertex& vertex, const StepResult& parent, CopyInput& input, int id,
-                          const std::vector<std::string>& keys);
-  Result<void> change(const Vertex& vertex, const std::string& snapshot, CopyInput& input, int id);
-  Result<void> run_process(const RunOp& op, const store::MountRecipe& rootfs, int id);
-  Result<StepResult> commit(const Vertex& vertex, const StepResult& parent, const std::string& snapshot,
-                            const std::vector<std::string>& keys);
-
-  Result<void> remember(const Vertex& vertex, const StepResult& result, const std::vector<std::string>& keys);
+  Result<void> open_copy(Work& work);
+  Result<std::optional<StepResult>> find_copy(Work& work);
+  Result<std::optional<StepResult>> find_run(Work& work);
+  Result<std::vector<std::string>> mounted_content(const Work& work, bool by_content);
+  Result<std::optional<StepResult>> look_up(const std::string& key, const Work& work);
+  Result<StepResult> make(Work& work);
+  Result<void> change(Work& work, const std::string& snapshot);
+  Result<void> run_process(Work& work, const store::MountRecipe& rootfs);
+  Result<StepResult> commit(const Work& work, const std::string& snapshot);
+  Result<void> remember(const Work& work, const StepResult& result, const std::vector<std::string>& keys);
 
   const SolveRequest& request_;
   ProgressSink& progress_;

@@ -23,6 +23,12 @@ std::vector<std::string> strings(const T& words) {
   return {words.begin(), words.end()};
 }
 
+std::vector<std::string> names_of(std::span<const Word> words) {
+  std::vector<std::string> names;
+  for (const Word& word : words) names.emplace_back(word.name);
+  return names;
+}
+
 /// The kernel looks at the flags before it reads the filter, so EFAULT means that it knows the flag.
 bool kernel_takes_flag(std::string_view flag) {
   unsigned long bits = 0;
@@ -62,8 +68,8 @@ void write_linux_features(JsonWriter& out) {
   out.open_object("cgroup");
   out.write("v1", true);
   out.write("v2", true);
-  out.write("systemd", false);
-  out.write("systemdUser", false);
+  out.write("systemd", true);
+  out.write("systemdUser", true);
   out.write("rdma", true);
   out.close_object();
   write_seccomp_features(out);
@@ -75,8 +81,8 @@ void write_linux_features(JsonWriter& out) {
   out.write("monitoring", true);
   out.close_object();
   out.open_object("memoryPolicy");
-  out.write("modes", strings(memory_policy_modes()));
-  out.write("flags", strings(memory_policy_flags()));
+  out.write("modes", names_of(memory_policy_modes()));
+  out.write("flags", names_of(memory_policy_flags()));
   out.close_object();
   out.open_object("mountExtensions");
   write_enabled(out, "idmap");
@@ -98,9 +104,8 @@ std::string describe_features() {
   // By that name engines ask whether a runtime has `checkpoint` and `restore`.
   std::map<std::string, std::string> annotations{{"org.opencontainers.runc.checkpoint.enabled", "true"}};
   if (const scmp_version* version = seccomp_version()) {
-    annotations["io.github.seccomp.libseccomp.version"] = std::to_string(version->major) + "." +
-                                                          std::to_string(version->minor) + "." +
-                                                          std::to_string(version->micro);
+    annotations["io.github.seccomp.libseccomp.version"] =
+        std::to_string(version->major) + "." + std::to_string(version->minor) + "." + std::to_string(version->micro);
   }
   out.write("annotations", annotations);
   out.close_object();

@@ -17,17 +17,6 @@
 namespace dray::runtime {
 namespace {
 
-constexpr std::string_view kRlimits[] = {
-    "RLIMIT_AS",    "RLIMIT_CORE",   "RLIMIT_CPU",    "RLIMIT_DATA",       "RLIMIT_FSIZE", "RLIMIT_LOCKS",
-    "RLIMIT_MEMLOCK", "RLIMIT_MSGQUEUE", "RLIMIT_NICE", "RLIMIT_NOFILE",   "RLIMIT_NPROC", "RLIMIT_RSS",
-    "RLIMIT_RTPRIO", "RLIMIT_RTTIME", "RLIMIT_SIGPENDING", "RLIMIT_STACK"};
-constexpr std::string_view kPolicies[] = {"SCHED_OTHER", "SCHED_FIFO", "SCHED_RR",      "SCHED_BATCH",
-                                          "SCHED_ISO",   "SCHED_IDLE", "SCHED_DEADLINE"};
-constexpr std::string_view kSchedulerFlags[] = {
-    "SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_RECLAIM",        "SCHED_FLAG_DL_OVERRUN",    "SCHED_FLAG_KEEP_POLICY",
-    "SCHED_FLAG_KEEP_PARAMS",   "SCHED_FLAG_UTIL_CLAMP_MIN", "SCHED_FLAG_UTIL_CLAMP_MAX"};
-constexpr std::string_view kIoClasses[] = {"IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"};
-
 bool selinux_enabled() { return access("/sys/fs/selinux/enforce", F_OK) == 0; }
 
 bool apparmor_enabled() {
@@ -39,7 +28,8 @@ Result<void> check_rlimits(const std::vector<Rlimit>& limits) {
   std::set<std::string_view> seen;
   for (std::size_t i = 0; i < limits.size(); ++i) {
     const std::string path = indexed("process.rlimits", i);
-    if (!contains_word(kRlimits, limits[i].type)) return invalid(path + ".type", "unknown \"" + limits[i].type + "\"");
+    if (!find_word(resource_limits(), limits[i].type))
+      return invalid(path + ".type", "unknown \"" + limits[i].type + "\"");
     if (!seen.insert(limits[i].type).second) return invalid(path + ".type", "duplicated \"" + limits[i].type + "\"");
     if (limits[i].soft > limits[i].hard) return invalid(path + ".soft", "is above the hard limit");
   }
@@ -50,7 +40,7 @@ Result<void> check_scheduler(const Scheduler& scheduler) {
   const std::string path = "process.scheduler";
   const std::string& policy = scheduler.policy;
   if (policy.empty()) return invalid(path + ".policy", "scheduler policy is required");
-  if (!contains_word(kPolicies, policy)) return invalid(path + ".policy", "unknown policy \"" + policy + "\"");
+  if (!find_word(scheduler_policies(), policy)) return invalid(path + ".policy", "unknown policy \"" + policy + "\"");
   if ((policy == "SCHED_OTHER" || policy == "SCHED_BATCH") && (scheduler.nice < -20 || scheduler.nice > 19))
     return invalid(path + ".nice", "expected -20 to 19 with " + policy);
   if (scheduler.priority != 0 && policy != "SCHED_FIFO" && policy != "SCHED_RR")
@@ -58,7 +48,7 @@ Result<void> check_scheduler(const Scheduler& scheduler) {
   if (policy != "SCHED_DEADLINE" && (scheduler.runtime != 0 || scheduler.deadline != 0 || scheduler.period != 0))
     return invalid(path, "runtime, deadline and period can only be given for SCHED_DEADLINE");
   for (const std::string& flag : scheduler.flags)
-    if (!contains_word(kSchedulerFlags, flag)) return invalid(path + ".flags", "unknown flag \"" + flag + "\"");
+    if (!find_word(scheduler_flags(), flag)) return invalid(path + ".flags", "unknown flag \"" + flag + "\"");
   return {};
 }
 
@@ -105,7 +95,7 @@ Result<void> validate_process(const Process& process) {
   if (process.io_priority) {
     if (process.io_priority->priority < 0 || process.io_priority->priority > 7)
       return invalid("process.ioPriority.priority", "expected 0 to 7");
-    if (!contains_word(kIoClasses, process.io_priority->io_class))
+    if (!find_word(io_priority_classes(), process.io_priority->io_class))
       return invalid("process.ioPriority.class", "invalid class \"" + process.io_priority->io_class + "\"");
   }
   const auto check_cpus = [](const char* name, const std::string& text) -> Result<void> {

@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include <dray/core/fd.hpp>
+#include <dray/runtime/spec_json.hpp>
 
 #include "seccomp_filter.hpp"
 #include "validate.hpp"
@@ -19,8 +20,8 @@
 namespace dray::runtime {
 namespace {
 
-constexpr std::string_view kIpcSysctls[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni",
-                                            "kernel.sem",    "kernel.shmall", "kernel.shmmax",
+constexpr std::string_view kIpcSysctls[] = {"kernel.msgmax", "kernel.msgmnb",         "kernel.msgmni",
+                                            "kernel.sem",    "kernel.shmall",         "kernel.shmmax",
                                             "kernel.shmmni", "kernel.shm_rmid_forced"};
 constexpr std::string_view kPropagations[] = {"private", "rprivate", "shared",     "rshared",
                                               "slave",   "rslave",   "unbindable", "runbindable"};
@@ -47,8 +48,7 @@ Result<void> check_mappings(const char* name, const std::vector<IdMapping>& mapp
     const std::string path = "linux." + indexed(name, i);
     if (mapping.size == 0) return invalid(path + ".size", "must not be 0");
     constexpr std::uint64_t end = std::uint64_t{1} << 32;
-    if (mapping.container_id + std::uint64_t{mapping.size} > end ||
-        mapping.host_id + std::uint64_t{mapping.size} > end)
+    if (mapping.container_id + std::uint64_t{mapping.size} > end || mapping.host_id + std::uint64_t{mapping.size} > end)
       return invalid(path, "reaches above the last ID");
     root_mapped |= mapping.container_id == 0;
   }
@@ -170,8 +170,7 @@ Result<void> check_seccomp_words(const Seccomp& profile) {
     for (const SeccompArg& arg : rule.args)
       if (!known(operators, arg.op)) return invalid(rule_path + ".args", "unknown operator \"" + arg.op + "\"");
   }
-  if (notifies && profile.listener_path.empty())
-    return invalid(path + ".listenerPath", "is needed by SCMP_ACT_NOTIFY");
+  if (notifies && profile.listener_path.empty()) return invalid(path + ".listenerPath", "is needed by SCMP_ACT_NOTIFY");
   if (!profile.listener_metadata.empty() && profile.listener_path.empty())
     return invalid(path + ".listenerMetadata", "must not be set without listenerPath");
   // All the rest (flags, architectures, errno numbers) is the same for every user of a profile.
@@ -199,18 +198,17 @@ Result<void> check_intel_rdt(const IntelRdt& rdt) {
 
 Result<void> check_memory_policy(const MemoryPolicy& policy) {
   const std::string path = "linux.memoryPolicy";
-  if (!contains_word(memory_policy_modes(), policy.mode))
+  if (!find_word(memory_policy_modes(), policy.mode))
     return invalid(path + ".mode", "invalid memory policy mode \"" + policy.mode + "\"");
   auto nodes = parse_number_list(policy.nodes);
   if (!nodes || (nodes->empty() && !policy.nodes.empty()))
     return invalid(path + ".nodes", "invalid memory policy nodes \"" + policy.nodes + "\"");
   for (const std::string& flag : policy.flags)
-    if (!contains_word(memory_policy_flags(), flag))
+    if (!find_word(memory_policy_flags(), flag))
       return invalid(path + ".flags", "invalid memory policy flag \"" + flag + "\"");
   if (policy.mode == "MPOL_DEFAULT" || policy.mode == "MPOL_LOCAL") {
     if (!nodes->empty())
-      return invalid(path + ".nodes",
-                     "memory policy mode requires 0 nodes but got " + std::to_string(nodes->size()));
+      return invalid(path + ".nodes", "memory policy mode requires 0 nodes but got " + std::to_string(nodes->size()));
   } else if (policy.mode != "MPOL_PREFERRED" && nodes->empty()) {
     return invalid(path + ".nodes", "memory policy mode requires at least one node but got 0");
   }
@@ -220,8 +218,7 @@ Result<void> check_memory_policy(const MemoryPolicy& policy) {
 Result<void> check_net_devices(const Spec& spec) {
   if (spec.net_devices.empty()) return {};
   const std::string path = "linux.netDevices";
-  if (!spec.namespaces.network.is_own())
-    return invalid(path, "unable to move network devices without a NET namespace");
+  if (!spec.namespaces.network.is_own()) return invalid(path, "unable to move network devices without a NET namespace");
   if (geteuid() != 0) return invalid(path, "network devices are not supported for rootless containers");
   for (const auto& [name, target] : spec.net_devices) {
     if (!is_interface_name(name)) return invalid(path, "invalid network device name \"" + name + "\"");

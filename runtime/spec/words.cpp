@@ -1,26 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "words.hpp"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <charconv>
+
+#include <dray/runtime/spec_json.hpp>
 
 namespace dray::runtime {
 namespace {
 
-constexpr std::string_view kMountOptions[] = {
-    "async",         "atime",       "bind",        "defaults",       "dev",         "diratime",     "dirsync",
-    "exec",          "idmap",       "iversion",    "lazytime",       "loud",        "mand",         "noatime",
-    "nodev",         "nodiratime",  "noexec",      "noiversion",     "nolazytime",  "nomand",       "norelatime",
-    "nostrictatime", "nosuid",      "nosymfollow", "private",        "ratime",      "rbind",        "rdev",
-    "rdiratime",     "relatime",    "remount",     "rexec",          "ridmap",      "rnoatime",     "rnodev",
-    "rnodiratime",   "rnoexec",     "rnorelatime", "rnostrictatime", "rnosuid",     "rnosymfollow", "ro",
-    "rprivate",      "rrelatime",   "rro",         "rrw",            "rshared",     "rslave",       "rstrictatime",
-    "rsuid",         "rsymfollow",  "runbindable", "rw",             "shared",      "silent",       "slave",
-    "strictatime",   "suid",        "symfollow",   "sync",           "tmpcopyup",   "unbindable"};
-constexpr std::string_view kMemoryModes[] = {"MPOL_BIND",      "MPOL_DEFAULT",        "MPOL_INTERLEAVE",
-                                             "MPOL_LOCAL",     "MPOL_PREFERRED",      "MPOL_PREFERRED_MANY",
-                                             "MPOL_WEIGHTED_INTERLEAVE"};
-constexpr std::string_view kMemoryFlags[] = {"MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"};
+constexpr std::string_view kMountOptions[] = {"async",         "atime",        "bind",
+                                              "defaults",      "dev",          "diratime",
+                                              "dirsync",       "exec",         "idmap",
+                                              "iversion",      "lazytime",     "loud",
+                                              "mand",          "noatime",      "nodev",
+                                              "nodiratime",    "noexec",       "noiversion",
+                                              "nolazytime",    "nomand",       "norelatime",
+                                              "nostrictatime", "nosuid",       "nosymfollow",
+                                              "private",       "ratime",       "rbind",
+                                              "rdev",          "rdiratime",    "relatime",
+                                              "remount",       "rexec",        "ridmap",
+                                              "rnoatime",      "rnodev",       "rnodiratime",
+                                              "rnoexec",       "rnorelatime",  "rnostrictatime",
+                                              "rnosuid",       "rnosymfollow", "ro",
+                                              "rprivate",      "rrelatime",    "rro",
+                                              "rrw",           "rshared",      "rslave",
+                                              "rstrictatime",  "rsuid",        "rsymfollow",
+                                              "runbindable",   "rw",           "shared",
+                                              "silent",        "slave",        "strictatime",
+                                              "suid",          "symfollow",    "sync",
+                                              "tmpcopyup",     "unbindable"};
+constexpr Word kMemoryModes[] = {
+    {"MPOL_BIND", 2},      {"MPOL_DEFAULT", 0},        {"MPOL_INTERLEAVE", 3},         {"MPOL_LOCAL", 4},
+    {"MPOL_PREFERRED", 1}, {"MPOL_PREFERRED_MANY", 5}, {"MPOL_WEIGHTED_INTERLEAVE", 6}};
+constexpr Word kMemoryFlags[] = {
+    {"MPOL_F_NUMA_BALANCING", 1u << 13}, {"MPOL_F_RELATIVE_NODES", 1u << 14}, {"MPOL_F_STATIC_NODES", 1u << 15}};
+constexpr Word kPolicies[] = {{"SCHED_OTHER", 0}, {"SCHED_FIFO", 1}, {"SCHED_RR", 2},      {"SCHED_BATCH", 3},
+                              {"SCHED_ISO", 4},   {"SCHED_IDLE", 5}, {"SCHED_DEADLINE", 6}};
+constexpr Word kSchedulerFlags[] = {{"SCHED_FLAG_RESET_ON_FORK", 0x01}, {"SCHED_FLAG_RECLAIM", 0x02},
+                                    {"SCHED_FLAG_DL_OVERRUN", 0x04},    {"SCHED_FLAG_KEEP_POLICY", 0x08},
+                                    {"SCHED_FLAG_KEEP_PARAMS", 0x10},   {"SCHED_FLAG_UTIL_CLAMP_MIN", 0x20},
+                                    {"SCHED_FLAG_UTIL_CLAMP_MAX", 0x40}};
+constexpr Word kIoClasses[] = {{"IOPRIO_CLASS_RT", 1}, {"IOPRIO_CLASS_BE", 2}, {"IOPRIO_CLASS_IDLE", 3}};
+// By number where <sys/resource.h> shows some only to those who ask for more.
+constexpr Word kLimits[] = {{"RLIMIT_AS", RLIMIT_AS},
+                            {"RLIMIT_CORE", RLIMIT_CORE},
+                            {"RLIMIT_CPU", RLIMIT_CPU},
+                            {"RLIMIT_DATA", RLIMIT_DATA},
+                            {"RLIMIT_FSIZE", RLIMIT_FSIZE},
+                            {"RLIMIT_LOCKS", 10},
+                            {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},
+                            {"RLIMIT_MSGQUEUE", 12},
+                            {"RLIMIT_NICE", 13},
+                            {"RLIMIT_NOFILE", RLIMIT_NOFILE},
+                            {"RLIMIT_NPROC", RLIMIT_NPROC},
+                            {"RLIMIT_RSS", RLIMIT_RSS},
+                            {"RLIMIT_RTPRIO", 14},
+                            {"RLIMIT_RTTIME", 15},
+                            {"RLIMIT_SIGPENDING", 11},
+                            {"RLIMIT_STACK", RLIMIT_STACK}};
 constexpr std::string_view kNamespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"};
 constexpr std::string_view kHooks[] = {"prestart",       "createRuntime", "createContainer",
                                        "startContainer", "poststart",     "poststop"};
@@ -50,10 +90,21 @@ std::string_view trim(std::string_view text) {
 }  // namespace
 
 std::span<const std::string_view> mount_option_words() { return kMountOptions; }
-std::span<const std::string_view> memory_policy_modes() { return kMemoryModes; }
-std::span<const std::string_view> memory_policy_flags() { return kMemoryFlags; }
 std::span<const std::string_view> namespace_words() { return kNamespaces; }
 std::span<const std::string_view> hook_words() { return kHooks; }
+
+std::span<const Word> memory_policy_modes() { return kMemoryModes; }
+std::span<const Word> memory_policy_flags() { return kMemoryFlags; }
+std::span<const Word> scheduler_policies() { return kPolicies; }
+std::span<const Word> scheduler_flags() { return kSchedulerFlags; }
+std::span<const Word> io_priority_classes() { return kIoClasses; }
+std::span<const Word> resource_limits() { return kLimits; }
+
+std::optional<unsigned> find_word(std::span<const Word> words, std::string_view name) {
+  auto found = std::find_if(words.begin(), words.end(), [&](const Word& word) { return word.name == name; });
+  if (found == words.end()) return std::nullopt;
+  return found->value;
+}
 
 bool contains_word(std::span<const std::string_view> words, std::string_view word) {
   return std::find(words.begin(), words.end(), word) != words.end();

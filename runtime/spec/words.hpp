@@ -9,15 +9,27 @@
 
 #include <dray/core/result.hpp>
 
-// The words of the runtime-spec, for checking and for `features`. All tables are sorted.
+// The words of the runtime-spec, for checking and for `features`. All tables but those of limits and scheduling are
+// sorted.
 
 namespace dray::runtime {
 
 std::span<const std::string_view> mount_option_words();
-std::span<const std::string_view> memory_policy_modes();
-std::span<const std::string_view> memory_policy_flags();
 std::span<const std::string_view> namespace_words();
 std::span<const std::string_view> hook_words();  ///< in the order of their calls
+
+/// A name and what the kernel knows it by.
+struct Word {
+  std::string_view name;
+  unsigned value;
+};
+std::span<const Word> memory_policy_modes();  ///< set_mempolicy(2)
+std::span<const Word> memory_policy_flags();
+std::span<const Word> scheduler_policies();  ///< sched_setattr(2)
+std::span<const Word> scheduler_flags();
+std::span<const Word> io_priority_classes();  ///< ioprio_set(2)
+std::span<const Word> resource_limits();      ///< setrlimit(2)
+std::optional<unsigned> find_word(std::span<const Word> words, std::string_view name);
 
 bool contains_word(std::span<const std::string_view> words, std::string_view word);
 
@@ -25,7 +37,5 @@ bool contains_word(std::span<const std::string_view> words, std::string_view wor
 bool is_interface_name(std::string_view name);
 /// "1.0.2-dev" and its like: semver.org's 2.0.0 with major version 1.
 bool is_supported_version(std::string_view version);
-/// The numbers of "0-3,7", each under 1024 as runc has it; nothing if it is malformed.
-std::optional<std::vector<unsigned>> parse_number_list(std::string_view text);
 
 }  // namespace dray::runtime

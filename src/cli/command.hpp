@@ -42,8 +42,14 @@ using CommandFunction = int (*)(Invocation& invocation);
 
 // One function a command, in commands/<subject>.cpp.
 int command_attach(Invocation&);
+int command_bake(Invocation&);
 int command_bootstrap(Invocation&);
 int command_build(Invocation&);
+int command_builder_ast(Invocation&);
+int command_builder_du(Invocation&);
+int command_builder_plan(Invocation&);
+int command_builder_prune(Invocation&);
+int command_cache_mount(Invocation&);
 int command_cleanup(Invocation&);
 int command_copy(Invocation&);
 int command_create(Invocation&);
@@ -71,6 +77,8 @@ int command_push(Invocation&);
 int command_registry_catalog(Invocation&);
 int command_registry_remove(Invocation&);
 int command_registry_tags(Invocation&);
+int command_registry_gc(Invocation&);
+int command_registry_serve(Invocation&);
 int command_restart(Invocation&);
 int command_restart_by_policy(Invocation&);
 int command_rm(Invocation&);

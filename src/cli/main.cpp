@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // dray: global flags, then a table of commands. Only the command that is run declares its flags, so that starting costs
 // nothing for the others.
+#include <sys/prctl.h>
+#include <unistd.h>
+
 #include <array>
 #include <csignal>
 #include <cstdio>
@@ -22,6 +25,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"exec", command_exec, "Execute a command in a running container"},
     {"ps", command_ps, "List containers"},
     {"build", command_build, "Build an image from a Dockerfile"},
+    {"bake", command_bake, "Build the targets of a bake or compose file"},
     {"pull", command_pull, "Download an image from a registry"},
     {"push", command_push, "Upload an image to a registry"},
     {"images", command_images, "List images"},
@@ -54,6 +58,8 @@ constexpr auto kCommands = std::to_array<Command>({
     {"manifest rm", command_manifest_remove, "Delete local manifest lists"},
     {"registry catalog", command_registry_catalog, "List the repositories of a registry"},
     {"registry rm", command_registry_remove, "Remove images from a registry"},
+    {"registry serve", command_registry_serve, "Serve a registry of one's own"},
+    {"registry gc", command_registry_gc, "Remove what no manifest of that registry names"},
     {"volume create", command_volume_create, "Create a volume"},
     {"volume ls", command_volume_list, "List volumes"},
     {"volume rm", command_volume_remove, "Remove one or more volumes"},
@@ -88,8 +94,16 @@ constexpr auto kCommands = std::to_array<Command>({
     {"image save", command_save, ""},
     {"image tag", command_tag, ""},
     {"registry tags", command_registry_tags, ""},
+    {"builder ast", command_builder_ast, "Show how a Dockerfile is read"},
     {"builder build", command_build, ""},
+    {"builder cache-mount", command_cache_mount, "Manage the stores of RUN --mount=type=cache"},
+    {"builder du", command_builder_du, "Disk usage of the build cache"},
+    {"builder plan", command_builder_plan, "Show as JSON what a build would do"},
+    {"builder prune", command_builder_prune, "Remove build cache"},
     {"buildx build", command_build, ""},
+    {"buildx du", command_builder_du, ""},
+    {"buildx prune", command_builder_prune, ""},
+    {"buildx bake", command_bake, ""},
 });
 
 void show_help() {
@@ -177,6 +191,8 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   // A closed pipe is an error of write(), handled where it is written.
   std::signal(SIGPIPE, SIG_IGN);
+  // Containers' processes begin as copies of this one: nobody who is in a container already shall look into them.
+  if (::geteuid() == 0) (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   int code = dray::cli::run(argc, argv);
   if (std::fflush(stdout) != 0 && code == 0) code = 1;
   return code;

@@ -237,10 +237,11 @@ class DetectingSource : public ByteSource {
 
 class GzipSink : public ByteSink {
  public:
-  explicit GzipSink(ByteSink& inner) : inner_(inner), level_buffer_(ISAL_DEF_LVL1_DEFAULT), output_(kBufferSize) {
+  GzipSink(ByteSink& inner, std::uint32_t level)
+      : inner_(inner), level_buffer_(buffer_size(level)), output_(kBufferSize) {
     ::isal_deflate_init(&stream_);
     stream_.gzip_flag = IGZIP_GZIP;
-    stream_.level = 1;
+    stream_.level = level;
     stream_.level_buf = level_buffer_.data();
     stream_.level_buf_size = static_cast<std::uint32_t>(level_buffer_.size());
     // A full buffer before each call makes the output independent of how the caller cuts its writes.
@@ -261,6 +262,12 @@ class GzipSink : public ByteSink {
   }
 
  private:
+  static std::size_t buffer_size(std::uint32_t level) {
+    constexpr std::size_t kSizes[] = {ISAL_DEF_LVL0_DEFAULT, ISAL_DEF_LVL1_DEFAULT, ISAL_DEF_LVL2_DEFAULT,
+                                      ISAL_DEF_LVL3_DEFAULT};
+    return kSizes[level];
+  }
+
   Result<void> deflate(bool last) {
     stream_.next_in = reinterpret_cast<std::uint8_t*>(pending_.data());
     stream_.avail_in = static_cast<std::uint32_t>(pending_.size());
@@ -283,6 +290,36 @@ class GzipSink : public ByteSink {
   std::vector<std::byte> pending_;
 };
 
+class ZstdSink : public ByteSink {
+ public:
+  ZstdSink(ByteSink& inner, int level) : inner_(inner), context_(::ZSTD_createCCtx()), output_(kBufferSize) {
+    ::ZSTD_CCtx_setParameter(context_, ZSTD_c_compressionLevel, level);
+    ::ZSTD_CCtx_setParameter(context_, ZSTD_c_checksumFlag, 1);
+  }
+  ~ZstdSink() override { ::ZSTD_freeCCtx(context_); }
+  Result<void> write(std::span<const std::byte> bytes) override { return compress(bytes, ZSTD_e_continue); }
+  Result<void> finish() override {
+    TRY(compress({}, ZSTD_e_end));
+    return inner_.finish();
+  }
+
+ private:
+  Result<void> compress(std::span<const std::byte> bytes, ZSTD_EndDirective directive) {
+    ZSTD_inBuffer input{bytes.data(), bytes.size(), 0};
+    for (;;) {
+      ZSTD_outBuffer output{output_.data(), output_.size(), 0};
+      const std::size_t left = ::ZSTD_compressStream2(context_, &output, &input, directive);
+      if (::ZSTD_isError(left)) return fail(ErrorCode::internal, "compressing failed");
+      if (output.pos > 0) TRY(inner_.write(std::span<const std::byte>(output_).first(output.pos)));
+      if (directive == ZSTD_e_end ? left == 0 : input.pos == input.size) return {};
+    }
+  }
+
+  ByteSink& inner_;
+  ZSTD_CCtx* context_;
+  std::vector<std::byte> output_;
+};
+
 }  // namespace
 
 Compression detect_compression(std::span<const std::byte> first_bytes) {
@@ -303,6 +340,12 @@ Compression detect_compression(std::span<const std::byte> first_bytes) {
 std::unique_ptr<ByteSource> make_decompressing_source(ByteSource& inner) {
   return std::make_unique<DetectingSource>(inner);
 }
-std::unique_ptr<ByteSink> make_gzip_sink(ByteSink& inner) { return std::make_unique<GzipSink>(inner); }
+std::unique_ptr<ByteSink> make_gzip_sink(ByteSink& inner) { return std::make_unique<GzipSink>(inner, 1); }
+std::unique_ptr<ByteSink> make_gzip_sink(ByteSink& inner, int level) {
+  return std::make_unique<GzipSink>(inner, static_cast<std::uint32_t>(std::clamp((level + 2) / 3, 0, 3)));
+}
+std::unique_ptr<ByteSink> make_zstd_sink(ByteSink& inner, int level) {
+  return std::make_unique<ZstdSink>(inner, level);
+}
 
 }  // namespace dray

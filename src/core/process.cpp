@@ -26,14 +26,14 @@ ExitStatus decode(int status) {
   return result;
 }
 
-std::vector<char*> pointers(const std::vector<std::string>& strings) {
+}  // namespace
+
+std::vector<char*> string_pointers(const std::vector<std::string>& strings) {
   std::vector<char*> result;
   for (const auto& text : strings) result.push_back(const_cast<char*>(text.c_str()));
   result.push_back(nullptr);
   return result;
 }
-
-}  // namespace
 
 Result<ChildProcess> ChildProcess::spawn(const SpawnRequest& request) {
   if (request.argv.empty()) return fail(ErrorCode::invalid_argument, "no program to run");
@@ -55,9 +55,9 @@ Result<ChildProcess> ChildProcess::spawn(const SpawnRequest& request) {
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 
-  auto argv = pointers(request.argv);
+  auto argv = string_pointers(request.argv);
   std::vector<char*> env;
-  if (request.env) env = pointers(*request.env);
+  if (request.env) env = string_pointers(*request.env);
   ChildProcess child;
   int error =
       ::posix_spawnp(&child.pid_, argv[0], &actions, &attributes, argv.data(), request.env ? env.data() : environ);

@@ -23,6 +23,12 @@ std::optional<ProcessStat> read_process_stat(pid_t pid) {
   return stat;
 }
 
+std::string read_boot_id() {
+  auto text = read_file("/proc/sys/kernel/random/boot_id", 256);
+  if (!text) return "";
+  return text->substr(0, text->find('\n'));
+}
+
 Result<int> parse_signal(std::string_view text) {
   std::string name(text);
   if (!name.empty() && name.find_first_not_of("0123456789") == std::string::npos && name.size() < 4) {

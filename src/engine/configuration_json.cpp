@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // daemon.json: Docker's words for what Dray has, plus "trust-host-ca". A key that does nothing is refused: a setting
 // that is silently ignored is worse than a message.
+#include <charconv>
+
 #include <nlohmann/json.hpp>
 
 #include <dray/core/fd.hpp>
@@ -57,6 +59,67 @@ Result<void> add_registries(Configuration& configuration, const std::string& pat
   return {};
 }
 
+/// A number of bytes, or text with a unit ("20GB", powers of 1000 as in daemon.json; "512MiB").
+std::optional<std::uint64_t> bytes_of(const json& value) {
+  if (value.is_number_unsigned()) return value.get<std::uint64_t>();
+  if (!value.is_string()) return std::nullopt;
+  const std::string text = value.get<std::string>();
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc()) return std::nullopt;
+  std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  if (unit.empty() || unit == "B" || unit == "b") return number;
+  const std::size_t power = std::string_view("kmgt").find(static_cast<char>(unit.front() | 0x20));
+  if (power == std::string_view::npos) return std::nullopt;
+  unit.remove_prefix(1);
+  const std::uint64_t base = unit == "iB" || unit == "ib" ? 1024 : 1000;
+  if (!unit.empty() && unit != "B" && unit != "b" && base == 1000) return std::nullopt;
+  for (std::size_t i = 0; i <= power; ++i)
+    if (__builtin_mul_overflow(number, base, &number)) return std::nullopt;
+  return number;
+}
+
+/// {"gc": {"enabled": true, "defaultMaxUsedSpace": "20GB", "defaultReservedSpace": …, "defaultMinFreeSpace": …,
+/// "defaultKeepStorage": … (the old name of the reserve), "keepDuration": "1440h"}}
+Result<void> apply_builder(BuildCacheLimits& limits, const std::string& path, const json& value) {
+  if (!value.is_object()) return wrong_type(path, "builder", "an object");
+  for (const auto& [key, gc] : value.items()) {
+    if (key != "gc")
+      return Failure(Error(ErrorCode::invalid_argument, "\"" + path + "\": unknown key \"builder." + key + "\"")
+                         .with_hint("known keys: builder.gc"));
+    if (!gc.is_object()) return wrong_type(path, "builder.gc", "an object");
+    for (const auto& [name, item] : gc.items()) {
+      const std::optional<std::uint64_t> bytes = bytes_of(item);
+      const std::string full = "builder.gc." + name;
+      if (name == "enabled") {
+        if (!item.is_boolean()) return wrong_type(path, full, "true or false");
+        limits.enabled = item.get<bool>();
+      } else if (name == "keepDuration") {
+        const std::string text = item.is_string() ? item.get<std::string>() : "";
+        std::int64_t hours = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), hours);
+        if (error != std::errc() || hours < 0 || hours > 1'000'000 || std::string_view(end) != "h")
+          return wrong_type(path, full, "hours, such as \"1440h\"");
+        limits.keep_seconds = hours * 3600;
+      } else if (name == "defaultMaxUsedSpace" || name == "defaultReservedSpace" || name == "defaultMinFreeSpace" ||
+                 name == "defaultKeepStorage") {
+        if (!bytes) return wrong_type(path, full, "a size, such as \"20GB\"");
+        if (name == "defaultMaxUsedSpace")
+          limits.max_used_space = bytes;
+        else if (name == "defaultMinFreeSpace")
+          limits.min_free_space = bytes;
+        else
+          limits.reserved_space = *bytes;
+      } else {
+        return Failure(Error(ErrorCode::invalid_argument, "\"" + path + "\": unknown key \"" + full + "\"")
+                           .with_hint("known keys: enabled, defaultMaxUsedSpace, defaultReservedSpace, "
+                                      "defaultMinFreeSpace, defaultKeepStorage, keepDuration"));
+      }
+    }
+  }
+  return {};
+}
+
 Result<void> apply(Configuration& configuration, const std::string& path, const std::string& key, const json& value) {
   if (key == "data-root" || key == "exec-root") {
     if (!value.is_string() || !value.get<std::string>().starts_with('/'))
@@ -72,11 +135,12 @@ Result<void> apply(Configuration& configuration, const std::string& path, const 
   } else if (key == "trust-host-ca") {
     if (!value.is_boolean()) return wrong_type(path, key, "true or false");
     configuration.trust_host_ca = value.get<bool>();
+  } else if (key == "builder") {
+    TRY(apply_builder(configuration.build_cache, path, value));
   } else {
-    return Failure(
-        Error(ErrorCode::invalid_argument, "\"" + path + "\": unknown key \"" + key + "\"")
-            .with_hint(
-                "known keys: data-root, exec-root, insecure-registries, registries, registry-mirrors, trust-host-ca"));
+    return Failure(Error(ErrorCode::invalid_argument, "\"" + path + "\": unknown key \"" + key + "\"")
+                       .with_hint("known keys: builder, data-root, exec-root, insecure-registries, registries, "
+                                  "registry-mirrors, trust-host-ca"));
   }
   return {};
 }

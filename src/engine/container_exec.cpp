@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdlib>
 
 #include <dray/core/rooted_path.hpp>
@@ -48,18 +47,14 @@ Result<runtime::Process> make_exec_process(const Context& context, const Contain
   return process;
 }
 
-// Whoever in the container may look into processes may open our file by /proc: its first process, or one that an
-// earlier exec has let in, of which a file tells. Executes this program once more; nothing is begun yet.
+// Whoever in the container may look into processes may open our file by /proc. Executes this program once more; nothing
+// is begun yet.
 Result<void> seal_if_seen(const Context& context, const ContainerRecord& record,
                           const std::vector<std::string>& names) {
-  auto has_ptrace = [](const std::vector<std::string>& list) {
-    return std::find(list.begin(), list.end(), "CAP_SYS_PTRACE") != list.end();
-  };
-  const std::string mark = container_state_directory(context, record.id) + "/ptrace";
+  const std::string directory = container_state_directory(context, record.id);
   const auto own = TRY(capability_names(record.options, record.options.privileged));
-  if (has_ptrace(own) || ::access(mark.c_str(), F_OK) == 0) TRY(runtime::run_sealed());
-  if (has_ptrace(names) && !has_ptrace(own)) return write_file_atomically(mark, "", 0600, Durability::none);
-  return {};
+  if (runtime::is_seen_inside(directory, own)) TRY(runtime::run_sealed());
+  return runtime::note_who_sees(directory, names);
 }
 
 }  // namespace
@@ -81,6 +76,7 @@ Result<Exec> exec_in_container(Context& context, const std::string& name, const 
   FileDescriptor rootfs = TRY(open_file("/proc/" + std::to_string(running->pid) + "/root", O_PATH | O_DIRECTORY));
   runtime::ExecRequest request;
   request.pid = running->pid;
+  request.pidfd = process;
   request.process = TRY(make_exec_process(context, record, options, rootfs));
   request.seccomp = TRY(make_seccomp(record.options, privileged, names));
   request.cgroups_path = cgroups_path(record.id);

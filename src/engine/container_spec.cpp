@@ -153,6 +153,8 @@ Result<void> add_mounts(Context& context, const ContainerRecord& record, runtime
   return {};
 }
 
+}  // namespace
+
 void make_privileged(runtime::Spec& spec) {
   spec.masked_paths.clear();
   spec.readonly_paths.clear();
@@ -161,8 +163,6 @@ void make_privileged(runtime::Spec& spec) {
       std::erase(mount.options, "ro");
   }
 }
-
-}  // namespace
 
 std::vector<std::string> merge_environment(std::vector<std::string> base, const std::vector<std::string>& over) {
   for (const auto& entry : over) {

@@ -26,6 +26,9 @@ Result<std::optional<runtime::Seccomp>> make_seccomp(const ContainerOptions& opt
 runtime::Capabilities make_capabilities(const std::vector<std::string>& names, std::uint32_t uid);
 Result<std::vector<std::string>> capability_names(const ContainerOptions& options, bool privileged);
 
+/// Nothing of /proc, /sys and the cgroups is masked or read-only.
+void make_privileged(runtime::Spec& spec);
+
 /// Everything launch() needs; writes hosts, hostname and resolv.conf into the container's directory. Missing mount
 /// points whose symlink dangles in the image are made here.
 Result<runtime::Spec> make_spec(Context& context, const ContainerRecord& record, FdRef rootfs);

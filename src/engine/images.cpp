@@ -122,7 +122,10 @@ Result<void> tag_image(Context& context, const std::string& source, const std::s
   tagged.reference = reference.canonical();
   tagged.created_at = format_time_now();
   tagged.repo_digests.clear();
-  return context.store->put_image(tagged);
+  TRY(context.store->put_image(tagged));
+  if (record->reference.empty()) return {};
+  const auto index = TRY(context.store->find_image_index(record->reference));
+  return index ? context.store->put_image_index(tagged.reference, *index) : Result<void>();
 }
 
 Result<std::vector<std::string>> remove_image(Context& context, const std::string& name, bool force) {

@@ -138,9 +138,8 @@ Result<Digest> push_manifest_list(Context& context, const std::string& name, Pro
   const std::string file = list_path(context, reference) + ".push-" + random_hex(4);
   TRY(write_file_atomically(file, index.dump(), 0600, Durability::none));
   auto pushed = run_registry_helper(
-      context.configuration,
-      {"put-manifest", "--file", file, "--media-type", text(index, "mediaType"), reference.canonical()}, "", progress,
-      cancel);
+      context, {"put-manifest", "--file", file, "--media-type", text(index, "mediaType"), reference.canonical()},
+      progress, cancel);
   ::unlink(file.c_str());
   if (!pushed) return Failure(std::move(pushed).error());
   return Digest::parse(pushed->digest);

@@ -20,8 +20,9 @@ bool is_below(const std::string& path, std::string_view parent) {
 }
 
 bool source_is_directory(const runtime::Mount& mount) {
-  if (mount.type != "bind") return true;
   struct stat status;
+  if (mount.tree >= 0) return ::fstat(mount.tree, &status) != 0 || S_ISDIR(status.st_mode);
+  if (mount.type != "bind") return true;
   return ::stat(mount.source.c_str(), &status) != 0 || S_ISDIR(status.st_mode);
 }
 
@@ -76,6 +77,11 @@ Result<void> MountStubs::make_one(const std::string& path, bool is_directory, in
   } else {
     TRY(open_file_at(*parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644));
   }
+  struct stat made;
+  if (::fstatat(parent->get(), name.c_str(), &made, AT_SYMLINK_NOFOLLOW) != 0)
+    return fail_errno("creating mount point \"" + path + "\"");
+  stub.device = made.st_dev;
+  stub.inode = made.st_ino;
   set_modification_time(*parent, stub.parent_before);
   stub.parent_after = TRY(modification_time(*parent));
   stubs_.push_back(std::move(stub));
@@ -115,7 +121,8 @@ void MountStubs::remove() {
     struct stat status, parent_status;
     if (!parent || ::fstat(parent->get(), &parent_status) != 0) continue;
     if (::fstatat(parent->get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
-    // The step may have replaced it by something of its own: that stays.
+    // The step may have put something of its own in its place, or have made the path lead elsewhere: that stays.
+    if (status.st_dev != stub->device || status.st_ino != stub->inode) continue;
     if (stub->is_directory ? !S_ISDIR(status.st_mode) : !S_ISREG(status.st_mode) || status.st_size != 0) continue;
     if (::unlinkat(parent->get(), name.c_str(), stub->is_directory ? AT_REMOVEDIR : 0) != 0) continue;
     bool untouched = equal(parent_status.st_mtim, stub->parent_after);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/types.h>
+
 #include <ctime>
 #include <string>
 #include <vector>
@@ -25,6 +27,8 @@ class MountStubs {
   struct Stub {
     std::string path;
     bool is_directory = false;
+    dev_t device = 0;
+    ino_t inode = 0;
     struct timespec parent_before{}, parent_after{};
   };
   Result<void> make_one(const std::string& path, bool is_directory, int depth);

@@ -10,6 +10,7 @@
 
 #include <dray/runtime/cgroup.hpp>
 
+#include "build_executor.hpp"
 #include "container_state.hpp"
 #include "images_private.hpp"
 
@@ -69,6 +70,29 @@ Result<void> prune_images(Context& context, PruneImages which, PruneReport& repo
   return {};
 }
 
+/// Directories that only a running build has: those there before the moment when nobody worked.
+struct BuildLeftovers {
+  std::string root;
+  std::vector<std::string> temporary, stores, locks;
+
+  explicit BuildLeftovers(std::string store) : root(std::move(store)) {
+    temporary = directory_names(root + "/tmp");
+    locks = directory_names(root + "/build-locks");
+    for (std::string& name : directory_names(root + "/cache-mounts"))
+      if (name.starts_with("new-") || name.starts_with("old-")) stores.push_back(std::move(name));
+  }
+  Result<void> remove() const {
+    TRY(remove_unowned(root + "/tmp", temporary, {}));
+    TRY(remove_unowned(root + "/cache-mounts", stores, {}));
+    for (const std::string& name : locks) {
+      const std::string path = root + "/build-locks/" + name;
+      const auto lock = FileLock::try_acquire(path, FileLock::Mode::exclusive);  // a build of now may have its name
+      if (lock) (void)::unlink(path.c_str());
+    }
+    return {};
+  }
+};
+
 }  // namespace
 
 Result<PruneReport> prune(Context& context, PruneImages which) {
@@ -83,6 +107,7 @@ Result<PruneReport> prune(Context& context, PruneImages which) {
   const std::string builds = context.configuration.state + "/builds";
   auto dead_builds = directory_names(builds);
   auto volumes = directory_names(root + "/volumes");
+  const BuildLeftovers leftovers(root);
   auto snapshots = TRY(context.store->snapshots().list_active());
   auto layers = TRY(layers_in_use(context));
   store::Store::GarbageReport garbage = TRY(context.store->collect_garbage(layers));
@@ -112,9 +137,11 @@ Result<PruneReport> prune(Context& context, PruneImages which) {
     if (std::find(dead_builds.begin(), dead_builds.end(), build) == dead_builds.end()) {
       continue;
     }
-    TRY(runtime::destroy_cgroup("dray/" + build));
+    const auto cgroup = read_file(builds + "/" + build + "/" + kCgroupFile, 4096);
+    TRY(runtime::destroy_cgroup(cgroup ? *cgroup : "dray/" + build));
     if (builds_directory) TRY(remove_tree(*builds_directory, build));
   }
+  TRY(leftovers.remove());
   TRY(network::withdraw_stale_ports());
   report.bytes = garbage.bytes;
   return report;

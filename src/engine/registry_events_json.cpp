@@ -58,6 +58,8 @@ Result<HelperLine> parse_helper_line(std::string_view line) {
     if (const auto names = result->find("names"); names != result->end() && names->is_array())
       for (const json& name : *names)
         if (name.is_string()) parsed.names.push_back(name.get<std::string>());
+    parsed.etag = text(*result, "etag");
+    parsed.last_modified = text(*result, "last_modified");
     parsed.size = number(*result, "size");
     parsed.up_to_date = flag(*result, "up_to_date");
     parsed.config_path = text(*result, "config_path");

@@ -5,6 +5,8 @@
 #include "registry_process.hpp"
 
 #include <poll.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <csignal>
@@ -17,7 +19,6 @@ namespace dray::engine {
 namespace {
 
 constexpr std::size_t kMaxLine = 64u << 20;  // a catalog; a manifest
-constexpr std::size_t kMaxInput = 16u << 10;
 constexpr auto kGrace = std::chrono::seconds(3);
 
 struct Outcome {
@@ -67,25 +68,20 @@ Result<Outcome> relay(ChildProcess& child, FdRef output, ProgressSink& progress,
   }
 }
 
-}  // namespace
-
-Result<HelperResult> run_registry_helper(const Configuration& configuration, const std::vector<std::string>& words,
-                                         const std::string& input, ProgressSink& progress, const CancelToken& cancel) {
+/// `input` is what it finds on its standard input: secrets go there, never into its arguments.
+Result<HelperResult> run_helper(const std::vector<std::string>& arguments, const std::string& input,
+                                ProgressSink& progress, const CancelToken& cancel) {
   SpawnRequest request;
   const std::string program = TRY(executable_directory()) + "/dray-registry";
-  request.argv = {program, words.front(), "--root", configuration.root};
-  for (const std::string& insecure : configuration.insecure_registries)
-    request.argv.insert(request.argv.end(), {"--insecure-registry", insecure});
-  for (const auto& [registry, url] : configuration.registry_mirrors)
-    request.argv.insert(request.argv.end(), {"--mirror", registry + "=" + url});
-  request.argv.insert(request.argv.end(), words.begin() + 1, words.end());
-  Pipe given;
+  request.argv = {program};
+  request.argv.insert(request.argv.end(), arguments.begin(), arguments.end());
+  FileDescriptor given;
   if (!input.empty()) {
-    if (input.size() > kMaxInput) return fail(ErrorCode::invalid_argument, "user name and password are too long");
-    given = TRY(make_pipe());
-    TRY(write_all(given.write_end, input));  // a pipe takes it at once
-    given.write_end.reset();
-    request.stdin_fd = given.read_end;
+    given = FileDescriptor(::memfd_create("dray-registry", MFD_CLOEXEC));
+    if (!given.valid()) return fail_errno("memfd_create");
+    TRY(write_all(given, input));
+    if (::lseek(given.get(), 0, SEEK_SET) < 0) return fail_errno("memfd");
+    request.stdin_fd = given;
   }
   Pipe output = TRY(make_pipe());
   request.stdout_fd = output.write_end;
@@ -106,12 +102,81 @@ Result<HelperResult> run_registry_helper(const Configuration& configuration, con
                                        std::to_string(status.exit_code()) + ")");
 }
 
+void add_registry_flags(std::vector<std::string>& arguments, const Configuration& configuration) {
+  for (const std::string& insecure : configuration.insecure_registries)
+    arguments.insert(arguments.end(), {"--insecure-registry", insecure});
+  for (const auto& [registry, url] : configuration.registry_mirrors)
+    arguments.insert(arguments.end(), {"--mirror", registry + "=" + url});
+}
+
+Result<HelperResult> run_transfer(const Context& context, const std::string& command, const Reference& reference,
+                                  const std::string& platform, ProgressSink& progress, const CancelToken& cancel) {
+  std::vector<std::string> arguments = {command, "--root", context.configuration.root};
+  if (!platform.empty()) arguments.insert(arguments.end(), {"--platform", platform});
+  add_registry_flags(arguments, context.configuration);
+  arguments.push_back(reference.canonical());
+  return run_helper(arguments, "", progress, cancel);
+}
+
+/// Appends "key value" to what dray-registry reads.
+Result<void> add_line(std::string& lines, const char* key, const std::string& value) {
+  if (value.empty()) return {};
+  for (const char c : value)
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f')
+      return fail(ErrorCode::invalid_argument, std::string("a control character in the ") + key + " of a download");
+  lines += std::string(key) + " " + value + "\n";
+  return {};
+}
+
+}  // namespace
+
+Result<builder::HttpAnswer> fetch_file(const builder::HttpRequest& request, ProgressSink& progress,
+                                       const CancelToken& cancel) {
+  std::string lines;
+  TRY(add_line(lines, "url", request.url));
+  TRY(add_line(lines, "authorization", request.authorization));
+  TRY(add_line(lines, "etag", request.etag));
+  TRY(add_line(lines, "last-modified", request.last_modified));
+  HelperResult result = TRY(run_helper({"fetch", "--output", request.file}, lines, progress, cancel));
+  builder::HttpAnswer answer;
+  answer.not_modified = result.up_to_date;
+  answer.etag = std::move(result.etag);
+  answer.last_modified = std::move(result.last_modified);
+  answer.size = result.size;
+  if (!answer.not_modified) answer.digest = TRY(Digest::parse(result.digest));
+  return answer;
+}
+
+Result<HelperResult> run_registry_helper(const Context& context, const std::string& command, const Reference& reference,
+                                         const std::vector<std::string>& arguments, ProgressSink& progress,
+                                         const CancelToken& cancel) {
+  std::vector<std::string> words = {command, "--root", context.configuration.root};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  add_registry_flags(words, context.configuration);
+  words.push_back(reference.canonical());
+  return run_helper(words, "", progress, cancel);
+}
+
+Result<HelperResult> run_registry_helper(const Context& context, std::vector<std::string> words, ProgressSink& progress,
+                                         const CancelToken& cancel) {
+  words.insert(words.end(), {"--root", context.configuration.root});
+  add_registry_flags(words, context.configuration);
+  return run_helper(words, "", progress, cancel);
+}
+
+Result<void> push_document(const Context& context, const image::Descriptor& document, const Reference& reference,
+                           bool insecure, ProgressSink& progress, const CancelToken& cancel) {
+  std::vector<std::string> arguments = {"--digest", document.digest.to_string(),  "--media-type", document.media_type,
+                                        "--size",   std::to_string(document.size)};
+  if (insecure) arguments.insert(arguments.end(), {"--insecure-registry", reference.domain()});
+  TRY(run_registry_helper(context, "push-document", reference, arguments, progress, cancel));
+  return {};
+}
+
 Result<PullSummary> pull_image(Context& context, const std::string& name, const image::Platform& platform,
                                ProgressSink& progress, const CancelToken& cancel) {
   const Reference reference = TRY(Reference::parse(name));
-  HelperResult result = TRY(run_registry_helper(context.configuration,
-                                                {"pull", "--platform", platform.to_string(), reference.canonical()}, "",
-                                                progress, cancel));
+  HelperResult result = TRY(run_transfer(context, "pull", reference, platform.to_string(), progress, cancel));
   PullSummary summary;
   summary.digest = TRY(Digest::parse(result.digest));
   summary.image_id = TRY(Digest::parse(result.image_id));
@@ -123,8 +188,11 @@ Result<PullSummary> pull_image(Context& context, const std::string& name, const 
 Result<image::Descriptor> push_image(Context& context, const std::string& name, ProgressSink& progress,
                                      const CancelToken& cancel) {
   const Reference reference = TRY(Reference::parse(name));
-  HelperResult result =
-      TRY(run_registry_helper(context.configuration, {"push", reference.canonical()}, "", progress, cancel));
+  if (const auto index = TRY(context.store->find_image_index(reference.canonical()))) {
+    TRY(push_document(context, *index, reference, false, progress, cancel));
+    return *index;
+  }
+  HelperResult result = TRY(run_transfer(context, "push", reference, "", progress, cancel));
   image::Descriptor pushed;
   pushed.digest = TRY(Digest::parse(result.digest));
   pushed.media_type = std::move(result.media_type);
@@ -136,13 +204,15 @@ Result<LoginSummary> login(const Configuration& configuration, const LoginReques
                            const CancelToken& cancel) {
   // Neither part can hold a NUL: both come from a command line, a terminal or a text.
   const std::string input = request.username.empty() ? "" : request.username + '\0' + request.password;
-  HelperResult result = TRY(run_registry_helper(configuration, {"login", request.registry}, input, progress, cancel));
+  std::vector<std::string> arguments = {"login", request.registry};
+  add_registry_flags(arguments, configuration);
+  HelperResult result = TRY(run_helper(arguments, input, progress, cancel));
   return LoginSummary{std::move(result.config_path), std::move(result.username)};
 }
 
 Result<bool> logout(const Configuration& configuration, const std::string& registry, ProgressSink& progress,
                     const CancelToken& cancel) {
-  const HelperResult result = TRY(run_registry_helper(configuration, {"logout", registry}, "", progress, cancel));
+  const HelperResult result = TRY(run_helper({"logout", registry}, "", progress, cancel));
   return result.was_logged_in;
 }
 

@@ -12,7 +12,7 @@ class NoProgress : public ProgressSink {
 
 Result<HelperResult> ask(Context& context, const std::vector<std::string>& words, const CancelToken& cancel) {
   NoProgress progress;
-  return run_registry_helper(context.configuration, words, "", progress, cancel);
+  return run_registry_helper(context, words, progress, cancel);
 }
 
 }  // namespace
@@ -55,7 +55,7 @@ Result<Digest> copy_image(Context& context, const CopyRequest& request, Progress
     if (place.starts_with('-')) return fail(ErrorCode::invalid_argument, "not an image: \"" + place + "\"");
     words.push_back(place);
   }
-  return Digest::parse(TRY(run_registry_helper(context.configuration, words, "", progress, cancel)).digest);
+  return Digest::parse(TRY(run_registry_helper(context, words, progress, cancel)).digest);
 }
 
 }  // namespace dray::engine

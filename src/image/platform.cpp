@@ -36,17 +36,18 @@ Result<Platform> Platform::parse(std::string_view text) {
     parts.emplace_back(text.substr(start, end - start));
     start = end + 1;
   }
-  bool good = parts.size() <= 3;
-  for (const auto& part : parts) {
-    good = good && !part.empty() &&
-           part.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") ==
-               std::string::npos;
-  }
-  if (!good) {
-    return fail(ErrorCode::invalid_argument,
-                "\"" + std::string(text.substr(0, 100)) +
-                    "\" is not a platform: expected os[/architecture[/variant]], such as linux/arm64");
-  }
+  // The words are containerd's: users search for them.
+  const std::string quoted = "\"" + std::string(text.substr(0, 100)) + "\"";
+  const auto bad = [](std::string message) {
+    return Failure(Error(ErrorCode::invalid_argument, std::move(message) + ": invalid argument")
+                       .with_hint("expected os[/architecture[/variant]], such as linux/arm64"));
+  };
+  for (const auto& part : parts)
+    if (part.empty() || part.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") !=
+                            std::string::npos)
+      return bad("\"" + part.substr(0, 100) + "\" is an invalid component of " + quoted +
+                 ": platform specifier component must match \"^[A-Za-z0-9_.-]+$\"");
+  if (parts.size() > 3) return bad(quoted + ": cannot parse platform specifier");
   if (parts.size() == 1) {
     if (parts[0] == "linux" || parts[0] == "windows" || parts[0] == "darwin" || parts[0] == "freebsd") {
       platform.os = parts[0];

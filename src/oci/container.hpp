@@ -68,6 +68,12 @@ Result<void> kill_container(const ContainerState& state, int signal, bool all);
 // -- shared by create and exec
 /// HOME where missing or empty, by the container's /etc/passwd; of a variable that is there twice the last stays.
 void complete_environment(runtime::Process& process, FdRef rootfs);
+/// A terminal that nobody would hold, or nobody gets.
+Result<void> check_terminal(bool terminal, bool detach, const std::string& console_socket);
+/// For a process with the container's confinement; `process` and stdio are to be filled in. `process`: the container's
+/// pidfd. It refers to `state`.
+runtime::ExecRequest make_exec_request(const ContainerState& state, FdRef process, const runtime::Spec& spec,
+                                       const char* status);
 /// Sends pty and pidfd to the sockets, writes the pid file.
 Result<void> hand_over(const Handover& handover, const runtime::Launched& launched);
 /// Connects to the profile's listener and sends the descriptor with the containerProcessState.

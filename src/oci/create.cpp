@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -37,15 +38,6 @@ Result<std::string> from_here(const std::string& path) {
   char here[PATH_MAX];
   if (::getcwd(here, sizeof here) == nullptr) return fail_errno("reading the working directory");
   return std::string(here) + "/" + path;
-}
-
-Result<void> check_terminal(const runtime::Process& process, const CreateOptions& options) {
-  const bool has_socket = !options.console_socket.empty();
-  if (options.detach && process.terminal && !has_socket)
-    return fail(ErrorCode::invalid_argument, "cannot allocate tty if runc will detach without setting console socket");
-  if ((!process.terminal || !options.detach) && has_socket)
-    return fail(ErrorCode::invalid_argument, "cannot use console socket if runc will not detach or allocate tty");
-  return {};
 }
 
 Result<void> set_cgroup(const Settings& settings, runtime::Spec& spec, ContainerState& state) {
@@ -93,11 +85,10 @@ Result<void> try_cgroup(runtime::Spec& spec, ContainerState& state) {
   return {};
 }
 
-// Sources of bind mounts are relative to the bundle, which is our working directory now; but open_tree() is called
-// later.
+// As a detached mount, with all that is mounted below.
 Result<FileDescriptor> open_rootfs(const ContainerState& state) {
-  FileDescriptor rootfs(static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, state.rootfs.c_str(),
-                                                   1u /* CLONE */ | O_CLOEXEC | 0x8000u /* AT_RECURSIVE */)));
+  FileDescriptor rootfs(static_cast<int>(
+      ::syscall(SYS_open_tree, AT_FDCWD, state.rootfs.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)));
   if (!rootfs.valid()) return fail_errno("opening the root file system \"" + state.rootfs + "\"");
   struct stat status;
   if (::fstat(rootfs.get(), &status) != 0 || !S_ISDIR(status.st_mode))
@@ -123,6 +114,7 @@ class Creation {
   Result<void> run_hooks(pid_t pid);
   Result<void> configure_network(FdRef netns);
   Result<void> make_rdt_group();
+  Result<void> note_failure(Result<void> outcome);
 
   const Settings& settings_;
   const CreateOptions& options_;
@@ -133,6 +125,7 @@ class Creation {
   runtime::Spec spec_;
   ContainerState state_;
   bool done_ = false;
+  std::optional<std::string> outside_failure_;  // of what is done for the container from outside
 };
 
 // The kernel raises to ambient only what is permitted and inheritable.
@@ -161,7 +154,7 @@ Result<void> Creation::read_bundle() {
   spec_ = TRY(runtime::parse_spec(config_));
   for (const auto& warning : spec_.warnings) log_warning(warning);
   for (const auto& warning : spec_.process.warnings) log_warning(warning);
-  TRY(check_terminal(spec_.process, options_));
+  TRY(check_terminal(spec_.process.terminal, options_.detach, options_.console_socket));
   TRY(runtime::validate_spec(spec_));
   state_.rootfs = TRY(absolute_path(spec_.rootfs_path));
   // A destination that names the root of the host is meant in the container (runc's tests have it).
@@ -199,6 +192,11 @@ Result<void> Creation::configure_network(FdRef netns) {
   for (const auto& [name, new_name] : spec_.net_devices)
     TRY_CTX(network::move_device(name, new_name, netns), context + ": move netDevice " + name);
   return {};
+}
+
+Result<void> Creation::note_failure(Result<void> outcome) {
+  if (!outcome) outside_failure_ = outcome.error().message();
+  return outcome;
 }
 
 Result<void> Creation::make_rdt_group() {
@@ -242,21 +240,20 @@ Result<runtime::Launched> Creation::launch(StateDirectory& directory) {
   request.unit_description = "container " + state_.id;
   request.warn = [](const std::string& warning) { log_warning(warning); };
   request.take_seccomp_listener = make_seccomp_sender(spec_.seccomp, state_, "creating");
-  request.enter_groups = make_group_entrance(state_);
+  if (auto enter = make_group_entrance(state_))
+    request.enter_groups = [this, enter](pid_t pid) { return note_failure(enter(pid)); };
   if (spec_.namespaces.network.is_new || !spec_.net_devices.empty())
-    request.configure_network = [this](FdRef netns) { return configure_network(netns); };
+    request.configure_network = [this](FdRef netns) { return note_failure(configure_network(netns)); };
   const runtime::Hooks& hooks = spec_.hooks;
   if (!hooks.prestart.empty() || !hooks.create_runtime.empty() || !hooks.create_container.empty())
-    request.run_hooks = [this](pid_t pid) { return run_hooks(pid); };
+    request.run_hooks = [this](pid_t pid) { return note_failure(run_hooks(pid)); };
   auto launched = runtime::launch(request);
   if (launched) return launched;
   Error error = std::move(launched).error();
   // runc's words: what happened on the way to the command and not with the command itself.
   const bool of_command = error.code() == ErrorCode::command_not_found || error.code() == ErrorCode::not_executable;
-  const bool of_hook = error.message().starts_with("error running ");
-  const bool before_init = error.message().starts_with("error creating network interfaces") ||
-                           error.message().starts_with("unable to apply Intel RDT configuration");
-  if (!of_command && !of_hook && !before_init) error = std::move(error).with_context("error during container init");
+  if (!of_command && error.message() != outside_failure_)
+    error = std::move(error).with_context("error during container init");
   return Failure(std::move(error).with_context("unable to start container process"));
 }
 

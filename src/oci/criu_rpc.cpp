@@ -6,8 +6,9 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <cstring>
 #include <optional>
+
+#include <dray/core/socket.hpp>
 
 #include "log.hpp"
 
@@ -201,27 +202,12 @@ Result<void> Session::send(const Message& message) {
 
 Result<Response> Session::receive(FileDescriptor& descriptor) {
   std::string buffer(64 * 1024, '\0');
-  struct iovec part{buffer.data(), buffer.size()};
-  alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  struct msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  ssize_t size;
-  do {
-    size = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
-  } while (size < 0 && errno == EINTR);
-  if (size < 0) return fail_errno("listening to criu");
-  if (size == 0) return fail(ErrorCode::command_failed, "criu ended without an answer");
-  const struct cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
-    int number = -1;
-    std::memcpy(&number, CMSG_DATA(header), sizeof number);
-    descriptor = FileDescriptor(number);
-  }
-  if ((message.msg_flags & MSG_TRUNC) != 0) return fail(ErrorCode::corrupt, "criu's answer is too long");
-  return parse_response(std::string_view(buffer).substr(0, static_cast<std::size_t>(size)));
+  Received received =
+      TRY_CTX(receive_with_descriptor(socket_, std::as_writable_bytes(std::span(buffer))), "listening to criu");
+  if (received.size == 0) return fail(ErrorCode::command_failed, "criu ended without an answer");
+  if (received.descriptor.valid()) descriptor = std::move(received.descriptor);
+  if (received.truncated) return fail(ErrorCode::corrupt, "criu's answer is too long");
+  return parse_response(std::string_view(buffer).substr(0, received.size));
 }
 
 Result<Response> Session::converse(const Message& request, const Listener& listener) {

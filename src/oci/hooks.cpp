@@ -19,17 +19,13 @@
 #include <dray/core/process.hpp>
 #include <dray/runtime/launch.hpp>
 
+#include "container.hpp"
+
 namespace dray::oci {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> result;
-  for (const auto& text : texts) result.push_back(const_cast<char*>(text.c_str()));
-  result.push_back(nullptr);
-  return result;
-}
+using Deadline = std::optional<Clock::time_point>;
 
 struct Plan {
   const char* path;
@@ -80,59 +76,84 @@ struct Plan {
   fail_child(plan);
 }
 
+// By waitpid()'s status, in Go's words: "exit status 1", "signal: bad system call".
+std::string describe_end(int status) {
+  if (WIFEXITED(status)) return "exit status " + std::to_string(WEXITSTATUS(status));
+  std::string name = ::strsignal(WTERMSIG(status));
+  if (!name.empty()) name[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(name[0])));
+  return "signal: " + name;
+}
+
+Deadline deadline_of(const runtime::Hook& hook) {
+  if (!hook.timeout) return std::nullopt;
+  return Clock::now() + std::chrono::seconds(*hook.timeout);
+}
+
+// A file, not a pipe: a hook need not read it.
+Result<FileDescriptor> make_input(const std::string& state) {
+  FileDescriptor input(static_cast<int>(::syscall(SYS_memfd_create, "state", 1u /* MFD_CLOEXEC */)));
+  if (!input.valid()) return fail_errno("preparing the hook's input");
+  TRY(write_all(input, state));
+  if (::lseek(input.get(), 0, SEEK_SET) != 0) return fail_errno("preparing the hook's input");
+  return input;
+}
+
 struct HookOutput {
   std::string text;
   bool timed_out = false;
 };
 
-// Reads what the hook says until it and its children have closed it or the process has ended.
-Result<HookOutput> listen(FdRef output, FdRef process, std::optional<Clock::time_point> deadline) {
+// Reads what the hook says until it has ended. Its children may hold the pipe open, and talk, for ever.
+Result<HookOutput> listen(FdRef output, FdRef process, const Deadline& deadline) {
+  constexpr std::size_t kMost = 64 * 1024;  // the first lines say what is wrong; the rest must not fill our memory
   HookOutput result;
-  for (bool ended = false;;) {
-    int wait = -1;
-    if (ended) {
-      wait = 0;
-    } else if (deadline) {
-      auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*deadline - Clock::now()).count();
-      if (left <= 0) {
-        result.timed_out = true;
-        return result;
-      }
-      wait = static_cast<int>(std::min<long long>(left + 1, 1 << 30));
+  bool ended = false, open = true;
+  while (!ended || (open && result.text.size() < kMost)) {
+    int wait = ended ? 0 : -1;
+    if (!ended && deadline) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(*deadline - Clock::now()).count();
+      result.timed_out = left <= 0;
+      if (result.timed_out) break;
+      wait = static_cast<int>(std::min<long long>(left, 1 << 30));
     }
-    struct pollfd waiting[2] = {{output.get(), POLLIN, 0}, {process.get(), POLLIN, 0}};
+    struct pollfd waiting[2] = {{open ? output.get() : -1, POLLIN, 0}, {process.get(), POLLIN, 0}};
     const int count = ::poll(waiting, 2, wait);
     if (count < 0 && errno != EINTR) return fail_errno("waiting for the hook");
-    if (count == 0 && ended) return result;
-    if (waiting[1].revents != 0) ended = true;
-    if ((waiting[0].revents & (POLLIN | POLLHUP)) == 0) {
-      if (ended) return result;
-      continue;
-    }
-    std::byte buffer[4096];
-    std::size_t size = TRY(read_some(output, buffer));
-    // The first lines say what is wrong; a hook that talks on must not fill our memory.
-    if (result.text.size() < 64 * 1024) result.text.append(reinterpret_cast<const char*>(buffer), size);
-    if (size == 0) {
-      struct pollfd end{process.get(), POLLIN, 0};
-      if (!ended && deadline) {
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*deadline - Clock::now()).count();
-        if (::poll(&end, 1, static_cast<int>(std::max<long long>(left, 0))) == 0) result.timed_out = true;
-      }
-      return result;
+    if (count == 0 && ended) break;
+    if (count <= 0) continue;
+    ended = ended || waiting[1].revents != 0;
+    if (waiting[0].revents != 0) {
+      std::byte buffer[4096];
+      const std::size_t size = TRY(read_some(output, buffer));
+      if (result.text.size() < kMost) result.text.append(reinterpret_cast<const char*>(buffer), size);
+      open = size != 0;
+    } else if (ended) {
+      break;
     }
   }
+  return result;
+}
+
+// To its end, or to that of our patience. Reaps it.
+Result<void> wait_for_end(const runtime::Hook& hook, pid_t pid, FdRef process, FdRef output, const Deadline& deadline) {
+  auto said = listen(output, process, deadline);
+  if (!said || said->timed_out) ::kill(pid, SIGKILL);
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!said) return Failure(std::move(said).error());
+  if (said->timed_out)
+    return fail(ErrorCode::unavailable, "hook ran past specified timeout of " +
+                                            std::to_string(static_cast<double>(*hook.timeout)).substr(0, 3) + "s");
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  return fail(ErrorCode::command_failed, describe_end(status) + ", stdout: , stderr: " + said->text);
 }
 
 Result<void> run_hook(const runtime::Hook& hook, const HookPlace& place) {
   std::vector<std::string> arguments = hook.args;
   if (arguments.empty()) arguments.push_back(hook.path);
-  auto argv = pointers(arguments), envp = pointers(hook.env);
-  // A file, not a pipe: a hook need not read it.
-  FileDescriptor input(static_cast<int>(::syscall(SYS_memfd_create, "state", 1u /* MFD_CLOEXEC */)));
-  if (!input.valid()) return fail_errno("preparing the hook's input");
-  TRY(write_all(input, place.state));
-  if (::lseek(input.get(), 0, SEEK_SET) != 0) return fail_errno("preparing the hook's input");
+  auto argv = string_pointers(arguments), envp = string_pointers(hook.env);
+  FileDescriptor input = TRY(make_input(place.state));
   Pipe output = TRY(make_pipe()), outcome = TRY(make_pipe());
   Plan plan{hook.path.c_str(),
             argv.data(),
@@ -155,43 +176,52 @@ Result<void> run_hook(const runtime::Hook& hook, const HookPlace& place) {
   clone.flags = CLONE_PIDFD;
   clone.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
   clone.exit_signal = SIGCHLD;
+  const Deadline deadline = deadline_of(hook);
   const long pid = ::syscall(SYS_clone3, &clone, sizeof clone);
   if (pid < 0) return fail_errno("starting the hook");
   if (pid == 0) run_child(plan);
   FileDescriptor process(pidfd);
   output.write_end.reset();
   outcome.write_end.reset();
-  std::optional<Clock::time_point> deadline;
-  if (hook.timeout) deadline = Clock::now() + std::chrono::seconds(*hook.timeout);
+  auto ended = wait_for_end(hook, static_cast<pid_t>(pid), process, output.read_end, deadline);
+  // It is dead: what it said of its execve lies there, or the pipe is at its end.
   int exec_error = 0;
   auto told = read_some(outcome.read_end, std::as_writable_bytes(std::span(&exec_error, 1)));
-  auto said = listen(output.read_end, process, deadline);
-  if (!said || said->timed_out) ::kill(static_cast<pid_t>(pid), SIGKILL);
-  int status = 0;
-  while (::waitpid(static_cast<pid_t>(pid), &status, 0) < 0 && errno == EINTR) {
-  }
-  if (!said) return Failure(std::move(said).error());
   if (told && *told == sizeof exec_error)
     return Failure(Error::from_errno(exec_error, "starting \"" + hook.path + "\""));
-  if (said->timed_out)
-    return fail(ErrorCode::unavailable, "hook ran past specified timeout of " +
-                                            std::to_string(static_cast<double>(*hook.timeout)).substr(0, 3) + "s");
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
-  return fail(ErrorCode::command_failed, describe_end(status) + ", stdout: , stderr: " + said->text);
+  return ended;
+}
+
+Result<void> run_start_hook(const runtime::Hook& hook, const ContainerState& state, const runtime::Spec& spec) {
+  const FileDescriptor process = open_process(state);
+  if (!process.valid()) return fail(ErrorCode::not_found, "container not running");
+  FileDescriptor input = TRY(make_input(describe_for_hook(state, "created")));
+  Pipe output = TRY(make_pipe());
+  runtime::ExecRequest request = make_exec_request(state, process, spec, "created");
+  request.process = spec.process;
+  request.process.terminal = false;
+  request.program = hook.path;
+  request.process.args = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
+  if (!hook.env.empty()) request.process.env = hook.env;
+  request.stdio = {input, output.write_end, output.write_end};
+  request.deadline = deadline_of(hook);
+  const runtime::Launched launched = TRY(runtime::exec(request));
+  output.write_end.reset();
+  return wait_for_end(hook, launched.pid, launched.pidfd, output.read_end, request.deadline);
 }
 
 }  // namespace
 
-std::string describe_end(int status) {
-  if (WIFEXITED(status)) return "exit status " + std::to_string(WEXITSTATUS(status));
-  std::string name = ::strsignal(WTERMSIG(status));
-  if (!name.empty()) name[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(name[0])));
-  return "signal: " + name;
-}
-
 Result<void> run_hooks(const std::vector<runtime::Hook>& hooks, const HookPlace& place) {
   for (std::size_t i = 0; i < hooks.size(); ++i)
     TRY_CTX(run_hook(hooks[i], place), "error running " + std::string(place.kind) + " hook #" + std::to_string(i));
+  return {};
+}
+
+Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& spec) {
+  const auto& hooks = spec.hooks.start_container;
+  for (std::size_t i = 0; i < hooks.size(); ++i)
+    TRY_CTX(run_start_hook(hooks[i], state, spec), "error running startContainer hook #" + std::to_string(i));
   return {};
 }
 

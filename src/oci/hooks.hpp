@@ -9,6 +9,8 @@
 #include <dray/core/result.hpp>
 #include <dray/runtime/spec.hpp>
 
+#include "state.hpp"
+
 namespace dray::oci {
 
 /// Where a hook runs (config.md §posix-platform-hooks).
@@ -19,11 +21,12 @@ struct HookPlace {
   std::string directory;  ///< to run in; "" = ours
 };
 
-/// How a process ended, by waitpid()'s status, in Go's words: "exit status 1", "signal: bad system call".
-std::string describe_end(int status);
-
 /// One after the other; the first that fails (or hangs longer than its timeout, and is killed) ends it:
 /// "error running prestart hook #0: …".
 Result<void> run_hooks(const std::vector<runtime::Hook>& hooks, const HookPlace& place);
+
+/// startContainer: in the container as its process will be, with the same user and the same rights. That is what exec()
+/// makes.
+Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& spec);
 
 }  // namespace dray::oci

@@ -20,64 +20,6 @@
 namespace dray::oci {
 namespace {
 
-// A file in memory: a hook that does not read its input, or writes more than a pipe holds, waits for nobody.
-Result<FileDescriptor> make_stream(const std::string& content) {
-  FileDescriptor stream(static_cast<int>(::syscall(SYS_memfd_create, "hook", 1u /* MFD_CLOEXEC */)));
-  if (!stream.valid()) return fail_errno("preparing the hook's streams");
-  TRY(write_all(stream, content));
-  if (::lseek(stream.get(), 0, SEEK_SET) != 0) return fail_errno("preparing the hook's streams");
-  return stream;
-}
-
-std::string first_lines(FdRef stream) {
-  std::string text(64 * 1024, '\0');
-  const ssize_t count = ::pread(stream.get(), text.data(), text.size(), 0);
-  text.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
-  return text;
-}
-
-// In the container as its process will be: same user, same rights. That is what exec() makes.
-Result<void> run_start_hooks(const ContainerState& state, const runtime::Spec& spec) {
-  const std::string document = describe_for_hook(state, "created");
-  for (std::size_t i = 0; i < spec.hooks.start_container.size(); ++i) {
-    const runtime::Hook& hook = spec.hooks.start_container[i];
-    const std::string name = "error running startContainer hook #" + std::to_string(i);
-    runtime::ExecRequest request;
-    request.pid = state.pid;
-    request.process = spec.process;
-    request.process.terminal = false;
-    request.program = hook.path;
-    request.process.args = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
-    if (!hook.env.empty()) request.process.env = hook.env;
-    request.cgroups_path = state.cgroups_path;
-    request.enter_groups = make_group_entrance(state);
-    request.new_keyring = state.new_keyring;
-    request.keyring_name = "_ses." + state.id;
-    request.seccomp = spec.seccomp;
-    request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, state, "created");
-    FileDescriptor input = TRY(make_stream(document));
-    FileDescriptor output = TRY(make_stream(""));
-    request.stdio = {input, output, output};
-    auto launched = runtime::exec(request);
-    if (!launched) return Failure(std::move(launched).error().with_context(name));
-    struct pollfd waiting{launched->pidfd.get(), POLLIN, 0};
-    const int limit = hook.timeout ? std::min(*hook.timeout, INT_MAX / 1000) * 1000 : -1;
-    int count;
-    do {
-      count = ::poll(&waiting, 1, limit);
-    } while (count < 0 && errno == EINTR);
-    if (count == 0) ::kill(launched->pid, SIGKILL);
-    int status = 0;
-    while (::waitpid(launched->pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (count == 0) return fail(ErrorCode::unavailable, name + ": hook ran past specified timeout");
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
-    return fail(ErrorCode::command_failed,
-                name + ": " + describe_end(status) + ", stdout: , stderr: " + first_lines(output));
-  }
-  return {};
-}
-
 // Not our child: the kernel tells by the pidfd.
 Result<void> wait_for_end(const ContainerState& state, int milliseconds) {
   FileDescriptor process = open_process(state);
@@ -103,7 +45,7 @@ Result<void> start_container(StateDirectory& directory, const ContainerState& st
       return run;
     }
   }
-  TRY(directory.open_gate(spec.process.args.front()));
+  TRY(directory.open_gate(state, spec.process.args.front()));
   auto hooks = run_hooks(spec.hooks.poststart, {"poststart", describe_for_hook(state, "running"), 0, ""});
   if (!hooks) (void)destroy_container(directory, state);
   return hooks;

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <set>
 
+#include <dray/runtime/user_namespace.hpp>
+
 #include "container.hpp"
 #include "log.hpp"
 #include "sockets.hpp"
@@ -27,6 +29,34 @@ void complete_environment(runtime::Process& process, FdRef rootfs) {
   // The image's file may be anything; without an answer from it the home is "/".
   auto user = runtime::resolve_user(rootfs.get(), std::to_string(process.user.uid));
   process.env.push_back("HOME=" + (user && !user->home.empty() ? user->home : std::string("/")));
+}
+
+Result<void> check_terminal(bool terminal, bool detach, const std::string& console_socket) {
+  const bool has_socket = !console_socket.empty();
+  if (detach && terminal && !has_socket)
+    return fail(ErrorCode::invalid_argument, "cannot allocate tty if runc will detach without setting console socket");
+  if ((!terminal || !detach) && has_socket)
+    return fail(ErrorCode::invalid_argument, "cannot use console socket if runc will not detach or allocate tty");
+  return {};
+}
+
+runtime::ExecRequest make_exec_request(const ContainerState& state, FdRef process, const runtime::Spec& spec,
+                                       const char* status) {
+  runtime::ExecRequest request;
+  request.pid = state.pid;
+  request.pidfd = process;
+  request.seccomp = spec.seccomp;
+  request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, state, status);
+  request.memory_policy = spec.memory_policy;
+  request.personality = spec.personality;
+  request.cgroups_path = state.cgroups_path;
+  request.systemd_unit = state.systemd_unit;
+  request.may_stay_outside = runtime::is_rootless();
+  request.warn = [](const std::string& warning) { log_warning(warning); };
+  request.enter_groups = make_group_entrance(state);
+  request.new_keyring = state.new_keyring;
+  request.keyring_name = "_ses." + state.id;
+  return request;
 }
 
 Result<void> hand_over(const Handover& handover, const runtime::Launched& launched) {

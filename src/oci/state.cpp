@@ -30,13 +30,19 @@ bool is_alive(const ContainerState& state) {
   return state.boot == read_boot_id();
 }
 
-}  // namespace
-
-std::string read_boot_id() {
-  auto text = read_file("/proc/sys/kernel/random/boot_id", 256);
-  if (!text) return "";
-  return text->substr(0, text->find('\n'));
+// Whoever can write here decides which processes we kill and which files we remove.
+Result<void> check_root(const std::string& root) {
+  struct stat status;
+  if (::stat(root.c_str(), &status) != 0)
+    return errno == ENOENT ? Result<void>() : fail_errno("opening \"" + root + "\"");
+  if (status.st_uid != ::geteuid())
+    return fail(ErrorCode::permission_denied, "the state root \"" + root + "\" belongs to another user");
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (status.st_mode & S_ISVTX) == 0)
+    return fail(ErrorCode::permission_denied, "the state root \"" + root + "\" can be written by others");
+  return {};
 }
+
+}  // namespace
 
 const char* name_of(Status status) {
   switch (status) {
@@ -69,6 +75,7 @@ Result<void> check_id(const std::string& id) {
 Result<StateDirectory> StateDirectory::create(const std::string& root, const std::string& id) {
   TRY(check_id(id));
   TRY_CTX(make_directories(root, 0711), "making the directory of the containers' states");
+  TRY(check_root(root));
   StateDirectory directory(root + "/" + id);
   if (::mkdir(directory.path_.c_str(), 0711) != 0) {
     if (errno == EEXIST) return fail(ErrorCode::already_exists, "container with given ID already exists");
@@ -80,10 +87,14 @@ Result<StateDirectory> StateDirectory::create(const std::string& root, const std
 
 Result<StateDirectory> StateDirectory::open(const std::string& root, const std::string& id) {
   TRY(check_id(id));
+  TRY(check_root(root));
   StateDirectory directory(root + "/" + id);
   struct stat status;
   if (::lstat(directory.path_.c_str(), &status) != 0 || !S_ISDIR(status.st_mode))
     return fail(ErrorCode::not_found, "container does not exist");
+  // In one like /tmp.
+  if (status.st_uid != ::geteuid())
+    return fail(ErrorCode::permission_denied, "\"" + directory.path_ + "\" belongs to another user");
   return directory;
 }
 
@@ -141,15 +152,11 @@ Result<StateDirectory::GateFiles> StateDirectory::make_gate() const {
 }
 
 // Not whether the file is there: a `start` that was killed could not remove it.
-Result<void> StateDirectory::mark_ptrace() const {
-  return write_file_atomically(path_ + "/ptrace", "", 0600, Durability::none);
-}
-
-bool StateDirectory::has_ptrace() const { return ::access((path_ + "/ptrace").c_str(), F_OK) == 0; }
-
 bool StateDirectory::has_gate() const { return open_file(path_ + kGate, O_WRONLY | O_NONBLOCK).has_value(); }
 
-Result<void> StateDirectory::open_gate(const std::string& command) const {
+Result<void> StateDirectory::open_gate(const ContainerState& state, const std::string& command) const {
+  const FileDescriptor process = open_process(state);
+  if (!process.valid()) return fail(ErrorCode::invalid_argument, "cannot start a container that has stopped");
   // First the ear, then the word: the process may answer at once.
   FileDescriptor outcome = TRY(open_file(path_ + kOutcome, O_RDONLY | O_NONBLOCK));
   FileDescriptor gate;
@@ -157,11 +164,7 @@ Result<void> StateDirectory::open_gate(const std::string& command) const {
   if (!opened && opened.error().error_number() == ENXIO)
     return fail(ErrorCode::invalid_argument, "cannot start a container that has stopped");
   gate = TRY(std::move(opened));
-  TRY(write_all(gate, "0"));
-  gate.reset();
-  // A pipe without writers is at its end: the process has it open until execve.
-  if (::fcntl(outcome.get(), F_SETFL, 0) != 0) return fail_errno("listening to the container");
-  auto started = runtime::read_gate(outcome, command);
+  auto started = runtime::open_gate({gate, outcome}, state.pid, process, command);
   (void)::unlink((path_ + kOutcome).c_str());
   if (::unlink((path_ + kGate).c_str()) != 0 && started) return fail_errno("removing \"" + path_ + kGate + "\"");
   return started;
@@ -169,6 +172,7 @@ Result<void> StateDirectory::open_gate(const std::string& command) const {
 
 Result<std::vector<std::string>> list_ids(const std::string& root, bool must_exist) {
   std::vector<std::string> ids;
+  TRY(check_root(root));
   DIR* directory = ::opendir(root.c_str());
   if (directory == nullptr) {
     if (errno == ENOENT && !must_exist) return ids;

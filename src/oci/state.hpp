@@ -44,7 +44,6 @@ struct ContainerState {
 
 enum class Status { creating, created, running, paused, stopped };
 const char* name_of(Status status);
-std::string read_boot_id();
 
 /// The directory of one container.
 class StateDirectory {
@@ -65,9 +64,6 @@ class StateDirectory {
   Result<runtime::Spec> read_spec() const;
   Result<void> write_spec(const std::string& json) const;
   Result<void> remove();
-  /// A process with CAP_SYS_PTRACE was let into the container.
-  Result<void> mark_ptrace() const;
-  bool has_ptrace() const;
 
   /// The two FIFOs of the gate, opened so that the container's process finds both ends.
   struct GateFiles {
@@ -76,7 +72,7 @@ class StateDirectory {
   Result<GateFiles> make_gate() const;
   bool has_gate() const;  ///< A process waits at it: the container is not yet started.
   /// Lets the process go on and waits for its execve, whose failure is the error. invalid_argument if it has ended.
-  Result<void> open_gate(const std::string& command) const;
+  Result<void> open_gate(const ContainerState& state, const std::string& command) const;
 
  private:
   explicit StateDirectory(std::string path) : path_(std::move(path)) {}

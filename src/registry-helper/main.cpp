@@ -2,13 +2,16 @@
 // dray-registry: the registry client as a program of its own, so that `dray` need not load libcurl. It is
 // started by dray's engine (src/engine/registry_process.cpp), writes the lines of helper_protocol.hpp to its
 // standard output, and stops on SIGTERM, SIGINT, the death of its parent, or a reader that has gone away.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
-#include <map>
 #include <mutex>
 
 #include <dray/core/fd.hpp>
@@ -21,6 +24,8 @@
 namespace {
 
 using namespace dray;
+
+constexpr std::size_t kMaxRequest = 1u << 20;
 
 CancelToken cancel_token;
 
@@ -49,34 +54,31 @@ class LineSink : public ProgressSink {
 };
 
 struct Arguments {
-  std::string command, root, platform, media_type, file;
-  std::vector<std::string> operands;
+  std::string command, root, platform, operand, second_operand, output, file;
+  std::string digest, media_type, size, diff_id;  ///< of a document or layer, for the commands that name one
   bool all = false, referrers = false;
   registry::Options options;
 
-  Result<Reference> reference() const { return Reference::parse(operands[0]); }
   Result<image::Platform> wanted_platform() const {
     return platform.empty() ? image::Platform::host() : image::Platform::parse(platform);
   }
 };
 
-/// command -> how many operands it takes.
-const std::map<std::string, std::size_t> kCommands = {
-    {"pull", 1},   {"push", 1},  {"tags", 1},   {"catalog", 1}, {"remove", 1},      {"manifest", 1},
-    {"config", 1}, {"login", 1}, {"logout", 1}, {"copy", 2},    {"put-manifest", 1}};
+/// Those that ask or change a registry, or copy; they take --root like pull.
+constexpr std::array<std::string_view, 7> kRemoteCommands = {"tags",   "catalog", "remove",      "manifest",
+                                                             "config", "copy",    "put-manifest"};
 
 Result<Arguments> parse_arguments(int argc, char** argv) {
   Arguments arguments;
   std::vector<std::string> words(argv + 1, argv + argc);
-  if (words.empty() || !kCommands.contains(words[0])) {
-    std::string known;
-    for (const auto& [name, operands] : kCommands) known += (known.empty() ? "" : "|") + name;
-    return fail(ErrorCode::invalid_argument, "usage: dray-registry " + known + " --root DIR [FLAG…] OPERAND…");
-  }
+  if (words.empty())
+    return fail(ErrorCode::invalid_argument,
+                "usage: dray-registry pull|push --root DIR [--platform P] REFERENCE | fetch --output FILE\n"
+                "       dray-registry login|logout REGISTRY (username NUL password on standard input)");
   arguments.command = words[0];
   for (std::size_t i = 1; i < words.size(); ++i) {
     if (!words[i].starts_with("--")) {
-      arguments.operands.push_back(words[i]);
+      (arguments.operand.empty() ? arguments.operand : arguments.second_operand) = words[i];
       continue;
     }
     if (words[i] == "--all" || words[i] == "--referrers") {
@@ -89,8 +91,16 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
       arguments.root = value;
     } else if (words[i] == "--platform") {
       arguments.platform = value;
+    } else if (words[i] == "--output") {
+      arguments.output = value;
+    } else if (words[i] == "--digest") {
+      arguments.digest = value;
     } else if (words[i] == "--media-type") {
       arguments.media_type = value;
+    } else if (words[i] == "--size") {
+      arguments.size = value;
+    } else if (words[i] == "--diff-id") {
+      arguments.diff_id = value;
     } else if (words[i] == "--file") {
       arguments.file = value;
     } else if (words[i] == "--mirror") {
@@ -103,36 +113,25 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
     }
     ++i;
   }
-  if (arguments.operands.size() != kCommands.at(arguments.command))
-    return fail(ErrorCode::invalid_argument, arguments.command + ": wrong number of operands");
-  if (arguments.root.empty()) return fail(ErrorCode::invalid_argument, "missing --root");
+  if (arguments.command == "fetch") {
+    if (arguments.output.empty()) return fail(ErrorCode::invalid_argument, "missing --output");
+    return arguments;
+  }
+  const std::string& command = arguments.command;
+  const bool transfers = command == "pull" || command == "push" || command == "push-document" ||
+                         command == "fetch-document" || command == "fetch-layer" ||
+                         std::ranges::find(kRemoteCommands, command) != kRemoteCommands.end();
+  if (!transfers && arguments.command != "login" && arguments.command != "logout")
+    return fail(ErrorCode::invalid_argument, "unknown command: " + arguments.command);
+  if (transfers && arguments.root.empty()) return fail(ErrorCode::invalid_argument, "missing --root");
   return arguments;
-}
-
-/// What changes or fills the store.
-Result<std::string> run_transfer(const Arguments& arguments, LineSink& sink) {
-  const auto store = TRY(store::Store::open(arguments.root));
-  if (arguments.command == "copy") {
-    registry::CopyOptions what{arguments.all, arguments.referrers, TRY(arguments.wanted_platform())};
-    const Digest digest = TRY(registry::copy(*store, arguments.operands[0], arguments.operands[1], what,
-                                             arguments.options, sink, cancel_token));
-    return registry::encode_text("", "", digest.to_string());
-  }
-  const Reference reference = TRY(arguments.reference());
-  if (arguments.command == "push") {
-    const image::Descriptor pushed = TRY(registry::push(*store, reference, arguments.options, sink, cancel_token));
-    return registry::encode_result(pushed);
-  }
-  const registry::PullResult pulled =
-      TRY(registry::pull(*store, reference, TRY(arguments.wanted_platform()), arguments.options, sink, cancel_token));
-  return registry::encode_result(reference, pulled);
 }
 
 constexpr std::size_t kMaxSecret = 16u << 10;
 
 Result<std::string> log_in(const Arguments& arguments, LineSink& sink) {
   registry::LoginRequest request;
-  request.registry = arguments.operands[0];
+  request.registry = arguments.operand;
   const std::string given = TRY(read_all(FdRef(STDIN_FILENO), kMaxSecret));
   const std::size_t end = std::min(given.find('\0'), given.size());
   request.username = given.substr(0, end);
@@ -141,17 +140,51 @@ Result<std::string> log_in(const Arguments& arguments, LineSink& sink) {
   return registry::encode_result(result);
 }
 
-Result<std::string> run(int argc, char** argv, LineSink& sink) {
-  const Arguments arguments = TRY(parse_arguments(argc, argv));
+/// What to fetch, from standard input: see helper_protocol.hpp.
+Result<std::string> fetch(const Arguments& arguments, LineSink& sink) {
+  const std::string text = TRY(read_all(FdRef(STDIN_FILENO), kMaxRequest));
+  registry::DownloadRequest request;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string line = text.substr(begin, end - begin);
+    begin = end + 1;
+    const std::size_t blank = std::min(line.find(' '), line.size());
+    const std::string key = line.substr(0, blank), value = line.substr(std::min(blank + 1, line.size()));
+    if (key == "url")
+      request.url = value;
+    else if (key == "authorization")
+      request.authorization = value;
+    else if (key == "etag")
+      request.etag = value;
+    else if (key == "last-modified")
+      request.last_modified = value;
+    else
+      return fail(ErrorCode::invalid_argument, "unknown line \"" + key + "\"");
+  }
+  const FileDescriptor file = TRY(open_file(arguments.output, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  request.file = file;
+  const registry::Download result = TRY(registry::download(request, sink, cancel_token));
+  return registry::encode_result(result);
+}
+
+Result<image::Descriptor> descriptor_of(const Arguments& arguments) {
+  image::Descriptor descriptor;
+  descriptor.digest = TRY(Digest::parse(arguments.digest));
+  descriptor.media_type = arguments.media_type;
+  const auto [end, error] =
+      std::from_chars(arguments.size.data(), arguments.size.data() + arguments.size.size(), descriptor.size);
+  if (error != std::errc() || end != arguments.size.data() + arguments.size.size())
+    return fail(ErrorCode::invalid_argument, "--size is no number");
+  return descriptor;
+}
+
+/// What needs no store.
+Result<std::string> ask_registry(const Arguments& arguments, LineSink& sink) {
   const std::string& command = arguments.command;
   const registry::Options& options = arguments.options;
-  if (command == "pull" || command == "push" || command == "copy") return run_transfer(arguments, sink);
-  if (command == "login") return log_in(arguments, sink);
-  if (command == "logout")
-    return registry::encode_logout(TRY(registry::logout(arguments.operands[0], options, cancel_token)));
   if (command == "catalog")
-    return registry::encode_names(TRY(registry::list_repositories(arguments.operands[0], options, sink, cancel_token)));
-  const Reference reference = TRY(arguments.reference());
+    return registry::encode_names(TRY(registry::list_repositories(arguments.operand, options, sink, cancel_token)));
+  const Reference reference = TRY(Reference::parse(arguments.operand));
   if (command == "tags")
     return registry::encode_names(TRY(registry::list_tags(reference, options, sink, cancel_token)));
   if (command == "remove")
@@ -169,6 +202,49 @@ Result<std::string> run(int argc, char** argv, LineSink& sink) {
   }
   const registry::RemoteDocument document = TRY(registry::get_manifest(reference, options, sink, cancel_token));
   return registry::encode_text(document.bytes, document.media_type, document.digest.to_string());
+}
+
+Result<std::string> copy(const Arguments& arguments, LineSink& sink) {
+  const auto store = TRY(store::Store::open(arguments.root));
+  const registry::CopyOptions what{arguments.all, arguments.referrers, TRY(arguments.wanted_platform())};
+  const Digest digest = TRY(
+      registry::copy(*store, arguments.operand, arguments.second_operand, what, arguments.options, sink, cancel_token));
+  return registry::encode_text("", "", digest.to_string());
+}
+
+Result<std::string> run(int argc, char** argv, LineSink& sink) {
+  const Arguments arguments = TRY(parse_arguments(argc, argv));
+  if (arguments.command == "fetch") return fetch(arguments, sink);
+  if (arguments.command == "login") return log_in(arguments, sink);
+  if (arguments.command == "logout") {
+    const bool known = TRY(registry::logout(arguments.operand, arguments.options, cancel_token));
+    return registry::encode_logout(known);
+  }
+  if (arguments.command == "copy") return copy(arguments, sink);
+  if (std::ranges::find(kRemoteCommands, arguments.command) != kRemoteCommands.end())
+    return ask_registry(arguments, sink);
+  const Reference reference = TRY(Reference::parse(arguments.operand));
+  const auto store = TRY(store::Store::open(arguments.root));
+  if (arguments.command == "push") {
+    const image::Descriptor pushed = TRY(registry::push(*store, reference, arguments.options, sink, cancel_token));
+    return registry::encode_result(pushed);
+  }
+  if (arguments.command == "fetch-document")
+    return registry::encode_result(
+        TRY(registry::fetch_to_store(*store, reference, arguments.options, sink, cancel_token)));
+  if (arguments.command == "push-document" || arguments.command == "fetch-layer") {
+    const image::Descriptor named = TRY(descriptor_of(arguments));
+    if (arguments.command == "push-document") {
+      TRY(registry::push_document(*store, named, reference, arguments.options, sink, cancel_token));
+    } else {
+      const DiffId diff_id{TRY(Digest::parse(arguments.diff_id))};
+      TRY(registry::fetch_layer_to_store(*store, reference, named, diff_id, arguments.options, sink, cancel_token));
+    }
+    return registry::encode_result(named);
+  }
+  const registry::PullResult pulled =
+      TRY(registry::pull(*store, reference, TRY(arguments.wanted_platform()), arguments.options, sink, cancel_token));
+  return registry::encode_result(reference, pulled);
 }
 
 }  // namespace

@@ -117,6 +117,7 @@ class DiffWriter {
   Result<void> add(const tar::Entry& entry, ByteSource* content) {
     TRY(writer_.add(entry, content));
     summary_.empty = false;
+    if (entry.mtime_seconds <= now_) summary_.newest = std::max(summary_.newest, entry.mtime_seconds);
     ++summary_.files;
     summary_.bytes += entry.type == tar::EntryType::regular ? entry.size : 0;
     return {};
@@ -201,6 +202,7 @@ class DiffWriter {
   tar::Writer writer_;
   const CancelToken& cancel_;
   Snapshotter::DiffSummary summary_;
+  const std::int64_t now_ = ::time(nullptr);
   std::map<std::pair<dev_t, ino_t>, std::string> links_;
 };
 

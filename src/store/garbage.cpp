@@ -23,6 +23,7 @@ Result<References> collect_references(Store& store) {
     for (const auto& layer : image->manifest.layers) references.blobs.insert(layer.digest);
     references.layers.insert(image->config.diff_ids.begin(), image->config.diff_ids.end());
   }
+  TRY(keep_image_indexes(store, references.blobs));
   for (const BuildCacheRecord& record : TRY(store.list_build_cache())) {
     if (record.layer) references.layers.insert(*record.layer);
     if (record.blob) references.blobs.insert(record.blob->digest);

@@ -13,6 +13,8 @@
 
 #include <charconv>
 
+#include <dray/core/process.hpp>
+
 #include "layer_format.hpp"
 #include "schema.hpp"
 #include "snapshotter_state.hpp"
@@ -21,13 +23,6 @@ namespace dray::store {
 namespace {
 
 constexpr std::string_view kEmptyLayer = "empty";  ///< what stands for "no layers" beneath an overlay
-
-std::string read_boot_id() {
-  auto text = read_file("/proc/sys/kernel/random/boot_id", 256);
-  if (!text) return random_hex(16);  // then nothing unsynced is believed by anyone else
-  while (!text->empty() && text->back() == '\n') text->pop_back();
-  return *text;
-}
 
 Result<std::int64_t> parse_id(const std::string& id) {
   std::int64_t number = 0;
@@ -108,6 +103,7 @@ Result<std::shared_ptr<Snapshotter>> Snapshotter::open(const std::string& direct
   state->path = directory;
   state->db = std::move(db);
   state->boot = read_boot_id();
+  if (state->boot.empty()) state->boot = random_hex(16);  // then nothing unsynced is believed by anyone else
   auto opened = open_file(directory, O_RDONLY | O_DIRECTORY);
   if (!opened && opened.error().error_number() == ENOENT) {
     TRY(make_directories(directory, 0700));

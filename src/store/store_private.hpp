@@ -16,6 +16,9 @@ struct References {
 /// to nothing that could be used; other errors are errors.
 Result<References> collect_references(Store& store);
 
+/// Adds what image indexes refer to.
+Result<void> keep_image_indexes(Store& store, std::set<Digest>& blobs);
+
 /// Takes back what an unsuccessful load brought, as far as nothing refers to it and nobody else is at work in
 /// the store.
 void take_back(Store& store, const std::vector<Digest>& blobs, const std::vector<DiffId>& layers);

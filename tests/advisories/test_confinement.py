@@ -3,13 +3,13 @@
 """More attacks on containers of `dray`: races, other system call tables, numbers that wrap, terminals."""
 
 import ctypes
-import hashlib
 import os
 import pathlib
 import shutil
 import subprocess
 import threading
 
+from canary import CanaryMixin, digest
 from harness import BASE_IMAGE, BUILD, DrayTestCase, Terminal, eventually, main
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -39,34 +39,7 @@ int main() {
 """
 
 
-def digest(path):
-    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
-
-
-class Attack(DrayTestCase):
-    def setUp(self):
-        super().setUp()
-        self.canary = self.scratch / "canary"
-        shutil.rmtree(self.canary, ignore_errors=True)
-        self.canary.mkdir()
-        (self.canary / "file").write_text("untouched")
-        was = self.snapshot()
-        self.addCleanup(lambda: self.assertEqual(was, self.snapshot(), "the canary was touched"))
-
-    def snapshot(self):
-        return [
-            (
-                str(path),
-                path.stat().st_mode,
-                path.stat().st_uid,
-                path.stat().st_mtime_ns,
-                path.read_text() if path.is_file() else "",
-            )
-            for path in (self.canary, *sorted(self.canary.rglob("*")))
-        ]
-
-
-class Confinement(Attack):
+class Confinement(CanaryMixin, DrayTestCase):
     """One class: the base image is loaded once."""
 
     def probe(self):

@@ -6,7 +6,6 @@ Each ends with a clear error or harmless success; the canary is untouched, nothi
 """
 
 import ctypes
-import hashlib
 import json
 import os
 import pathlib
@@ -16,6 +15,7 @@ import threading
 import time
 import unittest
 
+from canary import CanaryMixin, digest
 from harness import BUILD, Terminal
 from oci_harness import RUNTIME, OciTestCase, eventually, host_mounts, main
 
@@ -23,32 +23,8 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
-def digest(path):
-    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
-
-
-class Attack(OciTestCase):
-    def setUp(self):
-        super().setUp()
-        self.canary = self.scratch / "canary"
-        shutil.rmtree(self.canary, ignore_errors=True)
-        self.canary.mkdir()
-        (self.canary / "file").write_text("untouched")
-        (self.canary / "ptmx").write_text("untouched")
-        was = self.snapshot()
-        self.addCleanup(lambda: self.assertEqual(was, self.snapshot(), "the canary was touched"))
-
-    def snapshot(self):
-        return [
-            (
-                str(path),
-                path.stat().st_mode,
-                path.stat().st_uid,
-                path.stat().st_mtime_ns,
-                path.read_text() if path.is_file() else "",
-            )
-            for path in (self.canary, *sorted(self.canary.rglob("*")))
-        ]
+class Attack(CanaryMixin, OciTestCase):
+    CANARY_FILES = ("file", "ptmx")
 
     def rootfs_with(self, **links):
         """A root file system in which these names are symlinks."""
@@ -485,6 +461,31 @@ class Identity(Attack):
             self.fails("exists", "create", "--bundle", self.bundle(self.config()), "linked")
         finally:
             (self.root / "linked").unlink(missing_ok=True)
+
+    def test_a_state_root_of_others(self):
+        """Whoever writes it decides what is killed and removed."""
+        name = self.start_detached(self.config("sleep 100"))
+        create = ("create", "--bundle", self.bundle(self.config()), self.new_id())
+        commands = (("state", name), ("kill", name), ("list",), ("delete", "-f", name), create)
+        was = self.root.stat()
+        for owner, mode, words in ((65534, 0o755, "another user"), (0, 0o777, "others"), (0, 0o775, "others")):
+            os.chown(self.root, owner, 0)
+            self.root.chmod(mode)
+            try:
+                for command in commands:
+                    self.fails(words, *command)
+            finally:
+                os.chown(self.root, was.st_uid, was.st_gid)
+                self.root.chmod(was.st_mode & 0o7777)
+        self.root.chmod(0o1777)
+        try:
+            self.assertEqual("running", self.state(name)["status"])
+            os.chown(self.root / name, 65534, 0)
+            self.fails("another user", "delete", "-f", name)
+        finally:
+            os.chown(self.root / name, 0, 0)
+            self.root.chmod(was.st_mode & 0o7777)
+        self.assertEqual("running", self.state(name)["status"])
 
     def test_words_that_would_write_to_a_terminal(self):
         escape = "\x1b]52;c;ZXZpbA==\x07"

@@ -13,6 +13,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
+import build_cases
 import cases
 import engines
 import harness
@@ -20,12 +21,17 @@ import measure
 import sandbox
 
 
+SUITES = {"engine": (cases.ALL, (engines.Docker, engines.Podman), ("docker", "podman", "floor")),
+          "build": (build_cases.ALL, (engines.BuildKit, engines.Buildah, engines.Docker), ("buildkit", "buildah", "docker"))}
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=9, help="measured rounds a case (a third of it for the slow cases)")
-    parser.add_argument("--case", action="append", choices=[case.name for case in cases.ALL],
+    parser.add_argument("--case", action="append", choices=[case.name for case in (*cases.ALL, *build_cases.ALL)],
                         help="only this one (repeatable)")
-    parser.add_argument("--peers", default="docker,podman", help="comma-separated list, or 'none'")
+    parser.add_argument("--suite", choices=SUITES, default="engine", help="the cases and peers: engine, or build")
+    parser.add_argument("--peers", help="comma-separated list, or 'none' (default: those of the suite)")
     parser.add_argument("--dray", type=pathlib.Path, help="the dray program (default: of build/release)")
     parser.add_argument("--json", type=pathlib.Path, help="write all samples to this file")
     return parser.parse_args()
@@ -42,9 +48,11 @@ def use_program(program):
         harness.CACHE.parent.mkdir(parents=True, exist_ok=True)
 
 
-def prepare(scratch):
+def prepare(scratch, suite):
     """What needs the machine's network or a compiler, before the namespaces are entered."""
     shutil.copy(harness.base_archive(), scratch / "base.tar")
+    if suite == "build":
+        build_cases.download_packages(scratch / "packages", scratch / "base.tar")
     if shutil.which("cc") is None:
         return
     here = pathlib.Path(__file__).resolve().parent
@@ -53,11 +61,11 @@ def prepare(scratch):
         subprocess.run(["cc", "-O2", "-static", source, "-o", scratch / program], check=True)
 
 
-def start_engines(runner, scratch, wanted):
+def start_engines(runner, scratch, peers, wanted):
     """Dray first. Returns the engines and, by name, why a peer is missing."""
     running, missing = [engines.Dray(runner, scratch, harness.DRAY)], {}
-    for peer in (engines.Docker, engines.Podman):
-        if peer.name not in wanted:
+    for peer in peers:
+        if wanted is not None and peer.name not in wanted:
             missing[peer.name] = "not asked for"
             continue
         try:
@@ -76,8 +84,8 @@ def show(value):
 
 def main_inside(scratch, options):
     runner = measure.Runner(scratch)
-    wanted = options.peers.split(",")
-    running, missing = start_engines(runner, scratch, wanted)
+    suite, peers, others = SUITES[options.suite]
+    running, missing = start_engines(runner, scratch, peers, options.peers and options.peers.split(","))
     bench = cases.Bench(runner, scratch, running)
     report = {"date": datetime.date.today().isoformat(), "kernel": platform.release(), "cpus": os.cpu_count(),
               "own_disks": all(engine.own_disk for engine in running),
@@ -88,11 +96,10 @@ def main_inside(scratch, options):
         print(f"{name}: not measured: {reason}")
     if not all(engine.own_disk for engine in running):
         print("no file system of its own for each engine (loop devices, mkfs.ext4): what touches many files moves more")
-    others = ("docker", "podman", "floor")
-    print(f"\n{'case':14}{'runs':>5}{'dray ms':>10}" + "".join(f"{name + ' x':>11}" for name in others), flush=True)
+    print(f"\n{'case':18}{'runs':>5}{'dray ms':>10}" + "".join(f"{name + ' x':>11}" for name in others), flush=True)
     failed = False
     try:
-        for case in cases.ALL:
+        for case in suite:
             if options.case and case.name not in options.case:
                 continue
             runs = max(1, options.runs // 3) if case.slow else options.runs
@@ -101,7 +108,7 @@ def main_inside(scratch, options):
                    "ratio": {name: samples.ratio(name, "dray") for name in others}, "samples_ms": samples.times,
                    "failures": samples.failures}
             report["cases"][case.name] = row
-            print(f"{case.name:14}{runs:5}{show(samples.median('dray')):>10}"
+            print(f"{case.name:18}{runs:5}{show(samples.median('dray')):>10}"
                   + "".join(f"{show(row['ratio'][name]):>11}" for name in others), flush=True)
             if case.name.endswith("-large"):
                 print("    " + "; ".join(f"{name}: peak {memory:.0f} MiB, CPU {cpu:.1f} s" for name, (memory, cpu) in samples.usage.items()), flush=True)
@@ -128,7 +135,7 @@ def main():
     use_program(program)
     if sandbox.INSIDE in os.environ:
         return sandbox.enter(lambda scratch: main_inside(scratch, options))
-    return sandbox.supervise(prepare)
+    return sandbox.supervise(lambda scratch: prepare(scratch, options.suite))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engines under test behind one interface, each with a store of its own in the scratch folder."""
+import json
 import os
 import re
 import shutil
@@ -161,6 +162,89 @@ class Docker(Engine):
         if images:
             self.run("rmi", "-f", *dict.fromkeys(images))
         self.run("builder", "prune", "-a", "-f")
+
+    def stop(self):
+        self.daemon.terminate()
+        try:
+            self.daemon.wait(20)
+        except subprocess.TimeoutExpired:
+            self.daemon.kill()
+            self.daemon.wait()
+
+
+class Buildah(Engine):
+    """Only builds; OCI isolation, cached layers."""
+
+    name = "buildah"
+
+    def __init__(self, runner, scratch):
+        super().__init__(runner, scratch)
+        if shutil.which("buildah") is None:
+            raise Failed("not installed")
+        self.run("info")
+
+    def command(self, *arguments):
+        return ["buildah", "--root", self.scratch / "root", "--runroot", "/run/buildah-bench", "--storage-driver", "overlay", *arguments]
+
+    def build(self, folder, *flags):
+        return self.command("build", "--layers", "--isolation", "oci", "--cgroup-parent", "dray-bench-buildah", *flags, folder)
+
+    def version(self):
+        return self.run("--version").split()[2]
+
+    def load_base(self, archive):
+        if not self.has_base:
+            self.run("pull", f"docker-archive:{archive}")
+            self.has_base = True
+
+
+class BuildKit(Engine):
+    """buildkitd and buildctl from the folder DRAY_BUILDKIT, with OCI worker and overlay snapshots; the base is an OCI layout."""
+
+    name = "buildkit"
+
+    def __init__(self, runner, scratch):
+        super().__init__(runner, scratch)
+        programs = os.environ.get("DRAY_BUILDKIT")
+        if not programs or not os.access(os.path.join(programs, "buildkitd"), os.X_OK):
+            raise Failed("DRAY_BUILDKIT does not name a folder with buildkitd and buildctl")
+        self.programs, self.socket = programs, "unix:///run/buildkit-bench.sock"
+        with open(self.scratch / "buildkitd.log", "w") as log:
+            self.daemon = subprocess.Popen(
+                [f"{programs}/buildkitd", "--root", self.scratch / "root", "--addr", self.socket, "--containerd-worker=false",
+                 "--oci-worker-net=host", "--oci-worker-snapshotter=overlayfs"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.run("debug", "workers")
+                return
+            except Failed:
+                if self.daemon.poll() is not None or time.monotonic() > deadline:
+                    self.stop()
+                    raise Failed(f"buildkitd does not run: {(self.scratch / 'buildkitd.log').read_text()[-300:]}") from None
+                time.sleep(0.1)
+
+    def command(self, *arguments):
+        return [f"{self.programs}/buildctl", "--addr", self.socket, *arguments]
+
+    def build(self, folder, *flags):
+        command = self.command("build", "--frontend", "dockerfile.v0", "--local", f"context={folder}", "--local", f"dockerfile={folder}",
+                               "--oci-layout", f"base={self.scratch / 'layout'}", "--opt", f"context:{BASE_IMAGE}=oci-layout://base@{self.digest}")
+        for flag, value in zip(flags[::2], flags[1::2]):
+            command += {"--build-arg": ["--opt", f"build-arg:{value}"], "-t": ["--output", f"type=image,name={value}"]}[flag]
+        return command
+
+    def version(self):
+        return self.run("--version").split()[2]
+
+    def load_base(self, archive):
+        if self.has_base:
+            return
+        if shutil.which("skopeo") is None:
+            raise Failed("skopeo, which makes its base image's layout, is not installed")
+        self.runner.run(["skopeo", "copy", f"docker-archive:{archive}", f"oci:{self.scratch / 'layout'}:base"])
+        self.digest = json.loads((self.scratch / "layout/index.json").read_text())["manifests"][0]["digest"]
+        self.has_base = True
 
     def stop(self):
         self.daemon.terminate()

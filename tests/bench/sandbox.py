@@ -19,7 +19,7 @@ import time
 import traceback
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
-CGROUP_PARENTS = ("dray", "docker", "libpod_parent", "machine.slice")
+CGROUP_PARENTS = ("dray", "docker", "libpod_parent", "machine.slice", "buildkit", "dray-bench-buildah")
 INSIDE = "DRAY_BENCH_SCRATCH"
 
 

@@ -10,7 +10,7 @@ import subprocess
 import runc_bats
 from suite import NotHere
 
-REFERENCES = ("runc-", "crun-")
+REFERENCES = ("runc-", "crun-", "docker-registry")
 
 
 @dataclasses.dataclass

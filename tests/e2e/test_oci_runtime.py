@@ -3,12 +3,14 @@
 """dray-runtime does what a config.json and runc's command line say."""
 
 import ctypes
+import fcntl
 import json
 import os
 import pathlib
 import signal
 import socket
 import subprocess
+import termios
 import time
 
 from harness import Terminal
@@ -219,6 +221,51 @@ class LifeCycle(OciTestCase):
             output, _ = process.communicate(b"x" * 1_000_000, timeout=60)
         self.assertEqual(1_000_000, output.count(b"x"))
 
+    def test_signals_get_through_while_nobody_reads(self):
+        """The output is blocked: that is no reason to keep a signal from the container."""
+        got = self.rootfs / "tmp" / "got"
+        got.unlink(missing_ok=True)
+        config = self.config(
+            "trap 'touch /tmp/got; kill $!; exit 5' TERM; yes & wait", process={"terminal": True}
+        )
+        command = self.command("run", "--bundle", self.bundle(config), self.new_id())
+        ours, theirs = socket.socketpair()
+        for reader, writer in (os.pipe(), (ours.detach(), theirs.detach())):
+            got.unlink(missing_ok=True)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer)
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            os.close(writer)
+            with open(reader, "rb") as output:
+                size = -1
+                while size != (now := self.unread(output)) or now == 0:
+                    size = now
+                    time.sleep(0.3)  # until nothing more goes in
+                process.send_signal(signal.SIGTERM)
+                eventually(got.exists, 5, "the container got the signal")
+                self.assertIn(b"y\ny\ny", output.read().replace(b"\r", b""))
+            self.assertEqual(5, process.wait(10))
+
+    @staticmethod
+    def unread(stream):
+        return int.from_bytes(fcntl.ioctl(stream, termios.FIONREAD, b"0000"), "little")
+
+    def test_a_blocked_end_can_be_cut_short(self):
+        config = self.config("head -c 70000 /dev/zero", process={"terminal": True})  # more than a pipe holds
+        name = self.new_id()
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        command = self.command("run", "--keep", "--bundle", self.bundle(config), name)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        os.close(writer)
+        eventually(lambda: name in self.ids(), 5, "the container is there")
+        self.wait_for(name, "stopped")
+        self.assertIsNone(process.poll())
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(0, process.wait(5))
+
     def test_two_starts_at_once(self):
         log = self.scratch / "poststart.log"
         hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo x >> {log}"]}
@@ -330,127 +377,6 @@ class LifeCycle(OciTestCase):
         )
         self.fails("exists", "spec", cwd=self.scratch)
         self.assertEqual("ok\n", self.run_script("echo ok"))
-
-
-class Hooks(OciTestCase):
-    def record(self, log, name):
-        """A hook that writes its name, where it runs and the state it got."""
-        return {
-            "path": "/bin/sh",
-            "args": [
-                "sh",
-                "-c",
-                f'echo "{name} $(readlink /proc/self/ns/mnt) $(cat | tr -d "\\n") $PWD $LD_PRELOAD-$OWN" >> {log}',
-            ],
-            "env": ["PATH=/bin:/usr/bin:/sbin", f"OWN={name}"],
-        }
-
-    def test_all_six(self):
-        log = self.scratch / "hooks.log"
-        rootfs = self.own_rootfs()
-        inside = f"/{log.relative_to('/')}"
-        (rootfs / log.parent.relative_to("/")).mkdir(parents=True)
-        kinds = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-        config = self.config(
-            "sleep 100", root={"path": str(rootfs)}, hooks={kind: [self.record(log, kind)] for kind in kinds}
-        )
-        # The environment of the container (CVE-2025-23266) is not that of its hooks.
-        config["process"]["env"].append("LD_PRELOAD=/evil.so")
-        config["mounts"].append({"destination": inside, "type": "bind", "source": str(log), "options": ["bind"]})
-        log.touch()
-        bundle, name = self.bundle(config), self.new_id()
-        self.ok("create", "--bundle", bundle, name)
-        self.ok("start", name)
-        self.ok("delete", "-f", name)
-        host = os.readlink("/proc/self/ns/mnt")
-        seen = {}
-        for line in log.read_text().splitlines():
-            kind, namespace, rest = line.split(" ", 2)
-            document, end = json.JSONDecoder().raw_decode(rest)
-            seen[kind] = (namespace == host, document, rest[end:])
-        self.assertEqual(list(kinds), list(seen))
-        self.assertEqual([True, True, False, False, True, True], [seen[kind][0] for kind in kinds])
-        self.assertEqual(
-            ["creating", "creating", "creating", "created", "running", "stopped"],
-            [seen[kind][1]["status"] for kind in kinds],
-        )
-        for kind in kinds:
-            document = seen[kind][1]
-            self.assertEqual((name, str(bundle)), (document["id"], document["bundle"]), kind)
-            self.assertTrue(seen[kind][2].endswith(f" -{kind}"), f"{kind}: {seen[kind][2]}")
-            if kind != "poststop":
-                self.assertGreater(document["pid"], 0)
-
-    def test_a_hook_that_fails_stops_the_container(self):
-        for kind in ("prestart", "createRuntime", "createContainer"):
-            self.refuse(
-                self.config(hooks={kind: [{"path": "/bin/sh", "args": ["sh", "-c", "echo broken >&2; exit 3"]}]}),
-                rf"{kind} hook #0: exit status 3.*broken",
-            )
-        for kind in ("startContainer", "poststart"):
-            config = self.config(
-                "sleep 100", hooks={kind: [{"path": "/bin/sh", "args": ["sh", "-c", "echo broken >&2; exit 3"]}]}
-            )
-            self.fails(
-                rf"{kind} hook #0: exit status 3.*broken", "run", "-d", "--bundle", self.bundle(config), self.new_id()
-            )
-            for name in self.ids():
-                self.assertEqual("stopped", self.state(name)["status"])
-                self.ok("delete", name)
-            self.nothing_left()
-
-    def test_a_failing_poststop_hook_is_a_warning(self):
-        marker = self.scratch / "second"
-        config = self.config(
-            hooks={"poststop": [{"path": "/bin/false"}, {"path": "/bin/sh", "args": ["sh", "-c", f"touch {marker}"]}]}
-        )
-        result = self.runtime("run", "--bundle", self.bundle(config), self.new_id())
-        self.assertEqual(0, result.code)
-        self.assertRegex(result.err, "level=warning.*poststop hook #0")
-        self.assertTrue(marker.exists())
-        self.nothing_left()
-
-    def test_a_hanging_hook_is_ended(self):
-        for kind in ("prestart", "createRuntime", "createContainer"):
-            began = time.monotonic()
-            self.refuse(
-                self.config(
-                    hooks={
-                        kind: [{"path": "/bin/sh", "args": ["sh", "-c", f"sleep 50 # {self.scratch}"], "timeout": 1}]
-                    }
-                ),
-                "timeout",
-            )
-            self.assertLess(time.monotonic() - began, 4)
-        config = self.config(
-            "sleep 100", hooks={"startContainer": [{"path": "/bin/sleep", "args": ["sleep", "50"], "timeout": 1}]}
-        )
-        self.fails("timeout", "run", "-d", "--bundle", self.bundle(config), self.new_id())
-
-    def test_signals_of_the_caller(self):
-        """Who ignores SIGCHLD hears nothing of a hook's end; what the foreground blocks, hooks must not inherit."""
-        failing = self.bundle(self.config(hooks={"prestart": [{"path": "/bin/false"}]}))
-        command = ["env", "--ignore-signal=CHLD", *self.command("run", "--bundle", failing, self.new_id())]
-        self.assertEqual(1, subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode)
-        log = self.scratch / "signals.log"
-        for kind in ("prestart", "createContainer"):
-            hook = {"path": "/bin/sh", "args": ["sh", "-c", f"grep -E '^Sig(Blk|Ign)' /proc/self/status > {log}"]}
-            self.ok("run", "--bundle", self.bundle(self.config(hooks={kind: [hook]})), self.new_id())
-            self.assertEqual(["SigBlk:", "0" * 16, "SigIgn:", "0" * 16], log.read_text().split())
-        dying = {"path": "/bin/sh", "args": ["sh", "-c", "kill -TERM $$"]}
-        bundle = self.bundle(self.config(hooks={"createContainer": [dying]}))
-        self.fails("createContainer hook #0: signal", "run", "--bundle", bundle, self.new_id())
-        self.nothing_left()
-
-    def test_a_start_hook_that_talks_and_does_not_listen(self):
-        hook = {"path": "/bin/sh", "args": ["sh", "-c", "head -c 300000 /dev/zero"]}
-        config = self.config("echo ran", hooks={"startContainer": [hook]}, annotations={"large": "x" * 200_000})
-        self.assertEqual("ran\n", self.ok("run", "--bundle", self.bundle(config), self.new_id(), timeout=20))
-
-    def test_a_hook_that_cannot_be_started(self):
-        self.refuse(self.config(hooks={"prestart": [{"path": "/nosuch"}]}), "prestart hook #0.*/nosuch")
-        self.refuse(self.config(hooks={"prestart": [{"path": "relative"}]}), "relative|absolute")
-
 
 if __name__ == "__main__":
     main()

@@ -19,10 +19,63 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 namespace {
 
-constexpr const char* kTokens[] = {
-    "null", "true", "false", "{}",   "[]",   "\"\"",   "0",     "-1",    "1.5",   "4294967296", "18446744073709551615",
-    "1e9",  ",",    ":",     "{",    "}",    "[",      "]",     "\"",    "\\u0000", "\"..\"",   "\"/\"",
-    "\"ALL\"", "\"a/b\"", "-9223372036854775808", "\xff", "\"time\"", "\"user\"", "{\"type\":\"pid\",\"path\":\"/x\"}"};
+constexpr const char* kTokens[] = {"null",
+                                   "true",
+                                   "false",
+                                   "{}",
+                                   "[]",
+                                   "\"\"",
+                                   "0",
+                                   "-1",
+                                   "1.5",
+                                   "4294967296",
+                                   "18446744073709551615",
+                                   "1e9",
+                                   ",",
+                                   ":",
+                                   "{",
+                                   "}",
+                                   "[",
+                                   "]",
+                                   "\"",
+                                   "\\u0000",
+                                   "\"..\"",
+                                   "\"/\"",
+                                   "\"ALL\"",
+                                   "\"a/b\"",
+                                   "-9223372036854775808",
+                                   "\xff",
+                                   "\"time\"",
+                                   "\"user\"",
+                                   "{\"type\":\"pid\",\"path\":\"/x\"}",
+                                   "\\\n",
+                                   "\n",
+                                   "\r\n",
+                                   "<<EOF\n",
+                                   "EOF\n",
+                                   "<<-'EOF'",
+                                   "${",
+                                   "}",
+                                   "$x",
+                                   ":-",
+                                   "##",
+                                   "%%",
+                                   "//",
+                                   "'",
+                                   "`",
+                                   "FROM ",
+                                   "RUN ",
+                                   "COPY ",
+                                   "ONBUILD ",
+                                   "--mount=type=cache,",
+                                   "target=",
+                                   "# syntax=dray\n",
+                                   "**/",
+                                   "*",
+                                   "!",
+                                   "..",
+                                   "[a-",
+                                   "\\"};
 
 class Mutator {
  public:
@@ -100,7 +153,9 @@ int main(int count, char** arguments) {
     else if (argument.starts_with("-seed="))
       seed = static_cast<unsigned>(std::stoul(argument.substr(6)));
     else if (std::filesystem::is_directory(argument))
-      for (const auto& entry : std::filesystem::directory_iterator(argument)) seeds.push_back(read_whole(entry.path()));
+      for (const auto& entry : std::filesystem::recursive_directory_iterator(argument)) {
+        if (entry.is_regular_file()) seeds.push_back(read_whole(entry.path()));
+      }
     else
       seeds.push_back(read_whole(argument));
   }

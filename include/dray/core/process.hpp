@@ -26,6 +26,9 @@ struct SpawnRequest {
   FdRef stdin_fd, stdout_fd, stderr_fd;         ///< invalid = /dev/null for stdin, inherited for the others
 };
 
+/// As argv or envp of execve(); valid as long as the strings are.
+std::vector<char*> string_pointers(const std::vector<std::string>& strings);
+
 /// Owns a child: the destructor kills and reaps one that was not waited for.
 class ChildProcess {
  public:
@@ -58,6 +61,9 @@ struct ProcessStat {
 };
 /// nullopt if there is no such process.
 std::optional<ProcessStat> read_process_stat(pid_t pid);
+
+/// The kernel's, of this boot: what was written down before another one speaks of other processes. "" if unknown.
+std::string read_boot_id();
 
 /// "SIGTERM", "TERM", "15", "RTMIN+3" to the number.
 Result<int> parse_signal(std::string_view text);

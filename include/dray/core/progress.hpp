@@ -17,7 +17,9 @@ struct ProgressEvent {
     completed,  ///< `id` is done
     cached,     ///< `id` was found in the cache and is done
     failed,     ///< `id` failed; `text` is the error
-    message     ///< a line for the user that belongs to no step
+    message,    ///< a line for the user that belongs to no step
+    warning,    ///< found in the input: `name` is the short text, `text` the explanation, `source` where it is
+    excerpt     ///< `text` shows the lines of the input that the error is about; for the end of the output
   };
   Kind kind = Kind::message;
   int id = 0;  ///< step number, from 1, unique within one piece of work
@@ -25,6 +27,11 @@ struct ProgressEvent {
   std::string text;
   bool is_stderr = false;
   std::uint64_t current = 0, total = 0;
+  struct Source {  ///< of a warning
+    std::string file, url, excerpt;
+    int line = 0, end_line = 0, level = 1;
+  };
+  Source source;
 };
 
 /// Takes events from any thread; implementations lock. Never fails: losing progress must not lose work.

@@ -70,6 +70,10 @@ std::unique_ptr<ByteSource> make_decompressing_source(ByteSource& inner);
 /// gzip through ISA-L level 1 (about 15 times the speed of zlib -6). One input gives one output for one version of
 /// ISA-L. No timestamp, no file name in the header.
 std::unique_ptr<ByteSink> make_gzip_sink(ByteSink& inner);
+/// ISA-L knows levels 0 to 3; gzip's 0 to 9 are mapped to them.
+std::unique_ptr<ByteSink> make_gzip_sink(ByteSink& inner, int level);
+/// One thread, so that one input gives one output for one version of libzstd. Levels 1 to 22.
+std::unique_ptr<ByteSink> make_zstd_sink(ByteSink& inner, int level = 3);
 /// Reads to the end and discards. Returns the count.
 Result<std::uint64_t> drain(ByteSource& source);
 /// Copies all.

@@ -158,4 +158,7 @@ Result<VolumeInfo> create_volume(Context& context, const std::string& name);
 Result<std::vector<VolumeInfo>> list_volumes(Context& context);
 Result<void> remove_volume(Context& context, const std::string& name);
 
+/// "nofile=1024:2048", "nproc=100"; -1 = unlimited.
+Result<runtime::Rlimit> parse_ulimit(const std::string& text);
+
 }  // namespace dray::engine

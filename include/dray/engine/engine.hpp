@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +16,15 @@
 
 namespace dray::engine {
 
+/// daemon.json's "builder": {"gc": {…}}: what the build cache may take. Applied after builds (docs/build-cache.md).
+struct BuildCacheLimits {
+  bool enabled = true;
+  std::optional<std::uint64_t> max_used_space;  ///< bytes; default: a fifth of the disk, at least 10 GB
+  std::uint64_t reserved_space = 2'000'000'000;
+  std::optional<std::uint64_t> min_free_space;  ///< bytes; default: a tenth of the disk
+  std::int64_t keep_seconds = 60 * 24 * 3600;   ///< what was not used for so long goes; 0 = never for this reason
+};
+
 /// Where state lives and what /etc/dray/daemon.json (docker's keys, plus "trust-host-ca") says.
 struct Configuration {
   std::string root = "/var/lib/dray";
@@ -22,6 +32,7 @@ struct Configuration {
   std::vector<std::string> insecure_registries;
   std::vector<std::pair<std::string, std::string>> registry_mirrors;  ///< registry, URL; asked in this order
   bool trust_host_ca = false;
+  BuildCacheLimits build_cache;
 };
 /// Reads the configuration file (absent = defaults). An unknown key or wrong type is invalid_argument with the key's
 /// name.

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include <dray/builder/cache.hpp>
+#include <dray/builder/lint.hpp>
 #include <dray/engine/engine.hpp>
 
 namespace dray::engine {
@@ -77,6 +79,15 @@ struct BuildOptions {
 Result<builder::BuildResult> build_image(Context& context, const builder::BuildRequest& request,
                                          const BuildOptions& options, ProgressSink& progress,
                                          const CancelToken& cancel);
+
+/// `builder du` and `builder prune`.
+Result<std::vector<builder::CacheEntry>> list_build_cache(Context& context);
+Result<builder::CachePruned> prune_build_cache(Context& context, const builder::CachePolicy& policy);
+/// builder::check_build and outline_build with the store and registry as image source.
+Result<builder::LintReport> check_build(Context& context, const builder::BuildRequest& request, ProgressSink& progress,
+                                        const CancelToken& cancel);
+Result<builder::Outline> outline_build(Context& context, const builder::BuildRequest& request, ProgressSink& progress,
+                                       const CancelToken& cancel);
 
 struct PruneReport {
   std::vector<std::string> containers, images;

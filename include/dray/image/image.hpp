@@ -37,6 +37,7 @@ struct Platform {
   std::string to_string() const;  ///< "linux/arm64/v8"
   static Result<Platform> parse(std::string_view text);
   static Platform host();
+  bool operator==(const Platform&) const = default;
   bool matches(const Platform& wanted) const;  ///< os and architecture equal; variant equal where `wanted` names one
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -49,5 +51,38 @@ Result<PullResult> pull(store::Store& store, const Reference& reference, const i
 /// manifest's descriptor.
 Result<image::Descriptor> push(store::Store& store, const Reference& reference, const Options& options,
                                ProgressSink& progress, const CancelToken& cancel);
+
+/// One file from http or https (a source of a build).
+struct DownloadRequest {
+  std::string url;
+  std::string authorization;        ///< header value; only the URL's own origin sees it
+  std::string etag, last_modified;  ///< of the copy that is here already
+  FdRef file;                       ///< the body is appended to it
+  std::uint64_t limit = 16ull << 30;
+  std::chrono::seconds stall_timeout{60};  ///< without a byte
+};
+struct Download {
+  bool not_modified = false;  ///< the copy is still good; nothing was written
+  std::string etag, last_modified;
+  Digest digest;
+  std::uint64_t size = 0;
+};
+/// Follows at most 10 redirects, to http and https only, never from https to http. Any answer but 200 and 304 is an
+/// error. Progress: status of step 0.
+Result<Download> download(const DownloadRequest& request, ProgressSink& progress, const CancelToken& cancel);
+
+/// Uploads a manifest or index of the content store with all it refers to, children first; then it under the reference's
+/// digest or tag. No image record is needed or changed.
+Result<void> push_document(store::Store& store, const image::Descriptor& document, const Reference& reference,
+                           const Options& options, ProgressSink& progress, const CancelToken& cancel);
+
+/// The manifest or index a reference names, and a manifest's config, into the content store. Nothing else.
+Result<image::Descriptor> fetch_to_store(store::Store& store, const Reference& reference, const Options& options,
+                                         ProgressSink& progress, const CancelToken& cancel);
+
+/// One layer of a repository into the content store, unpacked as `diff_id`; both digests verified.
+Result<void> fetch_layer_to_store(store::Store& store, const Reference& reference, const image::Descriptor& layer,
+                                  const DiffId& diff_id, const Options& options, ProgressSink& progress,
+                                  const CancelToken& cancel);
 
 }  // namespace dray::registry

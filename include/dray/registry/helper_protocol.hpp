@@ -13,6 +13,9 @@
 // then exactly one
 // {"result": {…}} or {"error": {"code": N, "message": …, "hint": …}}. No line has its newline; N is
 // ErrorCode's number.
+//
+// `dray-registry fetch --output FILE` reads what to fetch from its standard input, since URLs and credentials must not
+// be seen on a command line: lines "url …", "authorization …", "etag …", "last-modified …".
 
 namespace dray::registry {
 
@@ -24,6 +27,7 @@ std::string encode_names(const std::vector<std::string>& names);
 std::string encode_text(const std::string& text, const std::string& media_type, const std::string& digest);
 std::string encode_result(const LoginResult& result);
 std::string encode_logout(bool was_logged_in);
+std::string encode_result(const Download& download);
 std::string encode_error(const Error& error);
 
 }  // namespace dray::registry

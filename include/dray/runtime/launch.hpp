@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
@@ -71,12 +72,14 @@ struct Launched {
 /// Implements runtime-spec create + start.
 Result<Launched> launch(const LaunchRequest& request);
 
-/// What Gate::status brings after a start: success at its end, else why `command` could not be executed. Waits.
-Result<void> read_gate(FdRef status, const std::string& command);
+/// Lets the process go on that waits at the gate (whose other ends these are), and waits for its execve; the error says
+/// why `command` could not be executed.
+Result<void> open_gate(const Gate& gate, pid_t pid, FdRef pidfd, const std::string& command);
 
 /// Starts a further process in the running container whose first process is `pid` (nsenter: namespaces, root, cgroup).
 struct ExecRequest {
   pid_t pid = -1;
+  FdRef pidfd;  ///< of `pid`, from a time when the number was known to be the container's
   Process process;
   std::optional<Seccomp> seccomp;
   std::optional<MemoryPolicy> memory_policy;
@@ -91,6 +94,8 @@ struct ExecRequest {
   std::function<Result<void>(pid_t pid, FdRef listener)> take_seccomp_listener;  ///< as in LaunchRequest
   /// Runs before the process exists; `pid` will fork it.
   std::function<Result<void>(pid_t pid)> enter_groups;
+  /// Until when it must have executed its command, or is ended (unavailable).
+  std::optional<std::chrono::steady_clock::time_point> deadline;
   std::string program;  ///< executed instead of process.args[0], which stays its name; "" = none
   bool plain_newlines = false;
   unsigned preserved_descriptors = 0;

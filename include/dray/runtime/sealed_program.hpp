@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include <dray/core/result.hpp>
 
 namespace dray::runtime {
@@ -11,5 +14,11 @@ namespace dray::runtime {
 /// (CVE-2019-5736 and its later variants). Costs a millisecond. To be called before anything is read or begun.
 /// Who may not make mounts may not write to the file either, or owns it: success without.
 Result<void> run_sealed();
+
+/// May somebody in the container look into processes that join it? Its first process, by its capabilities, or one that
+/// an earlier exec has let in: of that a file in the container's state directory tells.
+bool is_seen_inside(const std::string& state_directory, const std::vector<std::string>& first_process);
+/// Before a process with these capabilities is let in: makes that file if it will be one of them.
+Result<void> note_who_sees(const std::string& state_directory, const std::vector<std::string>& capabilities);
 
 }  // namespace dray::runtime

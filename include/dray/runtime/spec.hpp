@@ -77,6 +77,8 @@ struct Mount {
   std::string destination, type, source;
   std::vector<std::string> options;
   std::vector<IdMapping> uid_mappings, gid_mappings;  ///< of an idmapped bind mount
+  /// A detached mount, attached as it is instead of what `type`, `source` and `options` describe. Borrowed, consumed.
+  int tree = -1;
 };
 
 struct Device {

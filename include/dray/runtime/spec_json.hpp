@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <dray/core/result.hpp>
 #include <dray/runtime/spec.hpp>
@@ -25,6 +27,10 @@ Result<Resources> parse_resources(std::string_view json);
 Result<void> validate_spec(const Spec& spec);
 /// The part of it that concerns a process, for `exec` too.
 Result<void> validate_process(const Process& process);
+
+/// CPUs or memory nodes: the numbers of "0-3,7" in their order, each under 1024 as runc has it; nothing if it is
+/// malformed.
+std::optional<std::vector<unsigned>> parse_number_list(std::string_view text);
 
 /// config.json as `spec` writes it: indented by tabs, ends with a newline. Round-trips through parse_spec(); devices
 /// and rules that parse_spec() adds are left out.

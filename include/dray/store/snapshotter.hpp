@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <time.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -64,8 +66,13 @@ class Snapshotter {
   struct DiffSummary {
     bool empty = true;
     std::uint64_t files = 0, bytes = 0;
+    std::int64_t newest = 0;  ///< the latest time of an entry (seconds), those in the future left out
   };
   Result<DiffSummary> write_diff(const std::string& id, ByteSink& sink, const CancelToken& cancel) const;
+  /// In the active snapshot on `layers`: times of files and directories from `since` on are put back to what the layers have
+  /// there (a new one: to its parent's; without layers: 1970), so that equal file operations make equal layers.
+  Result<void> settle_times(const std::string& id, const std::vector<DiffId>& layers,
+                            const struct timespec& since) const;
   /// Turns active snapshot `id` into the layer `diff_id` (the digest of what write_diff wrote). If that layer exists
   /// already, the active one is dropped.
   Result<void> commit(const std::string& id, const DiffId& diff_id);

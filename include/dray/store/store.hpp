@@ -71,6 +71,15 @@ class Store {
   /// Removes one record (content goes with collect_garbage).
   Result<void> remove_image(const ImageRecord& record);
 
+  /// `reference` names an image index too (several platforms, attestations): that is what a push sends. Its record is one
+  /// platform's manifest; the index is forgotten when the reference gets another one. All it names must be in the content
+  /// store.
+  Result<void> put_image_index(const std::string& reference, const image::Descriptor& index);
+  Result<std::optional<image::Descriptor>> find_image_index(const std::string& reference);
+  /// Every blob that a manifest or index refers to, directly or through others, itself included. Depth and number are
+  /// limited: the documents may be hostile.
+  Result<std::vector<Digest>> referenced_blobs(const image::Descriptor& document);
+
   // -- build cache --------------------------------------------------------------------------------------------------
   Result<std::optional<BuildCacheRecord>> find_build_cache(const std::string& key);
   Result<void> put_build_cache(const BuildCacheRecord& record);

@@ -6,44 +6,58 @@
 
 #include <dray/engine/images.hpp>
 
-#include "../command.hpp"
 #include <dray/flags/flags.hpp>
+#include "../command.hpp"
 #include "../progress.hpp"
-#include "../terminal.hpp"
+#include "build_command.hpp"
+#include "build_outputs.hpp"
+#include "build_run_flags.hpp"
 
 namespace dray::cli {
 namespace {
 
 constexpr std::size_t kMaxDockerfile = 4u << 20;
 
-Result<int> build(Invocation& invocation) {
-  builder::BuildRequest request;
-  engine::BuildOptions options;
-  std::vector<std::string> build_args, labels, contexts;
-  std::string progress_kind = "auto", iidfile, platform;
-  bool quiet = false;
+}  // namespace
+
+Result<BuildCommand> parse_build_command(const std::vector<std::string>& arguments) {
+  BuildCommand command;
+  builder::BuildRequest& request = command.request;
+  std::vector<std::string> build_args, labels, contexts, named_contexts;
+  bool check = false;
+  BuildRunFlags run_flags;
+  OutputFlags output_flags;
   Flags flags(
-      "dray build", "[OPTIONS] PATH | -",
+      "dray build", "[OPTIONS] PATH | URL | -",
       "Build an image from a Dockerfile. With '-', a tar archive (or a bare Dockerfile) is read from standard input.");
   flags.list("--build-arg", build_args, "Set build-time variables");
+  flags.option("--call", command.call, "Ask instead of building: check, outline or targets (,format=json)");
+  flags.flag("--check", check, "Check the Dockerfile instead of building it (--call=check)");
+  flags.flag("-D,--debug", command.debug, "Explain warnings, with the lines they are about");
+  flags.list("--build-context", named_contexts,
+             "Additional build contexts (NAME=DIRECTORY, docker-image://, git or http URL, target:STAGE)");
   flags.option("-f,--file", request.dockerfile, "Name of the Dockerfile (default: PATH/Dockerfile)");
-  flags.option("--iidfile", iidfile, "Write the image ID to a file");
+  flags.option("--iidfile", command.iidfile, "Write the image ID to a file");
   flags.list("--label", labels, "Set metadata for an image");
-  flags.option("--network", request.network, "Networking mode for the RUN instructions: default, none, host");
+  flags.option("--metadata-file", command.metadata_file, "Write the build's digests and names to a file, as JSON");
   flags.flag("--no-cache", request.no_cache, "Do not use cache when building the image");
-  flags.option("--platform", platform, "Set target platform for build");
-  flags.option("--progress", progress_kind, "Type of progress output (auto, plain, tty, quiet)");
+  flags.option("--progress", command.progress, "Type of progress output (auto, plain, tty, rawjson, quiet)");
   flags.flag("--pull", request.always_pull, "Always attempt to pull all referenced images");
-  flags.flag("-q,--quiet", quiet, "Suppress the build output and print image ID on success");
+  flags.flag("-q,--quiet", command.quiet, "Suppress the build output and print image ID on success");
   flags.list("-t,--tag", request.tags, "Name and optionally a tag (format: \"name:tag\")");
   flags.option("--target", request.target, "Set the target build stage to build");
-  flags.flag("--trust-host-ca", options.trust_host_ca,
+  flags.flag("--trust-host-ca", command.options.trust_host_ca,
              "Let RUN steps trust the host's certificate authorities (leaves no trace in the image)");
+  run_flags.declare(flags);
+  output_flags.declare(flags, request);
   flags.operands(contexts, 1, 1);
-  if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  if (request.network != "default" && request.network != "none" && request.network != "host")
-    return fail(ErrorCode::invalid_argument,
-                "unknown network mode \"" + request.network + "\": use default, none or host");
+  if (TRY(flags.parse(arguments)) == Flags::Outcome::help_shown) {
+    command.help_shown = true;
+    return command;
+  }
+  if (check) command.call = "check";
+  TRY(check_call(command.call));
+  TRY(run_flags.apply(request));
   for (const auto& text : build_args) {
     std::size_t equals = text.find('=');
     std::string name = text.substr(0, equals);
@@ -55,11 +69,17 @@ Result<int> build(Invocation& invocation) {
       request.build_args.emplace_back(name, value);  // as docker: a bare name takes our environment's value, or none
     }
   }
+  for (const auto& text : named_contexts) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0)
+      return fail(ErrorCode::invalid_argument, "invalid --build-context \"" + text + "\": expected NAME=VALUE");
+    request.named_contexts.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
   for (const auto& label : labels) {
     std::size_t equals = label.find('=');
     request.labels[label.substr(0, equals)] = equals == std::string::npos ? "" : label.substr(equals + 1);
   }
-  if (!platform.empty()) request.platforms.push_back(TRY(image::Platform::parse(platform)));
+  TRY(output_flags.apply(request));
   if (request.dockerfile == "-") {
     if (contexts[0] == "-")
       return fail(ErrorCode::invalid_argument,
@@ -70,36 +90,34 @@ Result<int> build(Invocation& invocation) {
   if (contexts[0] == "-") {
     request.context_tar = FdRef(0);
   } else {
-    if (contexts[0].find("://") != std::string::npos || contexts[0].starts_with("git@"))
-      return fail(ErrorCode::unsupported,
-                  "a remote build context (\"" + contexts[0] +
-                      "\") is not supported yet: clone or download it, then build the directory");
-    request.context_directory = contexts[0];
+    // "github.com/x/y" may be a directory here; "git@host:path" may not.
+    const bool is_url = contexts[0].find("://") != std::string::npos || contexts[0].starts_with("git@") ||
+                        (contexts[0].starts_with("github.com/") && ::access(contexts[0].c_str(), F_OK) != 0);
+    (is_url ? request.context_url : request.context_directory) = contexts[0];
   }
-  if (quiet) progress_kind = "quiet";
-  if (progress_kind == "auto") {
-    const char* wanted = std::getenv("BUILDKIT_PROGRESS");
-    progress_kind = wanted != nullptr && *wanted != '\0' ? wanted : is_terminal(2) ? "tty" : "plain";
-    if (progress_kind == "auto") progress_kind = is_terminal(2) ? "tty" : "plain";
-  }
-  std::unique_ptr<ProgressSink> progress;
-  if (progress_kind == "plain")
-    progress = make_plain_progress();
-  else if (progress_kind == "tty")
-    progress = make_tty_progress();
-  else if (progress_kind == "quiet" || progress_kind == "none")
-    progress = make_no_progress();
-  else
-    return fail(ErrorCode::invalid_argument,
-                "invalid progress type \"" + progress_kind + "\": use auto, plain, tty or quiet");
+  return command;
+}
 
+namespace {
+
+Result<int> build(Invocation& invocation) {
+  const BuildCommand command = TRY(parse_build_command(invocation.arguments));
+  if (command.help_shown) return 0;
   CancelToken& cancel = install_cancel_handlers();
+  if (!command.call.starts_with("build")) {
+    engine::Context context = TRY(open_engine(invocation));
+    return call_build(context, command, cancel);
+  }
+  auto progress = TRY(make_progress(command.quiet ? "quiet" : command.progress, {.expand_warnings = command.debug}));
   engine::Context context = TRY(open_engine(invocation));
-  auto result = engine::build_image(context, request, options, *progress, cancel);
+  auto result = engine::build_image(context, command.request, command.options, *progress, cancel);
   progress.reset();
   if (!result) return Failure(std::move(result).error());
-  if (!iidfile.empty()) TRY(write_file_atomically(iidfile, result->image_id.to_string(), 0644, Durability::none));
-  if (quiet) print(result->image_id.to_string() + "\n");
+  const std::string id = result->image_id.to_string();
+  if (!command.iidfile.empty()) TRY(write_file_atomically(command.iidfile, id, 0644, Durability::none));
+  if (!command.metadata_file.empty())
+    TRY(write_file_atomically(command.metadata_file, metadata_json(*result), 0644, Durability::none));
+  if (command.quiet && !writes_to_stdout(command.request)) print(id + "\n");
   return 0;
 }
 

@@ -19,35 +19,6 @@ namespace {
 
 Failure invalid(const std::string& text) { return fail(ErrorCode::invalid_argument, text); }
 
-/// "nofile=1024:2048", "nproc=100"; -1 = unlimited.
-Result<runtime::Rlimit> parse_ulimit(const std::string& text) {
-  static constexpr std::string_view kNames[] = {"as",      "core",     "cpu",        "data",   "fsize", "locks",
-                                                "memlock", "msgqueue", "nice",       "nofile", "nproc", "rss",
-                                                "rtprio",  "rttime",   "sigpending", "stack"};
-  std::size_t equals = text.find('=');
-  std::string name = text.substr(0, equals);
-  if (equals == std::string::npos || std::find(std::begin(kNames), std::end(kNames), name) == std::end(kNames))
-    return invalid("invalid ulimit argument: \"" + text + "\": expected type=soft[:hard], such as nofile=1024:2048");
-  std::string values = text.substr(equals + 1);
-  std::size_t colon = values.find(':');
-  auto number = [&](const std::string& digits) -> Result<std::uint64_t> {
-    if (digits == "-1" || digits == "unlimited") return ~std::uint64_t{0};
-    std::uint64_t value = 0;
-    auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (error != std::errc() || end != digits.data() + digits.size())
-      return invalid("invalid ulimit argument: \"" + text + "\"");
-    return value;
-  };
-  runtime::Rlimit limit;
-  limit.type = "RLIMIT_";
-  for (char c : name) limit.type += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  limit.soft = TRY(number(values.substr(0, colon)));
-  limit.hard = colon == std::string::npos ? limit.soft : TRY(number(values.substr(colon + 1)));
-  if (limit.soft > limit.hard)
-    return invalid("ulimit soft limit must be less than or equal to hard limit: \"" + text + "\"");
-  return limit;
-}
-
 Result<std::int64_t> parse_cpus(const std::string& text) {
   char* end = nullptr;
   double value = std::strtod(text.c_str(), &end);
@@ -199,7 +170,7 @@ Result<engine::ContainerOptions> ContainerFlags::to_options() const {
   options.security_opt = security_opt;
   options.group_add = group_add;
   options.devices = devices;
-  for (const auto& text : ulimits) options.ulimits.push_back(TRY(parse_ulimit(text)));
+  for (const auto& text : ulimits) options.ulimits.push_back(TRY(engine::parse_ulimit(text)));
   if (!memory.empty()) {
     options.memory = TRY(parse_size(memory));
     if (options.memory != 0 && options.memory < (6 << 20)) return invalid("minimum memory limit allowed is 6MB");

@@ -1,95 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// image copy, image tags, registry catalog, registry rm: what skopeo and regctl do.
-#include <dray/engine/remote.hpp>
+// registry serve and registry gc: this process becomes dray-registry-server, which has their flags.
+#include <unistd.h>
 
-#include <dray/flags/flags.hpp>
+#include <dray/core/process.hpp>
+
 #include "../command.hpp"
-#include "../progress.hpp"
-#include "../terminal.hpp"
 
 namespace dray::cli {
 namespace {
 
-Result<int> copy(Invocation& invocation) {
-  engine::CopyRequest request;
-  bool quiet = false, preserve_digests = false;
-  std::vector<std::string> operands;
-  Flags flags("dray image copy", "[OPTIONS] SOURCE DESTINATION",
-              "Copy an image as it is, digests included. Places: docker://NAME[:TAG|@DIGEST], oci:PATH[:TAG],\n"
-              "oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], dir:PATH, local:NAME (Dray's own store)");
-  flags.flag("-a,--all", request.all_platforms, "Copy an index with the images for all platforms");
-  flags.option("--platform", request.platform, "Copy the image for this platform (default: this host's)");
-  flags.flag("--preserve-digests", preserve_digests, "Fail if a digest would change (none ever does)");
-  flags.flag("-q,--quiet", quiet, "Only print the digest");
-  flags.flag("--referrers", request.referrers, "Copy signatures, SBOMs and other artifacts that name the image, too");
-  flags.operands(operands, 2, 2);
-  if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  if (request.all_platforms && !request.platform.empty())
-    return fail(ErrorCode::invalid_argument, "--all and --platform exclude each other");
-  if (!request.platform.empty()) TRY(image::Platform::parse(request.platform));
-  request.source = operands[0];
-  request.destination = operands[1];
-  CancelToken& cancel = install_cancel_handlers();
-  engine::Context context = TRY(open_engine(invocation));
-  auto progress = quiet ? make_no_progress() : make_transfer_progress(1, is_terminal(1));
-  const Digest digest = TRY(engine::copy_image(context, request, *progress, cancel));
-  progress.reset();
-  print((quiet ? "" : "Digest: ") + digest.to_string() + "\n");
-  return 0;
+Result<int> become(Invocation& invocation, const char* command) {
+  const std::string program = TRY(executable_directory()) + "/dray-registry-server";
+  const engine::Configuration configuration = TRY(read_configuration(invocation));
+  std::vector<std::string> words{program, configuration.root + "/registry", command};
+  words.insert(words.end(), invocation.arguments.begin(), invocation.arguments.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  ::execv(program.c_str(), argv.data());
+  return Failure(fail_errno("executing \"" + program + "\"").error().with_hint("it belongs beside the program dray"));
 }
-
-Result<int> print_names(const std::vector<std::string>& names) {
-  for (const std::string& name : names) print(printable(name) + "\n");
-  return 0;
-}
-
-Result<int> tags(Invocation& invocation) {
-  std::vector<std::string> names;
-  Flags flags("dray image tags", "NAME", "List the tags of a repository in its registry");
-  flags.operands(names, 1, 1);
-  if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  CancelToken& cancel = install_cancel_handlers();
-  engine::Context context = TRY(open_engine(invocation));
-  return print_names(TRY(engine::remote_tags(context, names[0], cancel)));
-}
-
-Result<int> catalog(Invocation& invocation) {
-  std::vector<std::string> names;
-  Flags flags("dray registry catalog", "REGISTRY", "List the repositories of a registry (many refuse to tell)");
-  flags.operands(names, 1, 1);
-  if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  CancelToken& cancel = install_cancel_handlers();
-  engine::Context context = TRY(open_engine(invocation));
-  return print_names(TRY(engine::remote_repositories(context, names[0], cancel)));
-}
-
-Result<int> remove(Invocation& invocation) {
-  std::vector<std::string> names;
-  Flags flags(
-      "dray registry rm", "NAME[:TAG|@DIGEST] [NAME...]",
-      "Remove images from a registry. Where it cannot remove a tag alone, the manifest goes with all its tags.");
-  flags.operands(names, 1, kAnyNumber);
-  if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  CancelToken& cancel = install_cancel_handlers();
-  engine::Context context = TRY(open_engine(invocation));
-  int code = 0;
-  for (const std::string& name : names) {
-    auto removed = engine::remove_remote(context, name, cancel);
-    if (removed)
-      print("Deleted: " + printable(*removed) + "\n");
-    else
-      code = report(removed.error());
-  }
-  return code;
-}
-
-int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
 
 }  // namespace
 
-int command_copy(Invocation& invocation) { return finish(copy(invocation)); }
-int command_registry_tags(Invocation& invocation) { return finish(tags(invocation)); }
-int command_registry_catalog(Invocation& invocation) { return finish(catalog(invocation)); }
-int command_registry_remove(Invocation& invocation) { return finish(remove(invocation)); }
+int command_registry_serve(Invocation& invocation) { return report(become(invocation, "serve").error()); }
+int command_registry_gc(Invocation& invocation) { return report(become(invocation, "gc").error()); }
 
 }  // namespace dray::cli

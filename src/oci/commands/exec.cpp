@@ -84,15 +84,8 @@ Result<runtime::Process> make_process(const ExecOptions& options, const runtime:
 // "0-1" as "0x3", for those who read runc's debug log.
 std::string format_mask(const std::string& cpus) {
   std::uint64_t mask = 0;
-  for (std::size_t at = 0; at < cpus.size();) {
-    std::size_t end = std::min(cpus.find(',', at), cpus.size());
-    const std::string range = cpus.substr(at, end - at);
-    const int first = std::atoi(range.c_str());
-    const std::size_t dash = range.find('-');
-    const int last = dash == std::string::npos ? first : std::atoi(range.c_str() + dash + 1);
-    for (int cpu = first; cpu >= 0 && cpu <= last && cpu < 64; ++cpu) mask |= std::uint64_t{1} << cpu;
-    at = end + 1;
-  }
+  for (unsigned cpu : runtime::parse_number_list(cpus).value_or(std::vector<unsigned>{}))
+    if (cpu < 64) mask |= std::uint64_t{1} << cpu;
   char text[24];
   std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(mask));
   return text;
@@ -153,14 +146,10 @@ Flags make_exec_flags(const Invocation& invocation, ExecOptions& options) {
   return flags;
 }
 
-bool has_ptrace(const runtime::Capabilities& sets) {
-  return std::find(sets.bounding.begin(), sets.bounding.end(), "CAP_SYS_PTRACE") != sets.bounding.end();
-}
-
-// Who may look into processes may open our file by /proc. Of a user namespace's processes none may.
+// Of a user namespace's processes none may look into ours.
 Result<void> seal_if_seen(const Container& container, const runtime::Spec& spec) {
   if (spec.namespaces.user.is_own()) return {};
-  if (!has_ptrace(spec.process.capabilities) && !container.directory.has_ptrace()) return {};
+  if (!runtime::is_seen_inside(container.directory.path(), spec.process.capabilities.bounding)) return {};
   log_debug("exeseal: running from a read-only mount of /proc/self/exe");
   return runtime::run_sealed();
 }
@@ -185,31 +174,18 @@ Result<int> command_exec(Invocation& invocation) {
   TRY(check_status(container, options.ignore_paused));
   const runtime::Spec spec = TRY(container.directory.read_spec());
   TRY(seal_if_seen(container, spec));
-  runtime::ExecRequest request;
-  request.pid = container.state.pid;
+  const FileDescriptor process = open_process(container.state);
+  if (!process.valid()) return fail(ErrorCode::invalid_argument, "cannot exec in a stopped container");
+  runtime::ExecRequest request = make_exec_request(container.state, process, spec, name_of(container.status));
   request.process = TRY(make_process(options, spec));
   TRY(runtime::validate_process(request.process));
-  if (has_ptrace(request.process.capabilities)) TRY(container.directory.mark_ptrace());
-  const bool has_socket = !options.handover.console_socket.empty();
-  if (request.process.terminal && options.detach && !has_socket)
-    return fail(ErrorCode::invalid_argument, "cannot allocate tty if runc will detach without setting console socket");
-  if (has_socket && (!request.process.terminal || !options.detach))
-    return fail(ErrorCode::invalid_argument, "cannot use console socket if runc will not detach or allocate tty");
+  TRY(runtime::note_who_sees(container.directory.path(), request.process.capabilities.bounding));
+  TRY(check_terminal(request.process.terminal, options.detach, options.handover.console_socket));
   request.plain_newlines = !options.detach;
-  request.seccomp = spec.seccomp;
-  request.memory_policy = spec.memory_policy;
-  request.personality = spec.personality;
-  request.cgroups_path = container.state.cgroups_path;
-  request.systemd_unit = container.state.systemd_unit;
   request.may_stay_outside = invocation.settings.rootless;
-  request.warn = [](const std::string& warning) { log_warning(warning); };
   request.sub_cgroups = TRY(read_sub_cgroups(options.cgroups));
   request.stdio = {FdRef(0), FdRef(1), FdRef(2)};
-  request.new_keyring = container.state.new_keyring;
-  request.keyring_name = "_ses." + container.state.id;
   request.preserved_descriptors = TRY(count_preserved(static_cast<unsigned>(options.preserved), request.process));
-  request.enter_groups = make_group_entrance(container.state);
-  request.take_seccomp_listener = make_seccomp_sender(spec.seccomp, container.state, name_of(container.status));
   FileDescriptor rootfs =
       TRY(open_file("/proc/" + std::to_string(container.state.pid) + "/root", O_PATH | O_DIRECTORY));
   complete_environment(request.process, rootfs);

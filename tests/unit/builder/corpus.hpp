@@ -17,7 +17,7 @@
 namespace corpus {
 
 inline std::filesystem::path root() {
-  return std::filesystem::path(__FILE__).parent_path() / "../../../../shared/corpus";
+  return std::filesystem::path(DRAY_SOURCE_DIR) / "../shared/corpus";
 }
 inline bool present() {
   if (std::filesystem::exists(root())) return true;

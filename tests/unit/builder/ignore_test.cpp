@@ -57,3 +57,12 @@ TEST_CASE("corpus: matches") {
     }
   }
 }
+
+TEST_CASE("corpus: the lines of an ignore file") {
+  if (!corpus::present()) return;
+  for (const auto& entry : corpus::json("dockerignore/ignorefile-parse.json")) {
+    INFO(entry.dump());
+    CHECK(IgnorePatterns::read_lines(entry["content"].get<std::string>()) ==
+          entry["expected"].get<std::vector<std::string>>());
+  }
+}

@@ -97,6 +97,7 @@ struct Fixture {
     auto pipe = make_pipe();
     ExecRequest request;
     request.pid = container.pid;
+    request.pidfd = container.pidfd;
     request.process = spec.process;
     request.process.args = {"sh", "-c", script};
     request.cgroups_path = spec.cgroups_path;

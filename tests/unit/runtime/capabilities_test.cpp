@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include <dray/core/fd.hpp>
+#include <dray/runtime/sealed_program.hpp>
 #include <dray/runtime/spec.hpp>
 
 using namespace dray;
@@ -70,4 +72,16 @@ TEST_CASE("the default spec leaves no inheritable or ambient capability and hide
   REQUIRE(spec.resources.devices.front().type == 'a');
   for (const Mount& mount : spec.mounts)
     if (mount.type == "sysfs" || mount.type == "cgroup") REQUIRE(has(mount.options, "ro"));
+}
+
+TEST_CASE("who may look into processes that join a container") {
+  auto directory = TempDir::create("/tmp", "dray-sealed-");
+  REQUIRE_OK(directory);
+  const std::string path = directory->path();
+  CHECK_FALSE(is_seen_inside(path, {"CAP_CHOWN"}));
+  CHECK(is_seen_inside(path, {"CAP_CHOWN", "CAP_SYS_PTRACE"}));
+  REQUIRE_OK(note_who_sees(path, {"CAP_CHOWN"}));
+  CHECK_FALSE(is_seen_inside(path, {}));
+  REQUIRE_OK(note_who_sees(path, {"CAP_SYS_PTRACE"}));
+  CHECK(is_seen_inside(path, {}));
 }

@@ -275,6 +275,7 @@ TEST_CASE("exec joins a running container", "[runtime]") {
 
   ExecRequest request;
   request.pid = container->pid;
+  request.pidfd = container->pidfd;
   request.process = box.spec.process;
   request.cgroups_path = box.spec.cgroups_path;
   request.process.args = {"nope"};
@@ -412,10 +413,31 @@ TEST_CASE("reports of a process that the container may have got hold of", "[runt
   for (auto step : {Step::device, Step::sysctl, Step::masked_path, Step::readonly_path, Step::resource_limit,
                     Step::join_namespace, Step::mount_attach, Step::map_ids, Step::mounted, static_cast<Step>(9999)}) {
     for (int index : {-1, 0, 7, 2147483647}) {
+      const FileDescriptor self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+      Pipe start = std::move(make_pipe().value());
       Pipe pipe = std::move(make_pipe().value());
       const ChildFailure failure{step, 5, index};
       REQUIRE(::write(pipe.write_end.get(), &failure, sizeof failure) == sizeof failure);
-      CHECK_FALSE(read_gate(pipe.read_end, "true").has_value());
+      CHECK_FALSE(open_gate({start.write_end, pipe.read_end}, ::getpid(), self, "true").has_value());
     }
   }
+}
+
+TEST_CASE("a container that holds dray-init's pipe does not hold up who started the command", "[runtime]") {
+  Pipe start = std::move(make_pipe().value());
+  Pipe pipe = std::move(make_pipe().value());  // its other end stays open, here
+  const pid_t pid = ::fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    char word;
+    if (::read(start.read_end.get(), &word, 1) == 1) ::execlp("sleep", "sleep", "60", nullptr);
+    ::_exit(1);
+  }
+  const FileDescriptor process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  CHECK(open_gate({start.write_end, pipe.read_end}, pid, process, "sleep").has_value());
+  CHECK(::waitpid(pid, nullptr, WNOHANG) == 0);
+  ::kill(pid, SIGKILL);
+  ::waitpid(pid, nullptr, 0);
+  // One that has ended without a word.
+  CHECK(open_gate({start.write_end, pipe.read_end}, pid, process, "sleep").has_value());
 }

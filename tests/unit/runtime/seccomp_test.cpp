@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 #include <dray/core/fd.hpp>
 #include <dray/runtime/launch.hpp>
@@ -189,8 +190,9 @@ TEST_CASE("profiles that are not understood are refused") {
     REQUIRE(code_of(bad) == ErrorCode::invalid_argument);
   }
   REQUIRE(code_of(R"({"defaultAction":"SCMP_ACT_NOTIFY"})") == ErrorCode::invalid_argument);
-  REQUIRE(code_of(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["write"],"action":"SCMP_ACT_NOTIFY"}]})") ==
-          ErrorCode::invalid_argument);
+  REQUIRE(
+      code_of(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["write"],"action":"SCMP_ACT_NOTIFY"}]})") ==
+      ErrorCode::invalid_argument);
   REQUIRE(code_of(std::string(2u << 20, ' ')) == ErrorCode::invalid_argument);
   REQUIRE(code_of(std::string(500'000, '[')) == ErrorCode::invalid_argument);
   auto contradiction = parse_seccomp(R"({"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
@@ -203,8 +205,9 @@ TEST_CASE("profiles that are not understood are refused") {
   auto first = compile_seccomp_uncached(*contradiction);
   REQUIRE_OK(both);
   REQUIRE_OK(first);
-  REQUIRE(std::equal(both->begin(), both->end(), first->begin(), first->end(),
-                     [](const auto& a, const auto& b) { return a.code == b.code && a.jt == b.jt && a.jf == b.jf && a.k == b.k; }));
+  REQUIRE(std::equal(both->begin(), both->end(), first->begin(), first->end(), [](const auto& a, const auto& b) {
+    return a.code == b.code && a.jt == b.jt && a.jf == b.jf && a.k == b.k;
+  }));
 }
 
 TEST_CASE("Docker's conditions are resolved") {
@@ -275,6 +278,20 @@ TEST_CASE("the cache gives the same program and only trusts what is ours alone")
   auto repaired = compile_seccomp(profile);
   REQUIRE_OK(repaired);
   REQUIRE(same(*repaired, fresh));
+
+  // As many profiles as one likes: the newest are kept.
+  Seccomp small;
+  small.default_action = "SCMP_ACT_ALLOW";
+  for (unsigned code = 1; code <= 100; ++code) {
+    small.syscalls = {{.names = {"getpid"}, .action = "SCMP_ACT_ERRNO", .errno_ret = code, .args = {}}};
+    REQUIRE_OK(compile_seccomp(small));
+  }
+  std::size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(directory->path())) files += entry.is_regular_file();
+  CHECK(files == 64);
+  const auto before = std::filesystem::last_write_time(directory->path());
+  REQUIRE_OK(compile_seccomp(small));
+  CHECK(std::filesystem::last_write_time(directory->path()) == before);
   set_seccomp_cache_directory("");
 }
 

@@ -400,3 +400,15 @@ TEST_CASE("features is JSON with runc's keys", "[runtime]") {
   }
   CHECK(text.find("SECCOMP_FILTER_FLAG_LOG", text.find("supportedFlags")) != std::string::npos);
 }
+
+TEST_CASE("lists of CPUs and memory nodes") {
+  using Numbers = std::vector<unsigned>;
+  CHECK(parse_number_list("0-3,7") == Numbers{0, 1, 2, 3, 7});
+  CHECK(parse_number_list(" 5 ,,1-1,") == Numbers{1, 5});
+  CHECK(parse_number_list("") == Numbers{});
+  CHECK(parse_number_list("1023") == Numbers{1023});
+  for (const char* wrong : {"1024", "3-1", "a", "1-", "-1", "1-2-3", "0x1", "99999999999"}) {
+    INFO(wrong);
+    CHECK_FALSE(parse_number_list(wrong));
+  }
+}

@@ -43,7 +43,7 @@ TEST_CASE("users are read as Docker reads them", "[runtime]") {
   struct Row {
     const char* text;
     std::uint32_t uid, gid;
-    std::vector<std::uint32_t> groups;
+    std::vector<std::uint32_t> groups;  ///< beside its own, which comes first
     const char* home;
   };
   const Row rows[] = {
@@ -68,7 +68,9 @@ TEST_CASE("users are read as Docker reads them", "[runtime]") {
     REQUIRE_OK(user);
     CHECK(user->user.uid == row.uid);
     CHECK(user->user.gid == row.gid);
-    CHECK(user->user.additional_gids == row.groups);
+    std::vector<std::uint32_t> groups = {row.gid};
+    groups.insert(groups.end(), row.groups.begin(), row.groups.end());
+    CHECK(user->user.additional_gids == groups);
     CHECK(user->home == row.home);
   }
 }
@@ -87,7 +89,7 @@ TEST_CASE("additional groups are found by name and by number, once each", "[runt
   Root root = make_root();
   auto user = resolve_user(root.fd.get(), "alice", {"audio", "7", "29"});
   REQUIRE_OK(user);
-  CHECK(user->user.additional_gids == std::vector<std::uint32_t>{29, 44, 7});
+  CHECK(user->user.additional_gids == std::vector<std::uint32_t>{1000, 29, 44, 7});
   CHECK_FALSE(resolve_user(root.fd.get(), "alice", {"nogroup"}));
 }
 

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// Contexts that are not a plain directory of the user's. A git tree and a download become layers first, so they come
+// from the cache when nothing has changed.
+#include "context/remote.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <dray/core/rooted_path.hpp>
+
+#include "ops/ops.hpp"
+#include "source/git_reference.hpp"
+
+namespace dray::builder {
+namespace {
+
+constexpr std::size_t kMaxText = 16u << 20;
+constexpr int kFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
+
+bool is_http(const std::string& text) { return text.starts_with("http://") || text.starts_with("https://"); }
+
+Result<FileDescriptor> open_layer(const SourceContext& sources, const SourceLayer& layer) {
+  return store::open_mount(TRY(sources.store.snapshots().view({layer.layer})));
+}
+
+Result<BuildContext> open_git(const GitReference& git, const SourceContext& sources) {
+  GitOp op;
+  op.remote = git.url();
+  op.ref = git.ref;
+  op.subdirectory = git.subdirectory;
+  op.checksum = git.checksum;
+  op.keep_git_dir = git.keep_git_dir.value_or(false);
+  op.skip_submodules = git.submodules && !*git.submodules;
+  op.fetch_by_commit = git.fetch_by_commit;
+  for (const auto& [name, value] : sources.build.build_args)
+    if (name == "BUILDKIT_CONTEXT_KEEP_GIT_DIR" && (value == "1" || value == "true")) op.keep_git_dir = true;
+  BuildContext context;
+  context.directory = TRY(open_layer(sources, TRY(fetch_source(op, sources))));
+  context.is_remote = context.is_git = true;
+  return context;
+}
+
+Result<BuildContext> open_http(const std::string& url, const SourceContext& sources) {
+  BuildContext context;
+  context.is_remote = true;
+  const FileDescriptor layer = TRY(open_layer(sources, TRY(fetch_source(HttpOp{url, "", "context"}, sources))));
+  const FileDescriptor file = TRY(open_beneath(layer, "context", kFlags));
+  const bool archive = TRY(is_archive(file));
+  if (::lseek(file.get(), 0, SEEK_SET) < 0) return fail_errno("reading the build context");
+  if (!archive) {
+    context.dockerfile = TRY_CTX(read_all(file, kMaxText), "reading the Dockerfile");
+    context.is_only_dockerfile = true;
+    return context;
+  }
+  context.unpacked = TRY(TempDir::create(sources.temporary(), "context-"));
+  context.directory = TRY(open_file(context.unpacked->path(), O_RDONLY | O_DIRECTORY));
+  const auto bytes = make_fd_source(FdRef(file));
+  ExtractOptions options;
+  options.keep_owner = false;
+  options.allow_devices = false;
+  TRY_CTX(extract_archive(context.directory, "/", *bytes, options, sources.cancel), "unpacking the context");
+  return context;
+}
+
+}  // namespace
+
+Result<BuildContext> open_remote_context(const std::string& url, const SourceContext& sources) {
+  const std::optional<GitReference> git = TRY(parse_git_reference(url));
+  if (git) return open_git(*git, sources);
+  if (is_http(url)) return open_http(url, sources);
+  return fail(ErrorCode::invalid_argument, "\"" + url + "\" is no URL of a build context");
+}
+
+Result<std::map<std::string, ContextSource>> read_named_contexts(const BuildRequest& request) {
+  using Kind = ContextSource::Kind;
+  constexpr std::string_view kImage = "docker-image://", kStage = "target:", kLayout = "oci-layout://";
+  std::map<std::string, ContextSource> contexts;
+  for (const auto& [name, value] : request.named_contexts) {
+    if (name.empty() || value.empty())
+      return fail(ErrorCode::invalid_argument, "invalid build context \"" + name + "=" + value + "\": NAME=VALUE");
+    ContextSource source{Kind::directory, value};
+    const std::optional<GitReference> git = TRY(parse_git_reference(value));
+    if (value.starts_with(kImage)) {
+      source = {Kind::image, value.substr(kImage.size())};
+      TRY_CTX(Reference::parse(source.value), "build context \"" + name + "\"");
+    } else if (value.starts_with(kStage)) {
+      source = {Kind::stage, value.substr(kStage.size())};
+    } else if (value.starts_with(kLayout)) {
+      return fail(ErrorCode::unsupported, "build context \"" + name +
+                                              "\": oci-layout:// is not supported yet: load the image and name it " +
+                                              "with docker-image://");
+    } else if (git && !(git->looks_local && ::access(value.c_str(), F_OK) == 0)) {
+      source.kind = Kind::git;
+    } else if (is_http(value)) {
+      source.kind = Kind::http;
+    } else if (value.find("://") != std::string::npos) {
+      return fail(ErrorCode::invalid_argument, "build context \"" + name + "\": unknown kind \"" + value + "\"");
+    }
+    contexts[name] = std::move(source);
+  }
+  return contexts;
+}
+
+Result<BuildContext> open_named_directory(const std::string& name, const std::string& path) {
+  BuildContext context;
+  context.directory = TRY_CTX(open_file(path, O_RDONLY | O_DIRECTORY), "build context \"" + name + "\"");
+  const auto file = open_beneath(context.directory, ".dockerignore", kFlags);
+  if (!file && file.error().code() == ErrorCode::not_found) return context;
+  if (!file) return Failure(file.error());
+  struct stat status = {};
+  if (::fstat(file->get(), &status) != 0 || !S_ISREG(status.st_mode))
+    return fail(ErrorCode::invalid_argument, "\"" + path + "/.dockerignore\" is not a regular file");
+  context.ignore = TRY(IgnorePatterns::parse(TRY(read_all(*file, kMaxText)), path + "/.dockerignore"));
+  return context;
+}
+
+}  // namespace dray::builder

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// OCI image layouts. Entries in a fixed order with fixed times: one image gives one archive.
+#include "export/archive.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <dray/core/process.hpp>
+#include <dray/core/tar.hpp>
+
+namespace dray::builder {
+namespace {
+
+constexpr std::string_view kLayout = R"({"imageLayoutVersion":"1.0.0"})";
+
+std::string blob_path(const Digest& digest) { return "blobs/" + digest.algorithm() + "/" + digest.hex(); }
+
+/// The layout's index: the image under each of its names.
+image::Index layout_index(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image) {
+  image::Index index;
+  index.media_type = image::kOciIndex;
+  image::Descriptor descriptor = image.top;
+  if (!descriptor.platform && !image.is_index()) descriptor.platform = image.images.front().manifest.platform;
+  if (!image.is_index())
+    for (const auto& [key, value] : image.images.front().manifest.annotations) descriptor.annotations[key] = value;
+  if (request.epoch) descriptor.annotations["org.opencontainers.image.created"] = format_time(*request.epoch);
+  for (const Reference& name : output.names) {
+    descriptor.annotations["io.containerd.image.name"] = name.canonical();
+    descriptor.annotations["org.opencontainers.image.ref.name"] = name.tag();
+    index.manifests.push_back(descriptor);
+  }
+  if (output.names.empty()) index.manifests.push_back(descriptor);
+  return index;
+}
+
+DockerArchiveImage docker_image(const OutputOptions& output, const ComposedManifest& manifest) {
+  DockerArchiveImage image;
+  image.config = blob_path(manifest.config);
+  for (const Reference& name : output.names) image.tags.push_back(name.familiar());
+  for (const ImageLayer& layer : manifest.layers) image.layers.push_back(blob_path(layer.blob.digest));
+  return image;
+}
+
+class TarLayout {
+ public:
+  TarLayout(ByteSink& sink, std::int64_t time) : writer_(sink), time_(time) {}
+
+  Result<void> directory(const std::string& path) {
+    tar::Entry entry = named(path, 0755);
+    entry.type = tar::EntryType::directory;
+    return writer_.add(entry, nullptr);
+  }
+  Result<void> text(const std::string& path, std::string_view text) {
+    tar::Entry entry = named(path, 0644);
+    entry.size = text.size();
+    auto source = make_memory_source(std::string(text));
+    return writer_.add(entry, source.get());
+  }
+  Result<void> blob(store::Store& store, const Digest& digest) {
+    tar::Entry entry = named(blob_path(digest), 0444);
+    entry.size = TRY(store.content().size(digest));
+    auto file = make_fd_source(TRY(store.content().open_blob(digest)));
+    HashingSource source(*file, digest.algorithm());
+    TRY_CTX(writer_.add(entry, &source), "blob " + digest.to_string());
+    if (source.finish() == digest) return {};
+    return fail(ErrorCode::corrupt, "blob " + digest.to_string() + " is damaged in the store");
+  }
+  Result<void> finish() { return writer_.finish(); }
+
+ private:
+  tar::Entry named(const std::string& path, unsigned mode) const {
+    tar::Entry entry;
+    entry.path = path;
+    entry.mode = mode;
+    entry.mtime_seconds = time_;
+    return entry;
+  }
+  tar::Writer writer_;
+  std::int64_t time_;
+};
+
+Result<void> write_tar(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image,
+                       const CancelToken& cancel) {
+  OutputFile file = TRY(OutputFile::create(output.dest));
+  TarLayout layout(file.sink(), request.epoch.value_or(0));
+  TRY(layout.directory("blobs"));
+  TRY(layout.directory("blobs/sha256"));
+  std::string algorithm = "sha256";
+  for (const Digest& blob : image.blobs) {
+    if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    if (blob.algorithm() != algorithm) TRY(layout.directory("blobs/" + (algorithm = blob.algorithm())));
+    TRY(layout.blob(request.store, blob));
+  }
+  TRY(layout.text("index.json", image::serialize(layout_index(request, output, image))));
+  if (output.type == OutputOptions::Type::docker)
+    TRY(layout.text("manifest.json", docker_archive_manifest(docker_image(output, image.images.front()))));
+  TRY(layout.text("oci-layout", kLayout));
+  TRY(layout.finish());
+  return file.commit();
+}
+
+/// Blobs first, index.json last: whoever reads the layout meanwhile finds what it names.
+Result<void> write_directory(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image,
+                             const CancelToken& cancel) {
+  TRY(make_directories(output.dest + "/blobs"));
+  for (const Digest& blob : image.blobs) {
+    if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    const std::string path = output.dest + "/" + blob_path(blob);
+    TRY(make_directories(output.dest + "/blobs/" + blob.algorithm()));
+    if (::access(path.c_str(), F_OK) == 0) continue;
+    OutputFile file = TRY(OutputFile::create(path));
+    auto source = make_fd_source(TRY(request.store.content().open_blob(blob)));
+    HashingSource hashed(*source, blob.algorithm());
+    TRY(copy(hashed, file.sink()));
+    if (hashed.finish() != blob)
+      return fail(ErrorCode::corrupt, "blob " + blob.to_string() + " is damaged in the store");
+    TRY(file.commit());
+  }
+  TRY(write_file_atomically(output.dest + "/oci-layout", kLayout, 0644, Durability::none));
+  const image::Index added = layout_index(request, output, image);
+  std::string index = image::serialize(added);
+  if (const auto old = read_file(output.dest + "/index.json", image::kMaxManifestSize))
+    index = TRY_CTX(merged_layout_index(*old, added), "\"" + output.dest + "\"");
+  TRY(write_file_atomically(output.dest + "/index.json", index, 0644, Durability::none));
+  if (output.type != OutputOptions::Type::docker) return {};
+  const std::string manifest = docker_archive_manifest(docker_image(output, image.images.front()));
+  return write_file_atomically(output.dest + "/manifest.json", manifest, 0644, Durability::none);
+}
+
+}  // namespace
+
+Result<OutputFile> OutputFile::create(const std::string& dest) {
+  OutputFile file;
+  file.dest_ = dest;
+  if (dest == "-") {
+    file.sink_ = make_fd_sink(FdRef(STDOUT_FILENO));
+    return file;
+  }
+  file.temporary_ = dest + ".tmp-" + random_hex(4);
+  file.fd_ = TRY(open_file(file.temporary_, O_WRONLY | O_CREAT | O_EXCL, 0644));
+  file.sink_ = make_fd_sink(FdRef(file.fd_));
+  return file;
+}
+
+OutputFile::OutputFile(OutputFile&& other) noexcept
+    : dest_(std::move(other.dest_)),
+      temporary_(std::exchange(other.temporary_, "")),
+      fd_(std::move(other.fd_)),
+      sink_(std::move(other.sink_)) {}
+
+OutputFile::~OutputFile() {
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+Result<void> OutputFile::commit() {
+  TRY(sink_->finish());
+  if (temporary_.empty()) return {};
+  TRY(fd_.close_checked());
+  if (::rename(temporary_.c_str(), dest_.c_str()) != 0) return fail_errno("writing \"" + dest_ + "\"");
+  temporary_.clear();
+  return {};
+}
+
+Result<void> export_layout(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image,
+                           const CancelToken& cancel) {
+  if (output.type == OutputOptions::Type::docker && image.is_index())
+    return fail(ErrorCode::unsupported,
+                "docker's archive format holds no image index (several platforms, or attestations): "
+                "use type=oci");
+  return output.as_tar ? write_tar(request, output, image, cancel) : write_directory(request, output, image, cancel);
+}
+
+}  // namespace dray::builder

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+// Trees of files as entries, and entries as files. Every path is opened whole beneath its root without following any
+// symbolic link, so neither an image nor whoever shares the directory can lead us out of it.
+#include "export/tree.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <dray/core/rooted_path.hpp>
+
+#include "ops/ops.hpp"
+
+namespace dray::builder {
+namespace {
+
+Result<FileDescriptor> open_plain(FdRef root, const std::string& path, int flags) {
+  struct open_how how{};
+  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  const long fd = ::syscall(SYS_openat2, root.get(), path.empty() ? "." : path.c_str(), &how, sizeof how);
+  if (fd < 0) return fail_errno("opening \"" + path + "\"");
+  return FileDescriptor(static_cast<int>(fd));
+}
+
+std::string below(const std::string& directory, const std::string& name) {
+  return directory.empty() ? name : directory + "/" + name;
+}
+
+std::string proc_path(FdRef fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
+
+Result<std::vector<std::string>> list_sorted(FdRef root, const std::string& path) {
+  FileDescriptor fd = TRY(open_plain(root, path, O_RDONLY | O_DIRECTORY));
+  std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(fd.get()), ::closedir);
+  if (!listing) return fail_errno("listing \"" + path + "\"");
+  (void)fd.release();
+  std::vector<std::string> names;
+  while (const dirent* item = ::readdir(listing.get()))
+    if (const std::string_view name = item->d_name; name != "." && name != "..") names.emplace_back(name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool is_portable(std::string_view name) {
+  return name.starts_with("user.") || name == "security.capability" || name.starts_with("system.posix_acl_");
+}
+
+std::map<std::string, std::string> read_xattrs(FdRef fd) {
+  std::map<std::string, std::string> result;
+  std::vector<char> names(65536), value(65536);
+  const std::string path = proc_path(fd);
+  const ssize_t length = ::listxattr(path.c_str(), names.data(), names.size());
+  for (ssize_t at = 0; at < length;) {
+    const std::string name = names.data() + at;
+    at += static_cast<ssize_t>(name.size()) + 1;
+    if (!is_portable(name)) continue;
+    const ssize_t size = ::getxattr(path.c_str(), name.c_str(), value.data(), value.size());
+    if (size >= 0) result[name] = std::string(value.data(), static_cast<std::size_t>(size));
+  }
+  return result;
+}
+
+class Walk {
+ public:
+  Walk(FdRef root, const VisitEntry& visit, const CancelToken& cancel) : root_(root), visit_(visit), cancel_(cancel) {}
+
+  Result<void> directory(const std::string& path) {
+    for (const std::string& name : TRY(list_sorted(root_, path))) {
+      if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+      TRY(entry(below(path, name)));
+    }
+    return {};
+  }
+
+ private:
+  Result<void> entry(const std::string& path) {
+    const FileDescriptor handle = TRY(open_plain(root_, path, O_PATH));
+    struct stat status;
+    if (::fstat(handle.get(), &status) != 0) return fail_errno("reading the status of \"" + path + "\"");
+    if (S_ISSOCK(status.st_mode)) return {};
+    tar::Entry entry;
+    entry.path = path;
+    entry.mode = status.st_mode & 07777;
+    entry.uid = status.st_uid;
+    entry.gid = status.st_gid;
+    entry.mtime_seconds = status.st_mtim.tv_sec;
+    entry.mtime_nanoseconds = static_cast<std::uint32_t>(status.st_mtim.tv_nsec);
+    if (S_ISLNK(status.st_mode)) {
+      std::string target(static_cast<std::size_t>(status.st_size) + 1, '\0');
+      const ssize_t length = ::readlinkat(handle.get(), "", target.data(), target.size());
+      if (length < 0) return fail_errno("reading symlink \"" + path + "\"");
+      target.resize(static_cast<std::size_t>(length));
+      entry.type = tar::EntryType::symlink;
+      entry.mode = 0777;
+      entry.link_target = std::move(target);
+      return visit_(entry, FdRef());
+    }
+    if (S_ISDIR(status.st_mode)) {
+      entry.type = tar::EntryType::directory;
+      entry.xattrs = read_xattrs(handle);
+      TRY(visit_(entry, FdRef()));
+      return directory(path);
+    }
+    if (status.st_nlink > 1) {
+      const auto [first, is_new] = links_.try_emplace({status.st_dev, status.st_ino}, path);
+      if (!is_new) {
+        entry.type = tar::EntryType::hardlink;
+        entry.link_target = first->second;
+        return visit_(entry, FdRef());
+      }
+    }
+    if (S_ISREG(status.st_mode)) {
+      const FileDescriptor file = TRY(open_plain(root_, path, O_RDONLY | O_NONBLOCK));
+      entry.xattrs = read_xattrs(file);
+      entry.size = static_cast<std::uint64_t>(status.st_size);
+      return visit_(entry, file);
+    }
+    entry.type = S_ISFIFO(status.st_mode)  ? tar::EntryType::fifo
+                 : S_ISCHR(status.st_mode) ? tar::EntryType::character_device
+                                           : tar::EntryType::block_device;
+    entry.device_major = major(status.st_rdev);
+    entry.device_minor = minor(status.st_rdev);
+    return visit_(entry, FdRef());
+  }
+
+  FdRef root_;
+  const VisitEntry& visit_;
+  const CancelToken& cancel_;
+  std::map<std::pair<dev_t, ino_t>, std::string> links_;
+};
+
+}  // namespace
+
+Result<void> walk_tree(FdRef root, const VisitEntry& visit, const CancelToken& cancel) {
+  return Walk(root, visit, cancel).directory("");
+}
+
+Result<void> TreeWriter::make_directory(FdRef parent, const std::string& name) {
+  struct stat status;
+  if (::fstatat(parent.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
+    if (S_ISDIR(status.st_mode)) return {};
+    if (::unlinkat(parent.get(), name.c_str(), 0) != 0) return fail_errno("replacing \"" + name + "\"");
+  }
+  if (::mkdirat(parent.get(), name.c_str(), 0755) != 0) return fail_errno("creating directory \"" + name + "\"");
+  return {};
+}
+
+Result<FdRef> TreeWriter::parent(const std::string& directory) {
+  if (directory == parent_path_) return FdRef(parent_);
+  auto opened = open_plain(root_, directory, O_PATH | O_DIRECTORY);
+  if (!opened) {  // it, or one above it, is missing or is no directory
+    const auto [above, name] = split_path(directory);
+    const FdRef upper = TRY(parent(above));
+    TRY(make_directory(upper, name));
+    placed_.insert(directory);
+    opened = open_plain(root_, directory, O_PATH | O_DIRECTORY);
+  }
+  if (!opened) return Failure(std::move(opened).error());
+  parent_ = *std::move(opened);
+  parent_path_ = directory;
+  return FdRef(parent_);
+}
+
+Result<void> TreeWriter::set_attributes(const tar::Entry& entry, FdRef fd) {
+  const bool is_link = entry.type == tar::EntryType::symlink;
+  if (::fchownat(fd.get(), "", ::geteuid(), ::getegid(), AT_EMPTY_PATH) != 0) return fail_errno("changing the owner");
+  if (!is_link && ::chmod(proc_path(fd).c_str(), entry.mode & 07777) != 0) return fail_errno("changing the mode");
+  for (const auto& [name, value] : entry.xattrs) {
+    if (is_link) continue;
+    if (::setxattr(proc_path(fd).c_str(), name.c_str(), value.data(), value.size(), 0) == 0) continue;
+    if (errno != ENOTSUP && errno != EPERM) return fail_errno("setting \"" + name + "\"");
+  }
+  timespec time{};
+  time.tv_sec = entry.mtime_seconds;
+  time.tv_nsec = static_cast<long>(entry.mtime_nanoseconds);
+  const timespec times[2] = {time, time};
+  if (::utimensat(fd.get(), "", times, AT_EMPTY_PATH) != 0) return fail_errno("setting the times");
+  return {};
+}
+
+Result<void> TreeWriter::place(const tar::Entry& entry, FdRef file, const CancelToken& cancel) {
+  const auto [directory, name] = split_path(entry.path);
+  const FdRef parent_fd = TRY_CTX(parent(directory), "\"" + entry.path + "\"");
+  placed_.insert(entry.path);
+  if (entry.type == tar::EntryType::directory) {
+    TRY_CTX(make_directory(parent_fd, name), "\"" + entry.path + "\"");
+    directories_.emplace_back(entry.path, entry);
+    return {};
+  }
+  // Made under another name and then put in its place: nobody sees a half-written file.
+  const std::string temporary = ".dray-" + random_hex(8);
+  const auto make = [&]() -> Result<void> {
+    FileDescriptor made;
+    if (entry.type == tar::EntryType::regular) {
+      made = TRY(open_file_at(parent_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+      TRY(copy_content(file, made, cancel));
+      TRY(set_attributes(entry, made));
+      return made.close_checked();
+    }
+    if (entry.type == tar::EntryType::hardlink) {
+      const FileDescriptor first = TRY(open_plain(root_, split_path(entry.link_target).first, O_PATH | O_DIRECTORY));
+      if (::linkat(first.get(), split_path(entry.link_target).second.c_str(), parent_fd.get(), temporary.c_str(), 0) !=
+          0)
+        return fail_errno("linking to \"" + entry.link_target + "\"");
+      return {};
+    }
+    if (entry.type == tar::EntryType::symlink) {
+      if (::symlinkat(entry.link_target.c_str(), parent_fd.get(), temporary.c_str()) != 0)
+        return fail_errno("creating a symbolic link");
+    } else {
+      const mode_t kind = entry.type == tar::EntryType::fifo               ? S_IFIFO
+                          : entry.type == tar::EntryType::character_device ? S_IFCHR
+                                                                           : S_IFBLK;
+      if (::mknodat(parent_fd.get(), temporary.c_str(), kind | 0600, makedev(entry.device_major, entry.device_minor)) !=
+          0)
+        return fail_errno("creating a device or FIFO");
+    }
+    made = TRY(open_file_at(parent_fd, temporary, O_PATH | O_NOFOLLOW));
+    return set_attributes(entry, made);
+  };
+  auto result = make();
+  if (result) {
+    struct stat old;
+    if (::fstatat(parent_fd.get(), name.c_str(), &old, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(old.st_mode))
+      result = remove_tree(parent_fd, name);
+  }
+  if (result && ::renameat(parent_fd.get(), temporary.c_str(), parent_fd.get(), name.c_str()) != 0)
+    result = fail_errno("putting it in place");
+  // Two names of one file: rename() then does nothing and leaves both.
+  if (!result || entry.type == tar::EntryType::hardlink) ::unlinkat(parent_fd.get(), temporary.c_str(), 0);
+  if (!result) return Failure(std::move(result).error().with_context("\"" + entry.path + "\""));
+  return {};
+}
+
+Result<void> TreeWriter::remove_others_in(const std::string& directory) {
+  const FileDescriptor fd = TRY(open_plain(root_, directory, O_RDONLY | O_DIRECTORY));
+  for (const std::string& name : TRY(list_sorted(root_, directory))) {
+    const std::string path = below(directory, name);
+    if (!placed_.contains(path)) {
+      TRY(remove_tree(fd, name));
+      continue;
+    }
+    struct stat status;
+    if (::fstatat(fd.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(status.st_mode))
+      TRY(remove_others_in(path));
+  }
+  return {};
+}
+
+Result<void> TreeWriter::remove_others() { return remove_others_in(""); }
+
+Result<void> TreeWriter::finish() {
+  for (auto made = directories_.rbegin(); made != directories_.rend(); ++made) {
+    const FileDescriptor fd = TRY(open_plain(root_, made->first, O_RDONLY | O_DIRECTORY));
+    TRY_CTX(set_attributes(made->second, fd), "\"" + made->first + "\"");
+  }
+  return {};
+}
+
+}  // namespace dray::builder

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bind mounts of a RUN step are detached mounts: of the directory itself where it can be shown as it is, else of an
+// overlay above it. The overlay's upper directory takes what the step writes, and, for a context with a .dockerignore,
+// holds a whiteout for everything hidden: a view that costs a walk of the names, not a copy of the files.
+#include "mounts/bind.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <climits>
+
+#include <dray/core/detached_mount.hpp>
+#include <dray/core/rooted_path.hpp>
+
+namespace dray::builder {
+namespace {
+
+constexpr std::size_t kMaxDepth = 1000;
+constexpr std::uint64_t kReadOnly = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;
+
+Failure add_source(Error error, const std::string& source) {
+  const bool missing = error.code() == ErrorCode::not_found || error.error_number() == ENOTDIR;
+  if (missing) return fail(ErrorCode::not_found, "failed to compute cache key: \"" + source + "\": not found");
+  return Failure(std::move(error).with_context("mounting \"" + source + "\""));
+}
+
+Result<void> copy_attributes(const struct stat& status, FdRef directory, const std::string& name) {
+  if (::fchownat(directory.get(), name.c_str(), status.st_uid, status.st_gid, 0) != 0 ||
+      ::fchmodat(directory.get(), name.c_str(), status.st_mode & 07777, 0) != 0)
+    return fail_errno("setting the attributes of a view's directory");
+  return {};
+}
+
+Result<void> copy_times(const struct stat& status, FdRef directory, const std::string& name) {
+  const timespec times[2] = {status.st_atim, status.st_mtim};
+  if (::utimensat(directory.get(), name.c_str(), times, 0) != 0)
+    return fail_errno("setting the times of a view's directory");
+  return {};
+}
+
+/// Fills an upper directory with the whiteouts of what is hidden, and with the directories on the way to them.
+class Whiteouts {
+ public:
+  Whiteouts(const IgnorePatterns& ignore, FdRef upper, const CancelToken& cancel)
+      : ignore_(ignore), upper_(upper), cancel_(cancel) {}
+
+  /// `path`: of `directory` in the context ("" for itself). `hidden`: it is, with what no exception brings back.
+  /// Returns whether anything of it is shown.
+  Result<bool> walk(FdRef directory, const std::string& path, bool hidden, std::size_t depth) {
+    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    if (depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "directories too deep: \"" + path + "\"");
+    FileDescriptor listed = TRY(open_file_at(directory, ".", O_RDONLY | O_DIRECTORY));
+    std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(listed.get()), ::closedir);
+    if (!listing) return fail_errno("reading \"" + path + "\"");
+    listed.release();
+    bool shows = !hidden;
+    while (const dirent* entry = ::readdir(listing.get())) {
+      const std::string name = entry->d_name;
+      if (name == "." || name == "..") continue;
+      const std::string child = path.empty() ? name : path + "/" + name;
+      const bool child_shown = TRY(look(directory, name, child, entry->d_type, depth));
+      if (!child_shown) TRY(hide(child));
+      shows = shows || child_shown;
+    }
+    return shows;
+  }
+
+ private:
+  Result<bool> look(FdRef directory, const std::string& name, const std::string& child, unsigned char kind,
+                    std::size_t depth) {
+    const bool hidden = ignore_.excluded(child);
+    struct stat status = {};
+    if (kind == DT_UNKNOWN && ::fstatat(directory.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0)
+      kind = S_ISDIR(status.st_mode) ? DT_DIR : DT_REG;
+    if (kind != DT_DIR || (hidden && !ignore_.may_reinclude(child))) return !hidden;
+    const FileDescriptor next = TRY(open_file_at(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    if (::fstat(next.get(), &status) != 0) return fail_errno("reading \"" + child + "\"");
+    way_.push_back({name, status});
+    const auto shown = walk(next, child, hidden, depth + 1);
+    // Last, as what was made in it has changed its times.
+    if (shown && *shown && made_ >= way_.size()) TRY(copy_times(status, upper_, child));
+    way_.pop_back();
+    made_ = std::min(made_, way_.size());
+    return shown;
+  }
+
+  Result<void> hide(const std::string& path) {
+    std::string parent;
+    for (std::size_t i = 0; i < way_.size(); ++i) {
+      parent += (parent.empty() ? "" : "/") + way_[i].name;
+      if (i < made_) continue;
+      if (::mkdirat(upper_.get(), parent.c_str(), 0700) != 0) return fail_errno("making a view of the context");
+      TRY(copy_attributes(way_[i].status, upper_, parent));
+    }
+    made_ = std::max(made_, way_.size());
+    // A directory of which something inside was hidden one by one, and nothing is left.
+    TRY(remove_tree(upper_, path));
+    if (::mknodat(upper_.get(), path.c_str(), S_IFCHR | 0600, 0) != 0)
+      return fail_errno("hiding \"" + path + "\" of the context");
+    return {};
+  }
+
+  struct Directory {
+    std::string name;
+    struct stat status = {};
+  };
+  const IgnorePatterns& ignore_;
+  FdRef upper_;
+  const CancelToken& cancel_;
+  std::vector<Directory> way_;  ///< from the context's root to where we are
+  std::size_t made_ = 0;        ///< how many of them are in the upper directory
+};
+
+/// An upper directory that shows `below`, whose root has the attributes `root`.
+Result<TempDir> make_scratch(store::Store& store, const struct stat& root, store::MountRecipe& recipe) {
+  TRY(make_directories(store.root() + "/tmp", 0700));
+  TempDir scratch = TRY(TempDir::create(store.root() + "/tmp", "mount-"));
+  recipe.upper = scratch.path() + "/upper";
+  recipe.work = scratch.path() + "/work";
+  recipe.is_volatile = true;
+  TRY(make_directories(recipe.upper));
+  TRY(make_directories(recipe.work));
+  const FileDescriptor upper = TRY(open_file(recipe.upper, O_RDONLY | O_DIRECTORY));
+  TRY(copy_attributes(root, upper, "."));
+  return scratch;
+}
+
+/// The name of an open directory for overlay. Where it holds what separates overlay's options, that of the descriptor.
+Result<std::string> directory_name(FdRef directory) {
+  const std::string link = "/proc/self/fd/" + std::to_string(directory.get());
+  std::string path(PATH_MAX, '\0');
+  const ssize_t length = ::readlink(link.c_str(), path.data(), path.size());
+  if (length < 0) return fail_errno("reading /proc/self/fd");
+  path.resize(static_cast<std::size_t>(length));
+  struct stat named = {}, opened = {};
+  const bool same = ::stat(path.c_str(), &named) == 0 && ::fstat(directory.get(), &opened) == 0 &&
+                    named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
+  return same && path.find_first_of(":,\\") == std::string::npos ? path : link;
+}
+
+Result<void> show(BindMount& bind, const std::string& source, bool read_only) {
+  if (source != "/") {
+    auto inside = open_submount(bind.tree, source);
+    if (!inside) return add_source(std::move(inside).error(), source);
+    bind.tree = std::move(*inside);
+  }
+  return set_mount_attributes(bind.tree, read_only ? kReadOnly : std::uint64_t{MOUNT_ATTR_NODEV}, Below::no);
+}
+
+}  // namespace
+
+Result<BindMount> bind_layers(store::Store& store, const std::vector<DiffId>& layers, const std::string& source,
+                              bool read_only) {
+  BindMount bind;
+  store::MountRecipe recipe = TRY(store.snapshots().view(layers));
+  if (!read_only) {
+    struct stat root = {};
+    if (::stat(recipe.lower.front().c_str(), &root) != 0) return fail_errno("reading a layer");
+    bind.scratch = TRY(make_scratch(store, root, recipe));
+  }
+  bind.tree = TRY(store::open_mount(recipe));
+  TRY(show(bind, source, read_only));
+  return bind;
+}
+
+Result<BindMount> bind_directory(store::Store& store, const SourceTree& tree, const std::string& source, bool read_only,
+                                 const CancelToken& cancel) {
+  BindMount bind;
+  if (!tree.root.valid() && source == "/") return bind_layers(store, {}, source, read_only);  // a bare Dockerfile
+  if (!tree.root.valid())
+    return Failure(
+        Error(ErrorCode::not_found, "there is no \"" + source + "\" to mount").with_hint("the build has no context"));
+  const bool filtered = tree.ignore != nullptr && !tree.ignore->empty();
+  if (read_only && !filtered) {
+    const auto place = tree.open(source, O_PATH);
+    if (!place) return add_source(place.error(), source);
+    bind.tree = TRY(clone_mount_at(*place, Below::yes));
+    TRY(set_mount_attributes(bind.tree, kReadOnly, Below::yes));
+    return bind;
+  }
+  struct stat root = {};
+  if (::fstat(tree.root.get(), &root) != 0) return fail_errno("reading the context");
+  store::MountRecipe recipe;
+  recipe.lower.push_back(TRY(directory_name(tree.root)));
+  bind.scratch = TRY(make_scratch(store, root, recipe));
+  if (filtered) {
+    const FileDescriptor upper = TRY(open_file(recipe.upper, O_RDONLY | O_DIRECTORY));
+    TRY(Whiteouts(*tree.ignore, upper, cancel).walk(tree.root, "", false, 0));
+    TRY(copy_times(root, upper, "."));
+  }
+  bind.tree = TRY_CTX(store::open_mount(recipe), "mounting the context");
+  TRY(show(bind, source, read_only));
+  return bind;
+}
+
+}  // namespace dray::builder

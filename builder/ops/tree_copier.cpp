@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/tree_copier.hpp"
+
+#include <fcntl.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+
+#include <dray/core/rooted_path.hpp>
+
+namespace dray::builder {
+namespace {
+
+constexpr std::size_t kChunk = 64u << 20;
+constexpr std::size_t kMaxXattr = 64u << 10;
+
+std::string proc_path(FdRef fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
+
+Result<void> set_times(FdRef fd, const struct stat& status, const std::string& path) {
+  const timespec times[2] = {status.st_mtim, status.st_mtim};
+  if (::utimensat(fd.get(), "", times, AT_EMPTY_PATH) != 0) return fail_errno("setting the times of \"" + path + "\"");
+  return {};
+}
+
+/// From the descriptors' positions to the end of `from`, or `most` bytes.
+Result<void> copy_range(FdRef from, FdRef to, off_t most, const CancelToken& cancel) {
+  bool in_kernel = true;
+  while (!cancel.cancelled()) {
+    if (most == 0) return {};
+    const std::size_t chunk = static_cast<std::size_t>(std::min(most, static_cast<off_t>(kChunk)));
+    const ssize_t count = in_kernel ? ::copy_file_range(from.get(), nullptr, to.get(), nullptr, chunk, 0)
+                                    : ::sendfile(to.get(), from.get(), nullptr, chunk);
+    if (count > 0) {
+      most -= count;
+      continue;
+    }
+    if (count == 0 && !in_kernel) return {};
+    // Zero may also mean that the file system (proc, some FUSE) cannot say: sendfile confirms the end.
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && (!in_kernel || errno == ENOSPC || errno == EDQUOT || errno == EIO)) return fail_errno("copying");
+    in_kernel = false;
+  }
+  return fail(ErrorCode::cancelled, "build cancelled");
+}
+
+/// Only the parts that are not holes. False: the file system knows no holes, and nothing was done.
+Result<bool> copy_sparse(FdRef from, FdRef to, off_t size, const CancelToken& cancel) {
+  off_t data = ::lseek(from.get(), 0, SEEK_DATA);
+  if (data < 0 && errno != ENXIO) return false;
+  while (data >= 0 && data < size) {
+    const off_t hole = ::lseek(from.get(), data, SEEK_HOLE);
+    if (hole < 0) return fail_errno("looking for holes");
+    if (::lseek(from.get(), data, SEEK_SET) < 0 || ::lseek(to.get(), data, SEEK_SET) < 0) return fail_errno("copying");
+    TRY(copy_range(from, to, hole - data, cancel));
+    data = ::lseek(from.get(), hole, SEEK_DATA);
+    if (data < 0 && errno != ENXIO) return fail_errno("looking for data");
+  }
+  if (::ftruncate(to.get(), size) != 0) return fail_errno("setting the size");
+  return true;
+}
+
+}  // namespace
+
+Result<void> copy_content(FdRef from, FdRef to, const CancelToken& cancel) {
+  struct stat status = {};
+  if (::fstat(from.get(), &status) != 0) return fail_errno("copying");
+  if (status.st_blocks < status.st_size / 512) {
+    const bool copied = TRY(copy_sparse(from, to, status.st_size, cancel));
+    if (copied) return {};
+  }
+  return copy_range(from, to, std::numeric_limits<off_t>::max(), cancel);
+}
+
+Result<void> make_room(FdRef directory, const std::string& name, const std::string& path) {
+  if (::unlinkat(directory.get(), name.c_str(), 0) == 0 || errno == ENOENT) return {};
+  if (errno == EISDIR) return fail(ErrorCode::already_exists, "cannot copy a file over the directory \"" + path + "\"");
+  return fail_errno("replacing \"" + path + "\"");
+}
+
+/// File capabilities, and of a stage's files user.*: those of the user's own directory would be news of his machine.
+/// Of our own descriptors, so /proc/self/fd is no hostile path.
+Result<void> TreeCopier::copy_xattrs(FdRef from, FdRef to, const std::string& path) {
+  std::string names(kMaxXattr, '\0');
+  const ssize_t length = ::listxattr(proc_path(from).c_str(), names.data(), names.size());
+  if (length <= 0) return {};
+  std::string value(kMaxXattr, '\0');
+  for (std::size_t at = 0; at < static_cast<std::size_t>(length);) {
+    const std::string name = names.c_str() + at;
+    at += name.size() + 1;
+    if (name != "security.capability" && (tree_.is_context || !name.starts_with("user."))) continue;
+    const ssize_t size = ::getxattr(proc_path(from).c_str(), name.c_str(), value.data(), value.size());
+    if (size < 0) continue;
+    if (::setxattr(proc_path(to).c_str(), name.c_str(), value.data(), static_cast<std::size_t>(size), 0) != 0 &&
+        errno != ENOTSUP)
+      return fail_errno("setting \"" + name + "\" of \"" + path + "\"");
+  }
+  return {};
+}
+
+Result<void> TreeCopier::set_owner_and_mode(FdRef fd, const struct stat& status, const std::string& path) {
+  const uid_t uid = owner_ ? owner_->uid : status.st_uid;
+  const gid_t gid = owner_ ? owner_->gid : status.st_gid;
+  if (::fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) != 0)
+    return fail_errno("changing the owner of \"" + path + "\"");
+  if (!S_ISLNK(status.st_mode) && ::chmod(proc_path(fd).c_str(), mode_.apply(status.st_mode)) != 0)
+    return fail_errno("changing the mode of \"" + path + "\"");
+  return {};
+}
+
+Result<void> TreeCopier::set_metadata(FdRef from, FdRef to, const struct stat& status, const std::string& path) {
+  TRY(set_owner_and_mode(to, status, path));
+  return copy_xattrs(from, to, path);
+}
+
+Result<void> TreeCopier::copy_directory(const Source& source, FileDescriptor destination) {
+  target_ = TRY(destination.duplicate());
+  links_.clear();
+  FileDescriptor from = TRY_CTX(tree_.open(source.path, O_RDONLY | O_DIRECTORY), source.path);
+  levels_.clear();
+  levels_.push_back({std::move(from), std::move(destination), source.entries.front().status});
+  for (std::size_t i = 1; i < source.entries.size(); ++i) {
+    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    const TreeEntry& entry = source.entries[i];
+    TRY(leave(static_cast<std::size_t>(std::count(entry.path.begin(), entry.path.end(), '/')) + 1));
+    const std::string name = split_path(entry.path).second;
+    if (S_ISDIR(entry.status.st_mode))
+      TRY(enter(name, entry));
+    else
+      TRY(copy_entry(levels_.back().from, name, levels_.back().to, name, entry, entry.path));
+  }
+  return leave(0);
+}
+
+Result<void> TreeCopier::copy_file(const Source& source, FileDescriptor directory, const std::string& name) {
+  target_ = {};
+  const struct stat& status = source.entries.front().status;
+  // The name may be a link: what it leads to is opened anew in the tree, never from the directory.
+  if (S_ISREG(status.st_mode)) {
+    const FileDescriptor file = TRY(tree_.open(source.path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
+    return write_file(file, directory, name, status, source.path);
+  }
+  const FileDescriptor from = TRY(tree_.open(split_path(source.path).first, O_RDONLY | O_DIRECTORY));
+  return copy_entry(from, split_path(source.path).second, directory, name, source.entries.front(), source.path);
+}
+
+/// A directory's times are set when nothing more is put into it.
+Result<void> TreeCopier::leave(std::size_t depth) {
+  while (levels_.size() > depth) {
+    TRY(set_times(levels_.back().to, levels_.back().status, "a directory"));
+    levels_.pop_back();
+  }
+  return {};
+}
+
+Result<void> TreeCopier::enter(const std::string& name, const TreeEntry& entry) {
+  if (::mkdirat(levels_.back().to.get(), name.c_str(), 0700) != 0) {
+    if (errno != EEXIST) return fail_errno("creating \"" + entry.path + "\"");
+    struct stat existing = {};
+    if (::fstatat(levels_.back().to.get(), name.c_str(), &existing, AT_SYMLINK_NOFOLLOW) != 0)
+      return fail_errno("reading \"" + entry.path + "\"");
+    if (!S_ISDIR(existing.st_mode))
+      return fail(ErrorCode::already_exists, "cannot copy to non-directory: \"" + entry.path + "\"");
+  }
+  FileDescriptor to = TRY(open_file_at(levels_.back().to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  FileDescriptor from = TRY_CTX(open_file_at(levels_.back().from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
+                                "reading \"" + entry.path + "\"");
+  TRY(set_metadata(from, to, entry.status, entry.path));
+  levels_.push_back({std::move(from), std::move(to), entry.status});
+  return {};
+}
+
+Result<void> TreeCopier::copy_entry(FdRef from, const std::string& from_name, FdRef to, const std::string& name,
+                                    const TreeEntry& entry, const std::string& path) {
+  const struct stat& status = entry.status;
+  if (S_ISREG(status.st_mode)) {
+    if (status.st_nlink > 1 && target_.valid()) {
+      const auto [known, is_new] = links_.try_emplace({status.st_dev, status.st_ino}, entry.path);
+      if (!is_new) {
+        TRY(make_room(to, name, path));
+        // All components of the earlier path are directories this copy went through itself.
+        if (::linkat(target_.get(), known->second.c_str(), to.get(), name.c_str(), 0) != 0)
+          return fail_errno("linking \"" + path + "\"");
+        return {};
+      }
+    }
+    const FileDescriptor file = TRY_CTX(open_file_at(from, from_name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW),
+                                        "reading \"" + path + "\"");
+    return write_file(file, to, name, status, path);
+  }
+  TRY(make_room(to, name, path));
+  if (S_ISLNK(status.st_mode)) {
+    if (::symlinkat(entry.link_target.c_str(), to.get(), name.c_str()) != 0)
+      return fail_errno("creating the link \"" + path + "\"");
+  } else if (::mknodat(to.get(), name.c_str(), status.st_mode, status.st_rdev) != 0) {
+    return fail_errno("creating \"" + path + "\"");
+  }
+  const FileDescriptor made = TRY(open_file_at(to, name, O_PATH | O_NOFOLLOW));
+  TRY(set_owner_and_mode(made, status, path));
+  return set_times(made, status, path);
+}
+
+Result<void> TreeCopier::write_file(FdRef file, FdRef to, const std::string& name, const struct stat& status,
+                                    const std::string& path) {
+  struct stat opened = {};
+  if (::fstat(file.get(), &opened) != 0) return fail_errno("reading \"" + path + "\"");
+  if (!S_ISREG(opened.st_mode)) return fail(ErrorCode::invalid_argument, "\"" + path + "\" changed while it was read");
+  TRY(make_room(to, name, path));
+  const FileDescriptor made =
+      TRY_CTX(open_file_at(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600), "creating \"" + path + "\"");
+  TRY_CTX(copy_content(file, made, cancel_), "copying \"" + path + "\"");
+  TRY(set_metadata(file, made, status, path));
+  return set_times(made, status, path);
+}
+
+}  // namespace dray::builder

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+// A git tree is known by its commit. The remote is asked which commit a name stands for; only if that is not here, one
+// commit is fetched into a repository of its own that is thrown away after the checkout has been copied. Everything a
+// repository brings is hostile: see git_command.hpp for what git may do, and the copy resolves paths in the checkout.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+
+#include <dray/core/rooted_path.hpp>
+
+#include "ops/ops.hpp"
+#include "source/git_command.hpp"
+#include "source/source_layer.hpp"
+
+namespace dray::builder {
+namespace {
+
+bool is_hex(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+  });
+}
+bool is_commit(std::string_view text) { return is_hex(text) && (text.size() == 40 || text.size() == 64); }
+
+/// Without a password, for messages and for .git/config.
+std::string without_user(const std::string& remote) {
+  const std::size_t begin = remote.find("://");
+  if (begin == std::string::npos || remote.starts_with("ssh")) return remote;
+  const std::size_t end = std::min(remote.find('/', begin + 3), remote.size());
+  const std::size_t at = remote.rfind('@', end);
+  return at == std::string::npos || at < begin ? remote : remote.substr(0, begin + 3) + remote.substr(at + 1);
+}
+
+/// "https://host:port/", the scope of a credential; "" for other protocols.
+std::string http_scope(const std::string& remote) {
+  if (!remote.starts_with("http://") && !remote.starts_with("https://")) return "";
+  const std::string clean = without_user(remote);
+  return clean.substr(0, std::min(clean.find('/', clean.find("://") + 3), clean.size())) + "/";
+}
+
+std::string host_of(const std::string& scope) {
+  const std::size_t begin = scope.find("://");
+  return begin == std::string::npos ? "" : scope.substr(begin + 3, scope.size() - begin - 4);
+}
+
+Failure refuse(const std::string& what, const std::string& text) {
+  return fail(ErrorCode::invalid_argument, "invalid git " + what + " \"" + text.substr(0, 200) + "\"");
+}
+
+/// Nothing of these may look like an option, to git or to the ssh it calls.
+Result<void> check(const GitOp& op) {
+  const auto bad_character = [](const std::string& text) {
+    return std::any_of(text.begin(), text.end(),
+                       [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == '\x7f'; });
+  };
+  const bool known = op.remote.starts_with("http://") || op.remote.starts_with("https://") ||
+                     op.remote.starts_with("ssh://") || op.remote.starts_with("git://") ||
+                     (op.remote.find("://") == std::string::npos && op.remote.find("::") == std::string::npos &&
+                      op.remote.find('@') != std::string::npos && op.remote.find(':') != std::string::npos);
+  const std::size_t scheme = op.remote.find("://");
+  std::string host = op.remote.substr(scheme == std::string::npos ? 0 : scheme + 3);
+  if (const std::size_t at = host.substr(0, host.find('/')).rfind('@'); at != std::string::npos) host.erase(0, at + 1);
+  if (!known || op.remote.starts_with('-') || host.empty() || host[0] == '-' || bad_character(op.remote))
+    return refuse("remote", without_user(op.remote));
+  if (op.ref.starts_with('-') || bad_character(op.ref) || op.ref.find("..") != std::string::npos ||
+      op.ref.find_first_of("~^:?*[\\") != std::string::npos)
+    return refuse("ref", op.ref);
+  if (op.subdirectory.find('\0') != std::string::npos) return refuse("subdirectory", op.subdirectory);
+  if (!op.checksum.empty() && !is_hex(op.checksum))
+    return fail(ErrorCode::invalid_argument,
+                "invalid checksum " + op.checksum + " for Git URL, expected hex commit hash");
+  return {};
+}
+
+struct Resolved {
+  std::string object;  ///< what is fetched: a commit, or a tag object
+  std::string commit;  ///< "" until it is fetched
+  std::string ref;     ///< "refs/heads/main"; "" where a commit was named
+};
+
+class GitFetch {
+ public:
+  GitFetch(const GitOp& op, const SourceContext& context) : op_(op), context_(context), git_(context.cancel) {}
+
+  Result<void> authorize(const std::string& temporary) {
+    const std::string scope = http_scope(op_.remote);
+    if (scope.empty()) return use_ssh(temporary);
+    for (const char* suffix : {"host", ""}) {
+      const std::string ending = *suffix != '\0' ? "." + host_of(scope) : "";
+      std::optional<std::string> header = TRY(context_.secrets.find("GIT_AUTH_HEADER" + ending));
+      const std::optional<std::string> token = TRY(context_.secrets.find("GIT_AUTH_TOKEN" + ending));
+      if (!header && token) header = "basic " + base64("x-access-token:" + trimmed(*token));
+      if (!header) continue;
+      git_.configure("http." + scope + ".extraheader", "Authorization: " + trimmed(*header));
+      break;
+    }
+    return {};
+  }
+
+  Result<Resolved> resolve() {
+    Resolved result;
+    if (is_commit(op_.ref) || op_.fetch_by_commit) {
+      result.object = result.commit = is_commit(op_.ref) ? op_.ref : op_.checksum;
+      if (!is_commit(result.commit))
+        return fail(ErrorCode::invalid_argument, "fetch-by-commit requires a full commit SHA checksum");
+      return result;
+    }
+    std::string ref = op_.ref;
+    std::vector<std::string> arguments = {"ls-remote", "--symref", "--", op_.remote, ref.empty() ? "HEAD" : ref};
+    if (!ref.empty()) arguments.push_back(ref + "^{}");
+    const std::string listing = TRY(run("", arguments));
+    std::string head, branch, tag, peeled, exact;
+    const auto plain = [&](const std::string& prefix) { return ref.starts_with(prefix) ? ref : prefix + ref; };
+    for (std::size_t begin = 0; begin < listing.size();) {
+      const std::size_t end = std::min(listing.find('\n', begin), listing.size());
+      const std::string line = listing.substr(begin, end - begin);
+      begin = end + 1;
+      const std::size_t tab = line.find('\t');
+      if (tab == std::string::npos) continue;
+      const std::string value = line.substr(0, tab), name = line.substr(tab + 1);
+      if (name == "HEAD" && value.starts_with("ref: ")) result.ref = value.substr(5);
+      if (name == "HEAD" && is_commit(value)) head = value;
+      if (ref.empty()) continue;
+      if (name == (ref.starts_with("refs/") ? ref : "refs/" + ref)) exact = value;
+      if (name == plain("refs/heads/")) branch = value;
+      if (name == plain("refs/tags/")) tag = value;
+      if (name == plain("refs/tags/") + "^{}") peeled = value;
+    }
+    // As git checkout: a branch before a tag of the same name.
+    if (ref.empty() || ref == "HEAD") {
+      result.object = result.commit = head;
+    } else if (!exact.empty()) {
+      result.object = exact;
+      result.ref = ref.starts_with("refs/") ? ref : "refs/" + ref;
+      result.commit = peeled.empty() ? exact : peeled;
+    } else if (!branch.empty()) {
+      result.object = result.commit = branch;
+      result.ref = plain("refs/heads/");
+    } else {
+      result.object = tag;
+      result.ref = plain("refs/tags/");
+      result.commit = peeled.empty() ? tag : peeled;
+    }
+    if (!is_commit(result.object) || !is_commit(result.commit))
+      return fail(ErrorCode::not_found,
+                  "repository " + without_user(op_.remote) + " does not contain ref " + (ref.empty() ? "HEAD" : ref));
+    context_.report(result.object + "\t" + (result.ref.empty() ? "HEAD" : result.ref));
+    return result;
+  }
+
+  /// One commit into `repository`, checked out there. Returns its time.
+  Result<std::int64_t> check_out(const std::string& repository, const Resolved& resolved) {
+    TRY(run("", {"init", "--quiet", "--", repository}));
+    TRY(run(repository, {"config", "remote.origin.url", without_user(op_.remote)}));
+    std::string refspec = resolved.object;
+    if (op_.keep_git_dir && !resolved.ref.empty() && resolved.ref.starts_with("refs/tags/"))
+      refspec += ":" + resolved.ref;
+    else if (op_.keep_git_dir && resolved.ref.starts_with("refs/heads/"))
+      refspec += ":refs/remotes/origin/" + resolved.ref.substr(11);
+    const std::vector<std::string> shallow = {"fetch", "--quiet", "--no-tags", "--depth=1", "--", op_.remote, refspec};
+    if (auto fetched = run(repository, shallow); !fetched) {
+      if (context_.cancel.cancelled()) return Failure(std::move(fetched).error());
+      // A server that gives no single commit (old, or "dumb"): all it has.
+      auto all = run(repository, {"fetch", "--quiet", "--", op_.remote, "+refs/heads/*:refs/remotes/origin/*",
+                                  "+refs/tags/*:refs/tags/*"});
+      if (!all) return Failure(std::move(all).error());
+    }
+    const std::string commit = trimmed(TRY_CTX(
+        run(repository, {"rev-parse", "--verify", resolved.object + "^{commit}"}), "commit " + resolved.object));
+    if (commit != resolved.commit && is_commit(resolved.commit) && resolved.ref.starts_with("refs/"))
+      return fail(ErrorCode::corrupt, "the repository gave commit " + commit + " for " + resolved.commit);
+    TRY(run(repository, {"checkout", "--quiet", "--force", "--detach", commit}));
+    if (!op_.skip_submodules)
+      TRY(run(repository, {"submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"}));
+    if (op_.keep_git_dir) ::unlink((repository + "/.git/FETCH_HEAD").c_str());
+    const std::string time = trimmed(TRY(run(repository, {"show", "--no-patch", "--format=%ct", commit})));
+    std::int64_t seconds = 0;
+    std::from_chars(time.data(), time.data() + time.size(), seconds);
+    return seconds;
+  }
+
+ private:
+  static std::string trimmed(std::string text) {
+    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
+    return text;
+  }
+
+  static std::string base64(const std::string& bytes) {
+    static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::string text;
+    for (std::size_t i = 0; i < bytes.size(); i += 3) {
+      unsigned group = 0;
+      for (std::size_t k = 0; k < 3; ++k)
+        group = group << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u);
+      for (std::size_t k = 0; k < 4; ++k) text += i + k > bytes.size() ? '=' : kAlphabet[group >> (18 - 6 * k) & 63];
+    }
+    return text;
+  }
+
+  /// The agent or keys of --ssh default. A host whose key is known must show it; others are taken as they are, and
+  /// remembered nowhere.
+  Result<void> use_ssh(const std::string& temporary) {
+    std::string options = " -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=" + temporary + "/known_hosts";
+    const char* home = std::getenv("HOME");
+    if (home != nullptr) {
+      const auto known = read_file(std::string(home) + "/.ssh/known_hosts");
+      if (known) TRY(write_file_atomically(temporary + "/known_hosts", *known, 0600, Durability::none));
+    }
+    for (const SshSource& source : context_.build.ssh) {
+      if (source.id != "default") continue;
+      const char* agent = std::getenv("SSH_AUTH_SOCK");
+      if (source.paths.empty() && agent != nullptr) git_.set_environment(std::string("SSH_AUTH_SOCK=") + agent);
+      for (const std::string& path : source.paths) {
+        struct stat status = {};
+        if (::stat(path.c_str(), &status) != 0) return fail_errno("--ssh: \"" + path + "\"");
+        if (S_ISSOCK(status.st_mode))
+          git_.set_environment("SSH_AUTH_SOCK=" + path);
+        else
+          options += " -o IdentitiesOnly=yes -i " + quoted(path);
+      }
+    }
+    git_.set_ssh_options(options);
+    return {};
+  }
+
+  /// For the shell that GIT_SSH_COMMAND is given to.
+  static std::string quoted(const std::string& text) {
+    std::string result = "'";
+    for (const char c : text) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return result + "'";
+  }
+
+  Result<std::string> run(const std::string& directory, const std::vector<std::string>& arguments) {
+    auto output = git_.run(directory, arguments);
+    if (output) return output;
+    std::string message = output.error().message();
+    const std::string secret = op_.remote, shown = without_user(op_.remote);
+    for (std::size_t at = 0; secret != shown && (at = message.find(secret, at)) != std::string::npos;)
+      message.replace(at, secret.size(), shown);
+    return fail(output.error().code(), "fetching " + shown + ": " + message);
+  }
+
+  const GitOp& op_;
+  const SourceContext& context_;
+  GitCommand git_;
+};
+
+/// The checkout, or a directory of it, becomes the root filesystem: all of it root's, and of the commit's time, so that
+/// the same commit makes the same layer.
+Result<void> place(FdRef root, const GitOp& op, const std::string& repository, std::int64_t time,
+                   const CancelToken& cancel) {
+  const FileDescriptor checkout = TRY(open_file(repository, O_RDONLY | O_DIRECTORY));
+  const std::string subdirectory = clean_path("/" + op.subdirectory);
+  const auto opened = open_in_root(checkout, subdirectory, O_RDONLY | O_DIRECTORY);
+  if (!opened)
+    return Failure(
+        Error(opened.error()).with_context("subdirectory \"" + subdirectory.substr(1) + "\" of the git repository"));
+  if (!op.keep_git_dir && (subdirectory + "/").starts_with("/.git/")) return refuse("subdirectory", op.subdirectory);
+  const SourceTree tree{.root = *opened, .is_context = true};
+  CopyOp copy;
+  copy.paths = {"/"};
+  copy.destination = "/";
+  if (!op.keep_git_dir) copy.exclude = {"**/.git"};
+  CopyContent content;
+  content.sources = TRY(find_sources(tree, "/", TRY(IgnorePatterns::from_list(copy.exclude)), cancel));
+  for (Source& source : content.sources)
+    for (TreeEntry& entry : source.entries) entry.status.st_mtim = {static_cast<time_t>(time), 0};
+  return copy_sources(root, copy, parts_of(tree, content.sources), cancel);
+}
+
+}  // namespace
+
+Result<SourceLayer> fetch_git(const GitOp& op, const SourceContext& context) {
+  TRY(check(op));
+  const TempDir directory = TRY(TempDir::create(context.temporary(), "git-"));
+  GitFetch fetch(op, context);
+  TRY(fetch.authorize(directory.path()));
+  const Resolved resolved = TRY(fetch.resolve());
+  if (!op.checksum.empty() && !resolved.commit.starts_with(op.checksum) && !resolved.object.starts_with(op.checksum))
+    return fail(ErrorCode::corrupt, "expected checksum to match " + op.checksum + ", got " + resolved.commit);
+  std::string fields = "dray git source 1\n" + op.remote + "\n" + resolved.commit + "\n" + op.subdirectory + "\n";
+  if (op.keep_git_dir) fields += "keep " + resolved.object + " " + resolved.ref;
+  if (op.skip_submodules) fields += "\nno submodules";
+  const std::string key = Digest::of(fields).hex();
+  std::optional<SourceLayer> hit = TRY(find_source_layer(context, key));
+  if (hit) return *hit;
+  const std::string repository = directory.path() + "/repository";
+  const std::int64_t time = TRY(fetch.check_out(repository, resolved));
+  return make_source_layer(context, {key}, "git source " + without_user(op.remote) + " " + resolved.commit,
+                           [&](FdRef root) { return place(root, op, repository, time, context.cancel); });
+}
+
+}  // namespace dray::builder

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+// dray bake: several builds side by side, each as `dray build` would do it. Every build has an engine of its own, as
+// two processes would; what they share is the store.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+#include <dray/core/fd.hpp>
+#include <dray/flags/flags.hpp>
+
+#include "../command.hpp"
+#include "../progress.hpp"
+#include "bake_definition.hpp"
+#include "build_command.hpp"
+
+namespace dray::cli {
+namespace {
+
+constexpr std::size_t kMaxFile = 4u << 20;
+
+/// In this order; those that exist are laid over each other.
+constexpr const char* kDefaultFiles[] = {"compose.yaml",       "compose.yml",
+                                         "docker-compose.yml", "docker-compose.yaml",
+                                         "docker-bake.json",   "docker-bake.override.json",
+                                         "docker-bake.hcl",    "docker-bake.override.hcl"};
+
+std::optional<std::string> environment(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  if (value == nullptr) return std::nullopt;
+  return std::string(value);
+}
+
+Result<std::vector<BakeFile>> read_files(const std::vector<std::string>& names) {
+  std::vector<BakeFile> files;
+  for (const std::string& name : names) {
+    if (name == "-") {
+      files.push_back({"standard input", TRY_CTX(read_all(FdRef(0), kMaxFile), "reading standard input")});
+    } else {
+      files.push_back({name, TRY(read_file(name, kMaxFile))});
+    }
+  }
+  if (!names.empty()) return files;
+  for (const char* name : kDefaultFiles)
+    if (::access(name, F_OK) == 0) files.push_back({name, TRY(read_file(name, kMaxFile))});
+  if (files.empty())
+    return fail(ErrorCode::not_found,
+                "there is no bake file here: name one with --file (docker-bake.json, compose.yaml)");
+  return files;
+}
+
+/// One build's steps among those of others: numbers of their own, names that begin with the target.
+class TargetProgress : public ProgressSink {
+ public:
+  TargetProgress(ProgressSink& outer, std::atomic<int>& numbers, std::string target)
+      : outer_(outer), numbers_(numbers), target_(std::move(target)) {}
+  void report(const ProgressEvent& event) override {
+    ProgressEvent copy = event;
+    if (event.id != 0) {
+      std::lock_guard lock(mutex_);
+      int& id = ids_[event.id];
+      if (id == 0) id = ++numbers_;
+      copy.id = id;
+    }
+    const bool title = event.kind != ProgressEvent::Kind::status && event.kind != ProgressEvent::Kind::warning;
+    if (title && !event.name.empty())
+      copy.name =
+          event.name.starts_with('[') ? "[" + target_ + " " + event.name.substr(1) : "[" + target_ + "] " + event.name;
+    outer_.report(copy);
+  }
+
+ private:
+  ProgressSink& outer_;
+  std::atomic<int>& numbers_;
+  std::string target_;
+  std::mutex mutex_;
+  std::map<int, int> ids_;
+};
+
+struct TargetBuild {
+  const BakeTarget* target = nullptr;
+  BuildCommand command;
+  std::string temporary;  ///< tag of a target that others use as a context
+  std::optional<Result<builder::BuildResult>> result;
+};
+
+class Bake {
+ public:
+  Bake(const Invocation& invocation, const CancelToken& cancel, ProgressSink& progress)
+      : invocation_(invocation), cancel_(cancel), progress_(progress) {}
+
+  Result<void> prepare(const BakePlan& plan) {
+    const std::string run = random_hex(8);
+    for (const BakeTarget& target : plan.targets) {
+      TargetBuild build;
+      build.target = &target;
+      build.command = TRY_CTX(parse_build_command(target.arguments), "target \"" + target.name + "\"");
+      if (target.dockerfile_inline) build.command.request.dockerfile_text = target.dockerfile_inline;
+      builds_.push_back(std::move(build));
+    }
+    for (TargetBuild& build : builds_)
+      for (const auto& [context, needed] : build.target->needs) {
+        TargetBuild& other = *find(needed);
+        if (other.temporary.empty()) {
+          other.temporary = "localhost/dray-bake-" + run + ":" + std::to_string(&other - builds_.data());
+          other.command.request.tags.push_back(other.temporary);
+        }
+        build.command.request.named_contexts.emplace_back(context, "docker-image://" + other.temporary);
+      }
+    return {};
+  }
+
+  /// All at once, each waiting for those it needs. The first error is returned; what needs a failed target is not
+  /// begun.
+  Result<void> run() {
+    std::vector<std::thread> threads;
+    for (TargetBuild& build : builds_) threads.emplace_back([this, &build] { run_one(build); });
+    for (std::thread& thread : threads) thread.join();
+    Result<void> outcome;
+    for (TargetBuild& build : builds_)
+      if (outcome && !*build.result) outcome = Failure(build.result->error());
+    auto removed = remove_temporary();
+    if (outcome) outcome = std::move(removed);
+    return outcome;
+  }
+
+  const std::vector<TargetBuild>& builds() const { return builds_; }
+
+ private:
+  TargetBuild* find(const std::string& name) {
+    for (TargetBuild& build : builds_)
+      if (build.target->name == name) return &build;
+    return nullptr;  // plan_bake has made all that are needed
+  }
+
+  void run_one(TargetBuild& build) {
+    auto result = wait_for_needs(build);
+    auto built = result ? build_one(build) : Result<builder::BuildResult>(Failure(result.error()));
+    if (!built && builds_.size() > 1)
+      built = Failure(std::move(built).error().with_context("target " + build.target->name));
+    std::lock_guard lock(mutex_);
+    build.result = std::move(built);
+    changed_.notify_all();
+  }
+
+  Result<void> wait_for_needs(const TargetBuild& build) {
+    std::unique_lock lock(mutex_);
+    for (const auto& [context, needed] : build.target->needs) {
+      TargetBuild* other = find(needed);
+      changed_.wait(lock, [other] { return other->result.has_value(); });
+      if (!*other->result) return fail(ErrorCode::cancelled, "it needs target " + needed + ", which failed");
+    }
+    return {};
+  }
+
+  Result<builder::BuildResult> build_one(TargetBuild& build) {
+    TargetProgress progress(progress_, numbers_, build.target->name);
+    ProgressSink& sink = builds_.size() > 1 ? static_cast<ProgressSink&>(progress) : progress_;
+    engine::Context context = TRY(open_engine(invocation_));
+    return engine::build_image(context, build.command.request, build.command.options, sink, cancel_);
+  }
+
+  Result<void> remove_temporary() {
+    for (const TargetBuild& build : builds_) {
+      if (build.temporary.empty() || !*build.result) continue;
+      engine::Context context = TRY(open_engine(invocation_));
+      TRY(engine::remove_image(context, build.temporary, false));
+    }
+    return {};
+  }
+
+  const Invocation& invocation_;
+  const CancelToken& cancel_;
+  ProgressSink& progress_;
+  std::vector<TargetBuild> builds_;
+  std::atomic<int> numbers_ = 0;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+};
+
+Result<int> bake(Invocation& invocation) {
+  BakeOptions options;
+  std::vector<std::string> files, variables;
+  std::string progress_kind, metadata_file;
+  bool print_only = false, debug = false;
+  Flags flags("dray bake", "[OPTIONS] [TARGET...]",
+              "Build the targets of a bake file (docker-bake.json) or compose file, side by side.");
+  flags.flag("-D,--debug", debug, "Explain warnings, with the lines they are about");
+  flags.list("-f,--file", files, "Bake or compose file (default: docker-bake.json, compose.yaml, …)");
+  flags.flag("--load", options.load, "Put the images into the image store (shorthand for --set=*.output=type=docker)");
+  flags.option("--metadata-file", metadata_file, "Write the builds' digests and names to a file, as JSON");
+  flags.flag("--no-cache", options.no_cache, "Do not use cache when building the images");
+  flags.flag("--print", print_only, "Print what would be built, as JSON");
+  flags.option("--progress", progress_kind, "Type of progress output (auto, plain, tty, rawjson, quiet)");
+  flags.flag("--pull", options.pull, "Always attempt to pull all referenced images");
+  flags.flag("--push", options.push, "Push the images (shorthand for --set=*.output=type=registry)");
+  flags.list("--set", options.sets, "Override a target's value (such as TARGETPATTERN.KEY=VALUE)");
+  flags.list("--var", variables, "Set a variable's value (such as NAME=VALUE)");
+  flags.operands(options.targets, 0, kAnyNumber);
+  if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
+  if (options.load && options.push)
+    return fail(ErrorCode::invalid_argument, "--push and --load are opposites: give one of them");
+  options.environment = [&variables](const std::string& name) -> std::optional<std::string> {
+    for (auto variable = variables.rbegin(); variable != variables.rend(); ++variable)
+      if (variable->starts_with(name + "=")) return variable->substr(name.size() + 1);
+    return environment(name);
+  };
+  options.files = TRY(read_files(files));
+  const BakePlan plan = TRY(plan_bake(options));
+  if (print_only) {
+    print(plan.printed);
+    return 0;
+  }
+  CancelToken& cancel = install_cancel_handlers();
+  auto progress = TRY(make_progress(progress_kind, {.expand_warnings = debug}));
+  Bake bake(invocation, cancel, *progress);
+  TRY(bake.prepare(plan));
+  auto outcome = bake.run();
+  progress.reset();
+  TRY(std::move(outcome));
+  if (!metadata_file.empty()) {
+    std::vector<std::pair<std::string, builder::BuildResult>> results;
+    for (const TargetBuild& build : bake.builds()) results.emplace_back(build.target->name, **build.result);
+    TRY(write_file_atomically(metadata_file, bake_metadata_json(results), 0644, Durability::none));
+  }
+  return 0;
+}
+
+}  // namespace
+
+int command_bake(Invocation& invocation) {
+  auto result = bake(invocation);
+  return result ? *result : report(result.error());
+}
+
+}  // namespace dray::cli

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <dray/core/result.hpp>
+
+namespace dray::cli {
+
+/// A file of `dray bake`: JSON (docker-bake.json) or compose (YAML).
+struct BakeFile {
+  std::string name, text;
+};
+
+struct BakeOptions {
+  std::vector<BakeFile> files;       ///< later ones add to and override earlier ones
+  std::vector<std::string> targets;  ///< targets and groups; empty: "default"
+  std::vector<std::string> sets;     ///< --set PATTERN.KEY[.SUBKEY][+]=VALUE
+  bool push = false, load = false, no_cache = false, pull = false;
+  std::function<std::optional<std::string>(const std::string& name)> environment;
+};
+
+struct BakeTarget {
+  std::string name;
+  std::vector<std::string> arguments;  ///< what `dray build` would be given
+  std::optional<std::string> dockerfile_inline;
+  /// Named contexts that are other targets: context, target.
+  std::vector<std::pair<std::string, std::string>> needs;
+};
+
+struct BakePlan {
+  std::vector<BakeTarget> targets;  ///< each after those it needs
+  std::string printed;              ///< --print: JSON
+};
+
+Result<BakePlan> plan_bake(const BakeOptions& options);
+
+// The parts, each of JSON text.
+
+/// A YAML document as JSON. Scalars other than null, true and false become strings. Anchors, aliases and "<<" are
+/// resolved; at most 100,000 values.
+Result<std::string> yaml_to_json(std::string_view text);
+/// The services of a compose file that have a build section, as a bake file's "target" and "group".
+Result<std::string> compose_to_bake(const std::string& compose_json,
+                                    const std::function<std::optional<std::string>(const std::string&)>& environment);
+/// A target's attributes as arguments of `dray build`.
+Result<BakeTarget> bake_arguments(const std::string& name, const std::string& target_json);
+
+}  // namespace dray::cli

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// build --check and --call: what BuildKit's frontend answers, printed as buildx prints it.
+#include <algorithm>
+
+#include "../command.hpp"
+#include "../progress.hpp"
+#include "build_command.hpp"
+
+namespace dray::cli {
+namespace {
+
+/// Columns as wide as their widest cell, and `gap` spaces between them.
+std::string columns(const std::vector<std::vector<std::string>>& rows, std::size_t gap) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      text += row[i];
+      if (i + 1 < row.size()) text.append(widths[i] - row[i].size() + gap, ' ');
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+std::pair<std::string, std::string> split_call(const std::string& call) {
+  const std::size_t comma = call.find(',');
+  return {call.substr(0, comma), comma == std::string::npos ? "" : call.substr(comma + 1)};
+}
+
+std::string mounts_text(const char* head, const std::vector<builder::Outline::Mount>& mounts) {
+  if (mounts.empty()) return "";
+  std::vector<std::vector<std::string>> rows = {{head, "REQUIRED"}};
+  for (const auto& mount : mounts) rows.push_back({mount.id, mount.required ? "true" : ""});
+  return columns(rows, 3) + "\n";
+}
+
+}  // namespace
+
+Result<void> check_call(const std::string& call) {
+  const auto [name, format] = split_call(call);
+  if (name != "build" && name != "check" && name != "lint" && name != "outline" && name != "targets")
+    return fail(ErrorCode::invalid_argument, "unknown --call \"" + name + "\": use build, check, outline or targets");
+  if (!format.empty() && format != "format=json" && format != "format=text")
+    return fail(ErrorCode::invalid_argument, "unknown option \"" + format + "\" of --call: use format=json");
+  return {};
+}
+
+std::string check_text(const builder::LintReport& report) {
+  std::string text;
+  const std::size_t count = report.warnings.size();
+  if (count == 1) text = "Check complete, 1 warning has been found!\n";
+  if (count > 1) text = "Check complete, " + std::to_string(count) + " warnings have been found!\n";
+  std::vector<builder::LintWarning> warnings = report.warnings;
+  std::ranges::stable_sort(warnings, {}, &builder::LintWarning::line);
+  for (const builder::LintWarning& warning : warnings) {
+    text += "\nWARNING: " + warning.rule + (warning.url.empty() ? "" : " - " + warning.url) + "\n" + warning.detail +
+            "\n" + builder::source_excerpt(report.text, report.file, warning.line, warning.end_line);
+  }
+  if (count == 0 && !report.error) text = "Check complete, no warnings found.\n";
+  return text;
+}
+
+std::string targets_text(const std::vector<builder::TargetDescription>& targets) {
+  std::vector<std::vector<std::string>> rows = {{"TARGET", "DESCRIPTION"}};
+  for (const auto& target : targets) {
+    std::string name = target.name;
+    if (target.is_default) name += name.empty() ? "(default)" : " (default)";
+    rows.push_back({name, target.description});
+  }
+  return columns(rows, 1);
+}
+
+std::string outline_text(const builder::Outline& outline) {
+  std::string text;
+  if (!outline.name.empty() || !outline.description.empty()) {
+    std::vector<std::vector<std::string>> rows = {{"TARGET:", outline.name.empty() ? "(default)" : outline.name}};
+    if (!outline.description.empty()) rows.push_back({"DESCRIPTION:", outline.description});
+    text += columns(rows, 1) + "\n";
+  }
+  if (!outline.arguments.empty()) {
+    std::vector<std::vector<std::string>> rows = {{"BUILD ARG", "VALUE", "DESCRIPTION"}};
+    for (const auto& argument : outline.arguments)
+      rows.push_back({argument.name, argument.value, argument.description});
+    text += columns(rows, 3) + "\n";
+  }
+  return text + mounts_text("SECRET", outline.secrets) + mounts_text("SSH", outline.ssh);
+}
+
+Result<int> call_build(engine::Context& context, const BuildCommand& command, const CancelToken& cancel) {
+  const auto [name, format] = split_call(command.call);
+  const bool json = format == "format=json";
+  if (name == "targets") {
+    const auto targets = TRY(builder::list_targets(*context.store, command.request, cancel));
+    print(json ? targets_json(targets) : printable(targets_text(targets)));
+    return 0;
+  }
+  const auto progress = TRY(make_progress(command.quiet ? "quiet" : command.progress));
+  if (name == "outline") {
+    const auto outline = TRY(engine::outline_build(context, command.request, *progress, cancel));
+    print(json ? outline_json(outline) : printable(outline_text(outline)));
+    return 0;
+  }
+  const builder::LintReport report = TRY(engine::check_build(context, command.request, *progress, cancel));
+  print(json ? check_json(report) : printable(check_text(report)));
+  if (report.error && !json) {
+    if (!report.warnings.empty()) print("\n");
+    std::string text = report.error->message() + "\n";
+    text += builder::source_excerpt(report.text, report.file, report.error_line, report.error_line);
+    print_error(printable("ERROR: " + text));
+  }
+  return report.warnings.empty() && !report.error ? 0 : 1;
+}
+
+}  // namespace dray::cli

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dray/builder/lint.hpp>
+#include <dray/engine/images.hpp>
+
+namespace dray::cli {
+
+/// `dray build`, parsed.
+struct BuildCommand {
+  builder::BuildRequest request;
+  engine::BuildOptions options;
+  std::string progress, iidfile, metadata_file;
+  std::string call = "build";  ///< --call: build, check, outline, targets; with ",format=json"
+  bool quiet = false, debug = false, help_shown = false;
+};
+
+/// Also for `dray bake`, whose targets are written as the arguments that a build would be given.
+Result<BuildCommand> parse_build_command(const std::vector<std::string>& arguments);
+
+/// --call: asks instead of building; prints the answer. Returns the exit code.
+Result<int> call_build(engine::Context& context, const BuildCommand& command, const CancelToken& cancel);
+Result<void> check_call(const std::string& call);
+
+// The answers as texts, and as BuildKit's JSON.
+std::string check_text(const builder::LintReport& report);
+std::string targets_text(const std::vector<builder::TargetDescription>& targets);
+std::string outline_text(const builder::Outline& outline);
+std::string check_json(const builder::LintReport& report);
+std::string targets_json(const std::vector<builder::TargetDescription>& targets);
+std::string outline_json(const builder::Outline& outline);
+
+/// What --metadata-file holds.
+std::string metadata_json(const builder::BuildResult& result);
+std::string bake_metadata_json(const std::vector<std::pair<std::string, builder::BuildResult>>& results);
+
+}  // namespace dray::cli

@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""dray build --check and --call, warnings and progress of builds, dray bake: with images that start from nothing."""
+import base64
+import json
+
+from harness import DrayTestCase, Terminal, main
+
+WARNS = "FROM scratch as base\nCOPY a /\n"
+
+
+class Checks(DrayTestCase):
+    needs_base = False
+
+    def test_check(self):
+        folder = self.context({"Dockerfile": WARNS, "a": "1"})
+        result = self.dray("build", "--check", folder)
+        self.assertEqual(1, result.code)
+        self.assertEqual("""Check complete, 1 warning has been found!
+
+WARNING: FromAsCasing - https://docs.docker.com/go/dockerfile/rule/from-as-casing/
+'as' and 'FROM' keywords' casing do not match
+Dockerfile:1
+--------------------
+   1 | >>> FROM scratch as base
+   2 |     COPY a /
+   3 |     
+--------------------
+""", result.out)
+        self.assertEqual("", self.ok("images", "-q"))
+        good = self.context({"Dockerfile": "FROM scratch\nCOPY a /\n"})
+        self.assertEqual("Check complete, no warnings found.\n", self.ok("build", "--check", good))
+        found = json.loads(self.dray("build", "--call=check,format=json", folder).out)
+        self.assertEqual(["FromAsCasing"], [warning["ruleName"] for warning in found["warnings"]])
+        bad = self.context({"Dockerfile": "FROM scratch\nCOPI a /\n"})
+        self.fails(1, "unknown instruction: COPI(.|\n)*>>> COPI", "build", "--check", bad)
+
+    def test_stages_that_are_not_needed_are_only_checked(self):
+        folder = self.context({"Dockerfile": "FROM scratch AS one\nWORKDIR x\nFROM scratch\nCOPY a /\n", "a": "1"})
+        self.assertNotIn("WARN", self.dray("build", "--progress=plain", folder).err)
+        self.assertIn("WorkdirRelativePath", self.dray("build", "--check", folder).out)
+
+    def test_warnings_of_a_build(self):
+        folder = self.context({"Dockerfile": WARNS, "a": "1"})
+        short = "FromAsCasing: 'as' and 'FROM' keywords' casing do not match (line 1)"
+        result = self.dray("build", "--progress=plain", folder)
+        self.assertEqual(0, result.code, result)
+        self.assertIn(f"#1 WARN: {short}\n", result.err)
+        self.assertTrue(result.err.endswith(f"\n 1 warning found (use --debug to expand):\n - {short}\n"), result.err)
+        self.assertIn("More info: https://docs.docker.com/", self.dray("build", "--debug", folder).err)
+        self.assertNotIn("WARN", self.dray("build", "--build-arg", "BUILDKIT_DOCKERFILE_CHECK=skip=all", folder).err)
+        self.fails(1, "lint violation found for rules: FromAsCasing", "build", "--build-arg",
+                   "BUILDKIT_DOCKERFILE_CHECK=error=true", folder)
+
+    def test_an_error_shows_its_lines(self):
+        folder = self.context({"Dockerfile": "FROM scratch\nCOPY nothing /\n"})
+        self.fails(1, "(?s)Dockerfile:2\n-+\n   1 \\|     FROM scratch\n   2 \\| >>> COPY nothing /\n", "build", folder)
+
+    def test_targets_and_outline(self):
+        folder = self.context({"Dockerfile": """# VERSION says which
+ARG VERSION=1
+# base has the tools
+FROM scratch AS base
+# last is what is shipped
+FROM base AS last
+ARG VERSION
+ARG OTHER=x
+COPY a /
+""", "a": "1"})
+        self.assertEqual("TARGET         DESCRIPTION\nbase           has the tools\nlast (default) is what is shipped\n",
+                         self.ok("build", "--call=targets", folder))
+        self.assertEqual("TARGET:      last\nDESCRIPTION: is what is shipped\n\n"
+                         "BUILD ARG   VALUE   DESCRIPTION\nVERSION     1       says which\nOTHER       x       \n\n",
+                         self.ok("build", "--call=outline", folder))
+        targets = json.loads(self.ok("build", "--call=targets,format=json", folder))["targets"]
+        self.assertEqual([("base", None), ("last", True)], [(t["name"], t.get("default")) for t in targets])
+
+    def test_rawjson_and_files(self):
+        folder = self.context({"Dockerfile": WARNS, "a": "1"})
+        result = self.dray("build", "-t", "raw:1", "--progress=rawjson", "--metadata-file", folder / "meta", "--iidfile",
+                           folder / "id", folder)
+        self.assertEqual(0, result.code, result)
+        objects = [json.loads(line) for line in result.err.splitlines()]
+        names = {v["name"] for o in objects for v in o.get("vertexes", [])}
+        self.assertIn("[internal] load build definition from Dockerfile", names)
+        shorts = [base64.b64decode(w["short"]) for o in objects for w in o.get("warnings", [])]
+        self.assertTrue(shorts[0].startswith(b"FromAsCasing:"), shorts)
+        meta = json.loads((folder / "meta").read_text())
+        self.assertEqual((folder / "id").read_text(), meta["containerimage.config.digest"])
+        self.assertEqual("docker.io/library/raw:1", meta["image.name"])
+        self.ok("rmi", "raw:1")
+
+    def test_terminal_view(self):
+        folder = self.context({"Dockerfile": WARNS, "a": "1"})
+        terminal = Terminal(self.command("build", folder))
+        terminal.expect(r"\[\+\] Building [0-9.]+s \(\d+/\d+\) FINISHED")
+        terminal.expect("COPY a /")
+        terminal.expect("1 warning found")
+        self.assertEqual(0, terminal.wait())
+
+    def test_refused(self):
+        folder = self.context({"Dockerfile": WARNS})
+        self.fails(1, "unknown --call", "build", "--call=dance", folder)
+        self.fails(1, "invalid progress mode", "build", "--progress=loud", folder)
+        self.fails(1, "needs a terminal", "build", "--progress=tty", folder)
+
+
+class Bake(DrayTestCase):
+    needs_base = False
+
+    def test_targets_side_by_side(self):
+        folder = self.context({
+            "docker-bake.json": json.dumps({
+                "variable": {"TAG": {"default": "1"}},
+                "group": {"default": {"targets": ["one", "two"]}},
+                "target": {"one": {"tags": ["one:${TAG}"], "args": {"N": "1"}},
+                           "two": {"inherits": ["one"], "tags": ["two:${TAG}"], "args": {"N": "2"}}}}),
+            "Dockerfile": "FROM scratch\nARG N\nLABEL n=$N\nCOPY Dockerfile /\n"})
+        result = self.dray("bake", "--progress=plain", "--metadata-file", "meta", cwd=folder, env={"TAG": "7"})
+        self.assertEqual(0, result.code, result)
+        self.assertIn("[one internal] load build definition from Dockerfile", result.err)
+        self.assertEqual("1", self.inspect("one:7", "Config.Labels.n"))
+        self.assertEqual("2", self.inspect("two:7", "Config.Labels.n"))
+        self.assertEqual({"one", "two"}, set(json.loads((folder / "meta").read_text())))
+        self.ok("rmi", "one:7", "two:7")
+
+    def test_compose_print_and_errors(self):
+        folder = self.context({"compose.yaml": "services:\n  web:\n    build: .\n    image: web:1\n",
+                               "Dockerfile": "FROM scratch\nCOPY Dockerfile /\n", "docker-bake.hcl": ""})
+        self.fails(1, "HCL is not supported", "bake", cwd=folder)
+        (folder / "docker-bake.hcl").unlink()
+        printed = json.loads(self.ok("bake", "--print", "--set", "web.args.A=1", cwd=folder))
+        self.assertEqual({"tags": ["web:1"], "context": ".", "args": {"A": "1"}, "dockerfile": "Dockerfile"},
+                         printed["target"]["web"])
+        self.fails(1, "no target or group", "bake", "nothing", cwd=folder)
+        self.ok("bake", cwd=folder)
+        self.ok("rmi", "web:1")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Sources by http and git, remote and named build contexts: a real http server and git daemon on loopback."""
+import hashlib
+import http.server
+import io
+import json
+import os
+import subprocess
+import tarfile
+import threading
+
+from harness import DrayTestCase, eventually, free_port, main, require
+
+
+class Site(http.server.ThreadingHTTPServer):
+    """Serves what `pages` says, and remembers what it was asked."""
+
+    def __init__(self):
+        self.pages, self.requests = {}, []
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.base = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.requests.append((self.path, dict(self.headers)))
+        page = self.server.pages.get(self.path.split("?")[0])
+        if page is None:
+            return self.send_error(404)
+        if isinstance(page, str):
+            self.send_response(302)
+            self.send_header("Location", page)
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        tag = '"' + hashlib.sha256(page).hexdigest() + '"'
+        self.send_response(304 if self.headers.get("If-None-Match") == tag else 200)
+        self.send_header("ETag", tag)
+        self.send_header("Last-Modified", "Thu, 01 Jan 1970 00:16:40 GMT")
+        self.send_header("Content-Disposition", "attachment; filename=../../evil")
+        if self.headers.get("If-None-Match") == tag:
+            return self.end_headers()
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_):
+        pass
+
+
+def tar_bytes(files, mode="w:gz"):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content.encode()))
+    return buffer.getvalue()
+
+
+class Sources(DrayTestCase):
+    needs_base = False
+
+    @classmethod
+    def setUpClass(cls):
+        require("git")
+        super().setUpClass()
+        cls.site = Site()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.site.shutdown()
+        cls.site.server_close()
+        super().tearDownClass()
+
+    def files(self, image="test"):
+        """The image's files: name -> (tar member, content)."""
+        path = self.scratch / "image.tar"
+        self.ok("save", "-o", path, image)
+        found = {}
+        with tarfile.open(path) as outer:
+            for layer in json.load(outer.extractfile("manifest.json"))[0]["Layers"]:
+                with tarfile.open(fileobj=io.BytesIO(outer.extractfile(layer).read())) as inner:
+                    for member in inner:
+                        data = inner.extractfile(member).read().decode(errors="replace") if member.isfile() else None
+                        found[member.name.strip("/")] = (member, data)
+        return found
+
+    def make(self, dockerfile, *arguments, files=None):
+        return self.dray("build", "-t", "test", *arguments, self.context({"Dockerfile": dockerfile, **(files or {})}))
+
+    def good(self, *arguments, **named):
+        result = self.make(*arguments, **named)
+        self.assertEqual(0, result.code, result.err)
+        return result.err
+
+    def bad(self, *arguments, **named):
+        result = self.make(*arguments, **named)
+        self.assertNotEqual(0, result.code)
+        return result.err
+
+
+class Http(Sources):
+    def test_file(self):
+        self.site.pages["/dir/file.txt"] = b"hello"
+        text = f"FROM scratch\nADD {self.site.base}/dir/file.txt?x=1 /here/\n"
+        self.good(text)
+        member, content = self.files()["here/file.txt"]
+        self.assertEqual(("hello", 0o600, 1000, 0), (content, member.mode, member.mtime, member.uid))
+        self.assertNotIn("evil", " ".join(self.files()))
+        before = self.inspect("test", "Id")
+        self.site.requests.clear()
+        self.good(text)
+        self.assertEqual(before, self.inspect("test", "Id"))
+        self.assertIn("If-None-Match", self.site.requests[0][1])
+        self.site.pages["/dir/file.txt"] = b"changed"
+        self.good(text)
+        self.assertEqual("changed", self.files()["here/file.txt"][1])
+
+    def test_checksum(self):
+        self.site.pages["/c"] = b"pinned"
+        good = "sha256:" + hashlib.sha256(b"pinned").hexdigest()
+        self.good(f"FROM scratch\nADD --checksum={good} {self.site.base}/c /c\n")
+        self.site.requests.clear()
+        self.good(f"FROM scratch\nADD --checksum={good} {self.site.base}/c /c\n")
+        self.assertEqual([], self.site.requests)
+        self.assertIn("digest mismatch", self.bad(f"FROM scratch\nADD --checksum=sha256:{'0' * 64} {self.site.base}/c /d\n"))
+
+    def test_archives_stay_packed_unless_asked(self):
+        self.site.pages["/a.tar.gz"] = tar_bytes({"f": "F"})
+        self.good(f"FROM scratch\nADD {self.site.base}/a.tar.gz /packed/\nADD --unpack {self.site.base}/a.tar.gz /open/\n")
+        self.assertIn("packed/a.tar.gz", self.files())
+        self.assertEqual("F", self.files()["open/f"][1])
+
+    def test_redirects(self):
+        self.site.pages["/loop"] = "/loop"
+        self.site.pages["/file"] = "file:///etc/passwd"
+        self.assertIn("more than 10 redirects", self.bad(f"FROM scratch\nADD {self.site.base}/loop /x\n"))
+        self.assertIn("only http and https", self.bad(f"FROM scratch\nADD {self.site.base}/file /x\n"))
+        self.assertIn("404", self.bad(f"FROM scratch\nADD {self.site.base}/none /x\n"))
+
+    def test_contexts(self):
+        self.site.pages["/context.tar.gz"] = tar_bytes({"Dockerfile": "FROM scratch\nCOPY f /g\n", "sub/D": "FROM scratch\nCOPY f /h\n", "f": "F"})
+        self.site.pages["/Dockerfile"] = f"FROM scratch\nADD {self.site.base}/context.tar.gz /c\n".encode()
+        self.ok("build", "-t", "test", self.site.base + "/context.tar.gz")
+        self.assertEqual("F", self.files()["g"][1])
+        self.ok("build", "-t", "test", "-f", "sub/D", self.site.base + "/context.tar.gz")
+        self.assertIn("h", self.files())
+        self.ok("build", "-t", "test", self.site.base + "/Dockerfile")
+        self.assertIn("c", self.files())
+
+
+class Git(Sources):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.base = cls.scratch / "git"
+        cls.base.mkdir()
+        cls.port = free_port()
+        cls.daemon = subprocess.Popen(["git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1",
+                                       f"--port={cls.port}", f"--base-path={cls.base}", str(cls.base)],
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        cls.sub = cls.repository("sub", {"s": "S"})
+        cls.commit = cls.repository("app", {"Dockerfile": "FROM scratch\nCOPY f /g\n", "f": "F", "dir/Dockerfile": "FROM scratch\nCOPY . /d/\n", "dir/x": "X"})
+        cls.git("app", "tag", "-a", "-m", "one", "v1")
+        cls.git("app", "checkout", "-q", "-b", "other")
+        (cls.base / "app/f").write_text("OTHER")
+        cls.git("app", "-c", "protocol.file.allow=always", "submodule", "add", "-q", f"git://127.0.0.1:{cls.port}/sub", "mod")
+        cls.git("app", "commit", "-q", "-a", "-m", "two")
+        cls.git("app", "checkout", "-q", "master")
+        cls.url = f"git://127.0.0.1:{cls.port}/app"
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.terminate()
+        cls.daemon.wait()
+        super().tearDownClass()
+
+    @classmethod
+    def git(cls, name, *arguments):
+        environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+        command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", "-C", str(cls.base / name), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
+
+    @classmethod
+    def repository(cls, name, files):
+        for path, content in files.items():
+            file = cls.base / name / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+        cls.git(name, "-c", "init.defaultBranch=master", "init", "-q")
+        cls.git(name, "add", ".")
+        cls.git(name, "commit", "-q", "-m", "one")
+        return cls.git(name, "rev-parse", "HEAD")
+
+    def test_context(self):
+        eventually(lambda: self.git("app", "ls-remote", self.url))
+        self.ok("build", "-t", "test", self.url)
+        self.assertEqual("F", self.files()["g"][1])
+        self.ok("build", "-t", "test", self.url + "#other")
+        self.assertEqual("OTHER", self.files()["g"][1])
+        self.ok("build", "-t", "test", self.url + "#v1:dir")
+        self.assertEqual("X", self.files()["d/x"][1])
+        self.ok("build", "-t", "test", f"{self.url}?branch=other&subdir=dir")
+        self.ok("build", "-t", "test", f"{self.url}?tag=v1&checksum={self.commit}")
+        self.ok("build", "-t", "test", f"{self.url}#{self.commit}")
+        refused = self.dray("build", "-t", "test", f"{self.url}?tag=v1&checksum=0000000")
+        self.assertIn("expected checksum to match", refused.err)
+        self.assertIn("does not contain ref", self.dray("build", self.url + "#nosuch").err)
+
+    def test_add(self):
+        self.good(f"FROM scratch\nADD {self.url}#other /src\nADD --keep-git-dir=true {self.url}#v1 /kept\n")
+        found = self.files()
+        self.assertEqual(("OTHER", "S"), (found["src/f"][1], found["src/mod/s"][1]))
+        self.assertIn("kept/.git/HEAD", found)
+        self.assertFalse([name for name in found if name.startswith("src/") and ".git/" in name or name == "src/.git"])
+        log = self.good(f"FROM scratch\nADD {self.url}#other /src\nADD --keep-git-dir=true {self.url}#v1 /kept\n")
+        self.assertNotIn("warning", log.lower())
+
+    def test_options_are_not_injected(self):
+        marker = self.scratch / "owned"
+        for url in (f"{self.url}#--upload-pack=touch {marker}", f"{self.url}#-x", f"{self.url}#a..b",
+                    f"ssh://-oProxyCommand=touch%20{marker}/x", f"ext::sh -c touch% {marker}", f"{self.url}\n--upload-pack=x"):
+            self.assertNotEqual(0, self.dray("build", "-t", "test", url).code, url)
+        self.assertFalse(marker.exists())
+
+    def test_hostile_repositories(self):
+        secret = self.scratch / "secret"
+        secret.write_text("SENTINEL")
+        self.repository("evil", {"Dockerfile": "FROM scratch\nCOPY link /out\n", "ok": "1"})
+        os.symlink(secret, self.base / "evil/link")
+        os.symlink("/etc", self.base / "evil/up")
+        self.git("evil", "add", ".")
+        self.git("evil", "commit", "-q", "-m", "links")
+        url = f"git://127.0.0.1:{self.port}/evil"
+        self.assertNotEqual(0, self.dray("build", "-t", "test", url).code)
+        self.assertNotEqual(0, self.dray("build", "-t", "test", url + "?subdir=up").code)
+        self.assertNotEqual(0, self.dray("build", "-t", "test", url + "?subdir=../../../../etc").code)
+        (self.base / "evil/.gitmodules").write_text(f'[submodule "m"]\n\tpath = m\n\turl = {self.base}/sub\n')
+        self.git("evil", "update-index", "--add", "--cacheinfo", f"160000,{self.sub},m")
+        self.git("evil", "add", ".gitmodules")
+        self.git("evil", "commit", "-q", "-m", "module of the host")
+        refused = self.dray("build", "-t", "test", url)
+        self.assertNotEqual(0, refused.code)
+        self.assertIn("not allowed", refused.err)
+
+
+class Named(Sources):
+    def test_directory(self):
+        other = self.context({"keep": "K", "secret": "S", ".dockerignore": "secret\n"})
+        self.good("FROM scratch\nCOPY --from=other . /o/\n", "--build-context", f"other={other}")
+        found = self.files()
+        self.assertEqual("K", found["o/keep"][1])
+        self.assertNotIn("o/secret", found)
+        self.assertIn(".dockerignore:1", self.bad("FROM scratch\nCOPY --from=other secret /\n", "--build-context", f"other={other}"))
+
+    def test_others(self):
+        self.good("FROM scratch\nCOPY f /\n", "-t", "img", files={"f": "IMAGE"})
+        self.ok("tag", "test", "local/img:1")
+        self.good("FROM base\nCOPY --from=base f /again\n", "--build-context", "base=docker-image://local/img:1")
+        self.assertEqual("IMAGE", self.files()["again"][1])
+        for value in ("base=nope://x", "base=oci-layout:///x", "=x", "base"):
+            self.assertNotEqual(0, self.make("FROM scratch\n", "--build-context", value).code, value)
+
+
+if __name__ == "__main__":
+    main()
