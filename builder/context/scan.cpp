@@ -252,11 +252,12 @@ Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::stri
   return sources;
 }
 
-Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, const std::string& pivot,
-                                                      const std::string& path, const std::vector<std::string>& exclude,
+Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, const std::string& path,
+                                                      const std::vector<std::string>& exclude,
                                                       const CancelToken& cancel) {
-  std::string pattern = path.starts_with(pivot) ? path.substr(pivot.size()) : path;
-  if (pattern.starts_with('/')) pattern.erase(0, 1);
+  const std::size_t dot = path.find("/./");
+  const std::string pivot = dot == std::string::npos || dot == 0 ? "/" : path.substr(0, dot);
+  std::string pattern = path.substr(dot == std::string::npos ? 1 : dot + 3);
   if (pattern.empty() || pattern == ".") pattern = "**";  // all of it
   const bool literal = !has_wildcard(path);
   std::vector<Source> sources;
@@ -286,8 +287,7 @@ Result<CopyContent> read_copy_content(const SourceTree& tree, const CopyOp& op, 
   const auto find = [&](std::size_t i) -> Result<std::vector<Source>> {
     const std::string& path = op.paths[i];
     if (!tree.root.valid()) return missing(tree, path, 0);
-    const std::string pivot = i < op.pivots.size() ? op.pivots[i] : "/";
-    auto found = op.parents ? find_sources_with_parents(tree, pivot, path, op.exclude, cancel)
+    auto found = op.parents ? find_sources_with_parents(tree, path, op.exclude, cancel)
                             : find_sources(tree, path, hidden, cancel);
     if (!found && op.if_exists && found.error().code() == ErrorCode::not_found) return std::vector<Source>();
     return found;

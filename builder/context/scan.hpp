@@ -53,10 +53,10 @@ struct Source {
 Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::string& path, const IgnorePatterns& exclude,
                                          const CancelToken& cancel);
 
-/// COPY --parents: the directory `pivot` with nothing but what `path`, which lies in it, names there, as a
-/// .dockerignore pattern ("**" is any path).
-Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, const std::string& pivot,
-                                                      const std::string& path, const std::vector<std::string>& exclude,
+/// COPY --parents: the directory before the pivot "/./" of `path` (the root, where it has none) with nothing but what
+/// the rest names there, as a .dockerignore pattern ("**" is any path).
+Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, const std::string& path,
+                                                      const std::vector<std::string>& exclude,
                                                       const CancelToken& cancel);
 
 /// Digests of a context's files, remembered in the database from build to build for files that keep device,

@@ -150,6 +150,13 @@ Result<CacheMount> open_cache_mount(const std::string& root, const CacheMountWis
   if (!data && data.error().code() == ErrorCode::not_found) {
     TRY(make_store(root, name, wish, fill));
     data = open_data(root, name);
+    if (!data && data.error().code() == ErrorCode::not_found) {  // a store that somebody took the files away from
+      const std::string aside = stores(root) + "/old-" + random_hex(12);
+      (void)::rename((stores(root) + "/" + name).c_str(), aside.c_str());
+      (void)remove_tree(FdRef(AT_FDCWD), aside);
+      TRY(make_store(root, name, wish, fill));
+      data = open_data(root, name);
+    }
   }
   if (!data) return Failure(std::move(data).error().with_context("opening the cache mount \"" + wish.id + "\""));
   (void)::utimensat(AT_FDCWD, (stores(root) + "/" + name + "/about").c_str(), nullptr, 0);  // its last use
