@@ -70,7 +70,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(token->expires_in_seconds > 0, "a token that was never valid");
   }
   static_cast<void>(parse_docker_config(text));
-  static_cast<void>(parse_helper_answer(text));
   static_cast<void>(check_document(text, "application/vnd.oci.image.manifest.v1+json"));
   static_cast<void>(parse_archived(text));
   static_cast<void>(parse_names(text, "tags"));
