@@ -261,4 +261,10 @@ TEST_CASE("an excerpt shows the lines around") {
         "Dockerfile:2\n--------------------\n"
         "   1 |     FROM a\n   2 | >>> RUN false\n   3 |     \n--------------------\n");
   CHECK(source_excerpt("x\n", "f", 9, 9) == "");
+  std::string huge = "RUN a";
+  for (int i = 0; i < 100'000; ++i) huge += " \\\n && b";
+  const std::string text = source_excerpt(huge, "f", 1, 100'001);
+  CHECK(text.find(" 200 | >>>  && b") != std::string::npos);
+  CHECK(text.find(" ... | >>> (99801 more lines)\n") != std::string::npos);
+  CHECK(text.size() < 10'000);
 }
