@@ -37,6 +37,10 @@ std::string server_name(const std::string& registry);
 /// The entry of `auths` for the registry, by Docker's loose matching ("https://host/v1/" is "host").
 const DockerConfig::Auth* find_auth(const DockerConfig& config, const std::string& registry);
 
+/// What Podman, Skopeo and Buildah keep in auth.json ($REGISTRY_AUTH_FILE, $XDG_RUNTIME_DIR/containers,
+/// /run/containers/UID or ~/.config/containers; the first that exists), by registry or by "registry/name/space".
+Result<Credentials> find_containers_credentials(const std::string& registry, const std::string& repository);
+
 /// The system's trust plus certs.d/<host:port>/{*.crt,*.cert,*.key}, looked up in /etc/docker and
 /// `directory`.
 Result<TlsSettings> find_tls_settings(const std::string& directory, const std::string& host_and_port);

@@ -13,6 +13,7 @@ namespace dray::registry {
 struct Document {
   std::string bytes, media_type;
   Digest digest;
+  std::string rate_limit;  ///< worth a warning; or ""
 };
 /// `name` is a tag or digest. `expected` (with its size) or the reference's own digest must match.
 Result<Document> fetch_document(Session& session, HttpClient& client, const std::string& name,
@@ -30,9 +31,16 @@ Result<void> fetch_blob(Session& session, HttpClient& client, const image::Descr
 Result<std::string> fetch_small_blob(Session& session, HttpClient& client, store::Store& store,
                                      const image::Descriptor& descriptor);
 
+/// How many connections more than the one a layer a pull may open.
+using SpareConnections = std::atomic<int>;
+inline constexpr int kSpareConnections = 3;
+
 /// Makes sure that the layer's blob is in the content store and unpacked as `diff_id`: downloads and unpacks
-/// side by side.
+/// side by side. A layer that another pull is fetching is waited for.
 Result<void> fetch_layer(Session& session, HttpClient& client, store::Store& store, const image::Descriptor& descriptor,
-                         const DiffId& diff_id, StepProgress& progress);
+                         const DiffId& diff_id, SpareConnections& spare, StepProgress& progress);
+/// As fetch_layer, but only the blob.
+Result<void> fetch_blob(Session& session, HttpClient& client, store::Store& store, const image::Descriptor& descriptor,
+                        SpareConnections& spare, StepProgress& progress);
 
 }  // namespace dray::registry

@@ -52,7 +52,8 @@ Result<void> fetch_layer_to_store(store::Store& store, const Reference& referenc
   HttpClient client = TRY(HttpClient::create());
   auto session = TRY(Session::connect(client, reference, Purpose::pull_blob, options, progress, stop));
   StepProgress step(progress, 1, layer.digest.short_hex());
-  return fetch_layer(*session, client, store, layer, diff_id, step);
+  SpareConnections spare{kSpareConnections};
+  return fetch_layer(*session, client, store, layer, diff_id, spare, step);
 }
 
 }  // namespace dray::registry

@@ -97,7 +97,7 @@ std::size_t on_read(char* buffer, std::size_t, std::size_t size, void* user) {
   const FileUpload& upload = *transfer.request.upload;
   const std::uint64_t left = upload.size - std::min(upload.size, transfer.sent);
   const std::size_t wanted = static_cast<std::size_t>(std::min<std::uint64_t>(left, size));
-  const ssize_t got = pread(upload.file.get(), buffer, wanted, static_cast<off_t>(transfer.sent));
+  const ssize_t got = pread(upload.file.get(), buffer, wanted, static_cast<off_t>(upload.offset + transfer.sent));
   if (got < 0 || (got == 0 && wanted > 0)) {
     transfer.error = got < 0 ? Error::from_errno("reading the blob to upload")
                              : Error(ErrorCode::corrupt, "the blob to upload is shorter than it should be");
@@ -170,6 +170,17 @@ void set_tls(CURL* easy, const TlsSettings& tls) {
   if (!tls.client_certificate.empty()) {
     curl_easy_setopt(easy, CURLOPT_SSLCERT, tls.client_certificate.c_str());
     curl_easy_setopt(easy, CURLOPT_SSLKEY, tls.client_key.c_str());
+  }
+}
+
+/// libcurl reads the variables itself, but for HTTP_PROXY, which means a header to CGI programs; we are none.
+void set_proxy(CURL* easy, const Origin& origin) {
+  // A proxy cannot reach our own loopback interface, whatever no_proxy says.
+  if (is_loopback(origin.host_and_port())) {
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+  } else if (const char* proxy = std::getenv("HTTP_PROXY");
+             origin.scheme == "http" && proxy != nullptr && std::getenv("http_proxy") == nullptr) {
+    curl_easy_setopt(easy, CURLOPT_PROXY, proxy);
   }
 }
 
@@ -272,8 +283,7 @@ Result<Response> HttpClient::perform(const Request& request, const Stop& stop) {
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);
   curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-  // A proxy cannot reach our own loopback interface, whatever no_proxy says.
-  if (is_loopback(origin.host_and_port())) curl_easy_setopt(easy, CURLOPT_PROXY, "");
+  set_proxy(easy, origin);
   set_tls(easy, request.tls);
 
   if (curl_multi_add_handle(state_->multi, easy) != CURLM_OK)

@@ -63,11 +63,12 @@ struct Response {
   std::vector<std::string> all(std::string_view name) const;
 };
 
-/// A body sent from a file, from its beginning on every try.
+/// A body sent from a file, `size` bytes from `offset`, anew on every try.
 struct FileUpload {
   FdRef file;
   std::uint64_t size = 0;
   std::function<void(std::uint64_t sent)> on_progress;
+  std::uint64_t offset = 0;
 };
 
 struct Request {

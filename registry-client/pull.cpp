@@ -9,34 +9,12 @@
 #include <dray/registry/client.hpp>
 
 #include "fetch.hpp"
+#include "platform_choice.hpp"
 
 namespace dray::registry {
 namespace {
 
 constexpr std::size_t kMaxLayers = 1024;
-constexpr int kMaxIndexDepth = 3;
-
-/// Index entries that are indexes themselves are followed when no entry is for the platform.
-Result<Document> resolve_platform(Session& session, HttpClient& client, Document document,
-                                  const image::Platform& platform, int depth) {
-  if (!image::is_index(document.bytes, document.media_type)) return document;
-  const image::Index index = TRY_CTX(image::parse_index(document.bytes), "index " + document.digest.to_string());
-  auto chosen = image::select_platform(index, platform);
-  if (chosen) {
-    const image::Descriptor descriptor = *std::move(chosen);
-    Document next = TRY(fetch_document(session, client, descriptor.digest.to_string(), &descriptor));
-    if (depth + 1 > kMaxIndexDepth) return fail(ErrorCode::corrupt, "indexes are nested too deeply");
-    return resolve_platform(session, client, std::move(next), platform, depth + 1);
-  }
-  for (const image::Descriptor& entry : index.manifests) {
-    if (entry.platform || (entry.media_type != image::kOciIndex && entry.media_type != image::kDockerIndex)) continue;
-    if (depth + 1 > kMaxIndexDepth) return fail(ErrorCode::corrupt, "indexes are nested too deeply");
-    Document next = TRY(fetch_document(session, client, entry.digest.to_string(), &entry));
-    auto found = resolve_platform(session, client, std::move(next), platform, depth + 1);
-    if (found || found.error().code() != ErrorCode::not_found) return found;
-  }
-  return Failure(std::move(chosen).error().with_context(session.reference().familiar()));
-}
 
 bool is_layer_type(std::string_view type) {
   for (const std::string_view prefix : {"application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."})
@@ -81,6 +59,7 @@ struct LayerJob {
 Result<void> fetch_layers(Session& session, HttpClient first_client, store::Store& store,
                           const std::vector<LayerJob>& jobs, int threads, ProgressSink& progress, Stop& stop) {
   std::atomic<std::size_t> next{0};
+  SpareConnections spare{kSpareConnections};
   std::mutex mutex;
   std::optional<Error> first_error;
   const auto give_up = [&](Error error) {
@@ -91,9 +70,10 @@ Result<void> fetch_layers(Session& session, HttpClient first_client, store::Stor
   const auto work = [&](HttpClient client) {
     for (std::size_t i = next++; i < jobs.size() && !stop.requested(); i = next++) {
       StepProgress step(progress, jobs[i].id, jobs[i].descriptor->digest.short_hex());
-      auto fetched = fetch_layer(session, client, store, *jobs[i].descriptor, *jobs[i].diff_id, step);
+      auto fetched = fetch_layer(session, client, store, *jobs[i].descriptor, *jobs[i].diff_id, spare, step);
       if (!fetched) return give_up(std::move(fetched).error());
     }
+    ++spare;  // for the layers that are still on their way
   };
   std::vector<std::thread> workers;
   const std::size_t count = std::min<std::size_t>(static_cast<std::size_t>(std::max(1, threads)), jobs.size());
@@ -125,16 +105,22 @@ Result<void> store_manifest(store::Store& store, const Document& document) {
 
 }  // namespace
 
-Result<PullResult> pull(store::Store& store, const Reference& reference, const image::Platform& platform,
-                        const Options& options, ProgressSink& progress, const CancelToken& cancel) {
+namespace {
+
+Result<PullResult> pull_from(const Endpoint& endpoint, store::Store& store, const Reference& reference,
+                             const image::Platform& platform, const Options& options, ProgressSink& progress,
+                             const CancelToken& cancel) {
   Stop stop(cancel);
-  const auto lease = TRY(store.lease());
   HttpClient client = TRY(HttpClient::create());
-  auto session = TRY(Session::connect(client, reference, Purpose::pull_manifest, options, progress, stop));
+  auto session = TRY(Session::connect(client, endpoint, reference, Purpose::pull_manifest, options, progress, stop));
   Document top = TRY(fetch_document(*session, client, reference.tag_or_digest(), nullptr));
+  if (!top.rate_limit.empty()) report_message(progress, "warning: " + session->host() + ": " + top.rate_limit);
   PullResult result;
   result.digest = top.digest;
-  const Document document = TRY(resolve_platform(*session, client, std::move(top), platform, 0));
+  const Document document =
+      TRY(choose_platform(std::move(top), platform, reference.familiar(), [&](const image::Descriptor& entry) {
+        return fetch_document(*session, client, entry.digest.to_string(), &entry);
+      }));
   report_message(progress,
                  reference.tag_or_digest() + ": Pulling from " +
                      (reference.domain() == "docker.io" ? reference.repository() : reference.familiar_name()));
@@ -175,6 +161,27 @@ Result<PullResult> pull(store::Store& store, const Reference& reference, const i
   TRY(store_manifest(store, document));
   TRY_CTX(store.put_image(record), "recording " + reference.familiar());
   return result;
+}
+
+/// Whether another registry may do better.
+bool is_remote(ErrorCode code) {
+  return code == ErrorCode::unavailable || code == ErrorCode::not_found || code == ErrorCode::permission_denied ||
+         code == ErrorCode::corrupt || code == ErrorCode::invalid_argument || code == ErrorCode::unsupported;
+}
+
+}  // namespace
+
+Result<PullResult> pull(store::Store& store, const Reference& reference, const image::Platform& platform,
+                        const Options& options, ProgressSink& progress, const CancelToken& cancel) {
+  const auto lease = TRY(store.lease());
+  for (const Mirror& mirror : options.mirrors) {
+    if (mirror.registry != reference.domain()) continue;
+    const Endpoint endpoint = TRY(mirror_of(mirror, reference));
+    auto pulled = pull_from(endpoint, store, reference, platform, options, progress, cancel);
+    if (pulled || !is_remote(pulled.error().code())) return pulled;
+    report_message(progress, "mirror " + mirror.url + ": " + pulled.error().message() + "; trying the next registry");
+  }
+  return pull_from(origin_of(reference), store, reference, platform, options, progress, cancel);
 }
 
 }  // namespace dray::registry

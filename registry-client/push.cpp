@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A push: layers, config, manifest, in that order, since a registry refuses a manifest whose blobs it lacks.
-// Each blob: HEAD; else a mount from a sibling repository that is known to hold it; else POST for an upload
-// location and one PUT of the whole file. A broken upload starts over: registries differ too much in what
-// they keep of a partial one. The manifest is sent byte by byte as stored, with its own media type, so its
-// digest stays what it was.
+// The manifest is sent byte by byte as stored, with its own media type, so its digest stays what it was.
 #include <thread>
 
 #include <dray/registry/client.hpp>
 
-#include "session.hpp"
-#include "step_progress.hpp"
-#include "url.hpp"
+#include "blob_upload.hpp"
 
 namespace dray::registry {
 namespace {
@@ -38,120 +33,28 @@ class SilentSink : public ProgressSink {
   void report(const ProgressEvent&) override {}
 };
 
+/// Blobs of the store, and manifests, into one repository.
 class Pusher {
  public:
   Pusher(Session& session, store::Store& store, std::map<Digest, std::string> mount_sources)
-      : session_(session), store_(store), mount_sources_(std::move(mount_sources)) {}
+      : uploader_(session), store_(store), mount_sources_(std::move(mount_sources)) {}
 
   Result<void> push_blob(HttpClient& client, const image::Descriptor& blob, StepProgress& progress) {
-    progress.started();
-    auto pushed = push_blob_inner(client, blob, progress);
-    if (!pushed && pushed.error().code() != ErrorCode::cancelled)
-      progress.end(ProgressEvent::Kind::failed, pushed.error().message());
-    return pushed;
+    const auto source = mount_sources_.find(blob.digest);
+    return uploader_.put_blob(
+        client, blob, source == mount_sources_.end() ? "" : source->second,
+        [&] { return store_.content().open_blob(blob.digest); }, progress);
   }
-
   /// `name`: the tag, or the digest.
   Result<void> push_manifest(HttpClient& client, const std::string& name, const std::string& bytes,
                              const std::string& media_type, const Digest& digest) {
-    Request request;
-    request.method = "PUT";
-    request.url = session_.url("manifests/" + name);
-    request.headers = {"Content-Type: " + media_type};
-    request.body = bytes;
-    const Response response = TRY(session_.send_retrying(client, request));
-    if (!response.ok()) return Failure(remote_error(response, session_.reference(), Purpose::push));
-    const auto stored = Digest::parse(response.header("docker-content-digest"));
-    if (stored && stored->algorithm() == digest.algorithm() && *stored != digest)
-      return fail(ErrorCode::corrupt,
-                  "the registry stored the manifest as " + stored->to_string() + ", sent was " + digest.to_string());
-    return {};
+    return uploader_.put_manifest(client, name, bytes, media_type, digest);
   }
 
  private:
-  Result<void> push_blob_inner(HttpClient& client, const image::Descriptor& blob, StepProgress& progress) {
-    if (TRY(exists(client, blob))) {
-      progress.end(ProgressEvent::Kind::cached, "Layer already exists");
-      return {};
-    }
-    const FileDescriptor file = TRY_CTX(store_.content().open_blob(blob.digest), "blob " + blob.digest.short_hex());
-    const std::uint64_t size = TRY(store_.content().size(blob.digest));
-    Backoff backoff(Backoff::Patience::patient);
-    for (bool mount = true;; mount = false) {
-      bool mounted = false;
-      const Response response = TRY(upload(client, blob, file, size, mount, mounted, progress));
-      if (mounted && TRY(exists(client, blob))) {
-        progress.end(ProgressEvent::Kind::cached, "Mounted from " + mount_sources_.at(blob.digest));
-        return {};
-      }
-      if (mounted) continue;  // it said so, but has it not
-      if (response.ok()) {
-        progress.end(ProgressEvent::Kind::completed, "Pushed");
-        return {};
-      }
-      // An upload that the registry has forgotten (it restarted) is begun anew as well.
-      const bool forgotten =
-          response.failure == TransferFailure::none && response.status == 404 && response.url != begin_url();
-      std::optional<std::chrono::milliseconds> wait;
-      if (forgotten && !forgotten_before_) {
-        forgotten_before_ = true;
-        wait = std::chrono::milliseconds(100);
-      } else {
-        wait = backoff.next(response);
-      }
-      if (!wait) {
-        const std::string context = "pushing blob " + blob.digest.short_hex();
-        if (response.failure != TransferFailure::none)
-          return Failure(transfer_error(response, session_.host()).with_context(context));
-        return Failure(remote_error(response, session_.reference(), Purpose::push));
-      }
-      if (!session_.stop().sleep(*wait)) return Failure(Stop::error());
-    }
-  }
-
-  std::string begin_url() const { return session_.url("blobs/uploads/"); }
-
-  Result<bool> exists(HttpClient& client, const image::Descriptor& blob) {
-    Request request;
-    request.method = "HEAD";
-    request.url = session_.url("blobs/" + blob.digest.to_string());
-    const Response response = TRY(session_.send_retrying(client, request));
-    if (response.ok()) return true;
-    if (response.status == 404) return false;
-    // HEAD has no body to explain itself, and some registries refuse it for what does not exist: the upload
-    // will tell.
-    return false;
-  }
-
-  /// One try. The answer that failed, or the last one; `mounted` when no upload was needed.
-  Result<Response> upload(HttpClient& client, const image::Descriptor& blob, const FileDescriptor& file,
-                          std::uint64_t size, bool mount, bool& mounted, StepProgress& progress) {
-    Request begin;
-    begin.method = "POST";
-    begin.url = begin_url();
-    begin.headers = {"Content-Type: application/octet-stream"};
-    if (const auto source = mount_sources_.find(blob.digest); mount && source != mount_sources_.end())
-      begin.url = with_query(with_query(begin.url, "mount", blob.digest.to_string()), "from", source->second);
-    const std::string base = begin.url;
-    Response begun = TRY(session_.send(client, std::move(begin)));
-    if (!begun.ok()) return begun;
-    if (begun.status == 201) {
-      mounted = mount && base != begin_url();
-      return begun;
-    }
-    Request put;
-    put.method = "PUT";
-    put.url = with_query(TRY(resolve_location(begun.url, std::string(begun.header("location")))), "digest",
-                         blob.digest.to_string());
-    put.headers = {"Content-Type: application/octet-stream"};
-    put.upload = FileUpload{file, size, [&](std::uint64_t sent) { progress.bytes("Pushing", sent, size); }};
-    return session_.send(client, std::move(put));
-  }
-
-  Session& session_;
+  Uploader uploader_;
   store::Store& store_;
   const std::map<Digest, std::string> mount_sources_;
-  std::atomic<bool> forgotten_before_{false};
 };
 
 Result<void> push_layers(Pusher& pusher, HttpClient& first_client, const std::vector<image::Descriptor>& layers,

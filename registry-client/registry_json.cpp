@@ -238,6 +238,12 @@ std::string encode_result(const image::Descriptor& pushed) {
       {{"result", {{"media_type", pushed.media_type}, {"digest", pushed.digest.to_string()}, {"size", pushed.size}}}});
 }
 
+std::string encode_names(const std::vector<std::string>& names) { return dump({{"result", {{"names", names}}}}); }
+
+std::string encode_text(const std::string& text, const std::string& media_type, const std::string& digest) {
+  return dump({{"result", {{"text", text}, {"media_type", media_type}, {"digest", digest}}}});
+}
+
 std::string encode_result(const LoginResult& result) {
   return dump({{"result", {{"config_path", result.config_path}, {"username", result.username}}}});
 }

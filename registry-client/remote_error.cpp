@@ -53,12 +53,48 @@ std::string wanted(const Reference& reference) {
              : reference.familiar();
 }
 
+std::optional<std::uint64_t> number(std::string_view text) {
+  std::uint64_t value = 0;
+  std::size_t digits = 0;
+  for (; digits < text.size() && digits < 12 && text[digits] >= '0' && text[digits] <= '9'; ++digits)
+    value = value * 10 + static_cast<std::uint64_t>(text[digits] - '0');
+  return digits == 0 ? std::nullopt : std::optional(value);
+}
+
+std::string duration_text(std::uint64_t seconds) {
+  const auto count = [](std::uint64_t n, const std::string& unit) {
+    return std::to_string(n) + " " + unit + (n == 1 ? "" : "s");
+  };
+  if (seconds >= 3600) return count((seconds + 1800) / 3600, "hour");
+  return seconds >= 60 ? count((seconds + 30) / 60, "minute") : count(seconds, "second");
+}
+
+Error too_many_requests(const Response& response, const std::string& reason, const std::string& status) {
+  std::string message = "too many requests: ";
+  message = reason.starts_with("toomanyrequests") ? reason : message + (reason.empty() ? status : reason);
+  if (const std::string limit = rate_limit(response, ~std::uint64_t{0}); !limit.empty()) message += " (" + limit + ")";
+  std::string hint = "the registry limits how often it is asked; `dray login` raises Docker Hub's limit";
+  if (const auto after = number(response.header("retry-after")); after && *after > 0)
+    hint = "try again in " + duration_text(*after) + "; " + hint;
+  return Error(ErrorCode::unavailable, message).with_hint(hint);
+}
+
 }  // namespace
+
+std::string rate_limit(const Response& response, std::uint64_t worth_telling) {
+  const std::string_view limit = response.header("ratelimit-limit"), left = response.header("ratelimit-remaining");
+  const auto total = number(limit), remaining = number(left);
+  if (!total || !remaining || *remaining > worth_telling) return "";
+  std::string text = std::to_string(*remaining) + " of " + std::to_string(*total) + " pulls left";
+  if (const auto window = limit.find(";w="); window != std::string_view::npos)
+    if (const auto seconds = number(limit.substr(window + 3)); seconds) text += " in " + duration_text(*seconds);
+  return text;
+}
 
 Error denied(const Reference& reference, Purpose purpose, const std::string& reason) {
   if (purpose == Purpose::login)
     return Error(ErrorCode::permission_denied, reason.starts_with("unauthorized") ? reason : "unauthorized: " + reason);
-  const std::string verb = purpose == Purpose::push ? "push" : "pull";
+  const std::string verb = purpose == Purpose::push ? "push" : purpose == Purpose::remove ? "delete" : "pull";
   return Error(ErrorCode::permission_denied,
                verb + " access denied for " + reference.familiar_name() +
                    ", repository does not exist or may require 'docker login': " + reason);
@@ -70,9 +106,7 @@ Error remote_error(const Response& response, const Reference& reference, Purpose
   const std::string status = status_text(response);
   if (response.status == 401 || response.status == 403)
     return denied(reference, purpose, reason.empty() ? status : reason);
-  if (response.status == 429)
-    return Error(ErrorCode::unavailable, reason.empty() ? "too many requests: " + status : reason)
-        .with_hint("the registry limits how often it is asked; try later or log in");
+  if (response.status == 429) return too_many_requests(response, reason, status);
   if (response.status == 404 && has(errors, "NAME_UNKNOWN"))
     return Error(ErrorCode::not_found, "repository " + reference.familiar_name() + " not found: " + reason);
   if (response.status == 404 && purpose == Purpose::pull_manifest)
@@ -124,15 +158,9 @@ std::optional<std::chrono::milliseconds> Backoff::next(const Response& response)
   ++tries_;
   thread_local std::minstd_rand random(std::random_device{}());
   wait += static_cast<std::int64_t>(random() % static_cast<unsigned>(wait / 2 + 1)) - wait / 4;
-  std::int64_t seconds = 0;
-  for (const char c : response.header("retry-after")) {
-    if (c < '0' || c > '9' || seconds > 3600) {
-      seconds = c < '0' || c > '9' ? 0 : seconds;
-      break;
-    }
-    seconds = seconds * 10 + (c - '0');
-  }
-  return std::min(std::max(std::chrono::milliseconds(wait), std::chrono::milliseconds(seconds * 1000)), kMaxRetryAfter);
+  const std::chrono::milliseconds asked(number(response.header("retry-after")).value_or(0) * 1000);
+  if (asked > kMaxRetryAfter) return std::nullopt;  // nobody waits that long before a prompt
+  return std::max(std::chrono::milliseconds(wait), asked);
 }
 
 }  // namespace dray::registry

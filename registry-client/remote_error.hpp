@@ -11,7 +11,7 @@
 namespace dray::registry {
 
 /// What a request was for: it decides the sentence for the user.
-enum class Purpose { pull_manifest, pull_blob, push, login };
+enum class Purpose { pull_manifest, pull_blob, push, remove, catalog, login };
 
 /// The Error for an answer that was not the wanted one, in Docker's words ("pull access denied for x, …").
 Error remote_error(const Response& response, const Reference& reference, Purpose purpose);
@@ -19,6 +19,10 @@ Error remote_error(const Response& response, const Reference& reference, Purpose
 Error transfer_error(const Response& response, const std::string& host);
 /// Access refused before anything was asked of the repository ("no basic auth credentials").
 Error denied(const Reference& reference, Purpose purpose, const std::string& reason);
+
+/// "76 of 100 pulls left in 6 hours", from Docker Hub's ratelimit headers; "" where there are none, or more than
+/// `worth_telling` left.
+std::string rate_limit(const Response& response, std::uint64_t worth_telling);
 
 /// Whether the same request may succeed a little later.
 bool is_temporary(const Response& response);

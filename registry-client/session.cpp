@@ -15,19 +15,42 @@ bool is_redirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
+std::string scope_for(Purpose purpose, const std::string& repository) {
+  if (purpose == Purpose::catalog) return "registry:catalog:*";
+  const std::string rights = purpose == Purpose::push     ? "pull,push"
+                             : purpose == Purpose::remove ? "pull,push,delete"
+                                                          : "pull";
+  return "repository:" + repository + ":" + rights;
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Session>> Session::connect(HttpClient& client, const Reference& reference, Purpose purpose,
-                                                  const Options& options, ProgressSink& progress, const Stop& stop) {
-  return connect_as(client, reference, purpose, options, stop, std::nullopt, progress);
+Endpoint origin_of(const Reference& reference) {
+  return {reference.domain() == "docker.io" ? "registry-1.docker.io" : reference.domain(), "", reference.repository()};
+}
+
+Result<Endpoint> mirror_of(const Mirror& mirror, const Reference& reference) {
+  const Origin origin = TRY_CTX(parse_origin(mirror.url), "registry mirror");
+  std::string path = mirror.url.substr(mirror.url.find("://") + 3);
+  path = path.find('/') == std::string::npos ? "" : path.substr(path.find('/') + 1);
+  while (path.ends_with('/')) path.pop_back();
+  if (path.find_first_of("?#") != std::string::npos)
+    return fail(ErrorCode::invalid_argument, "registry mirror \"" + mirror.url + "\": it has a query or a fragment");
+  return Endpoint{origin.host_and_port(), origin.scheme, path + (path.empty() ? "" : "/") + reference.repository()};
+}
+
+Result<std::unique_ptr<Session>> Session::connect(HttpClient& client, const Endpoint& endpoint,
+                                                  const Reference& reference, Purpose purpose, const Options& options,
+                                                  ProgressSink& progress, const Stop& stop) {
+  return connect_as(client, endpoint, reference, purpose, options, stop, std::nullopt, progress);
 }
 
 Result<std::string> Session::try_credentials(HttpClient& client, const std::string& registry, Credentials credentials,
                                              const Options& options, ProgressSink& progress, const Stop& stop) {
   // A token for no repository at all: what is asked is who we are.
   const Reference anything = TRY(Reference::parse(registry + "/login"));
-  const auto session =
-      TRY(connect_as(client, anything, Purpose::login, options, stop, std::move(credentials), progress));
+  const auto session = TRY(connect_as(client, origin_of(anything), anything, Purpose::login, options, stop,
+                                      std::move(credentials), progress));
   Request request;
   request.url = session->base_ + "/v2/";
   const Response response = TRY(session->send_retrying(client, request));
@@ -37,22 +60,28 @@ Result<std::string> Session::try_credentials(HttpClient& client, const std::stri
   return session->authorizer_->identity_token();
 }
 
-Result<std::unique_ptr<Session>> Session::connect_as(HttpClient& client, const Reference& reference, Purpose purpose,
+Result<std::unique_ptr<Session>> Session::connect_as(HttpClient& client, const Endpoint& endpoint,
+                                                     const Reference& reference, Purpose purpose,
                                                      const Options& options, const Stop& stop,
                                                      std::optional<Credentials> given, ProgressSink& progress) {
-  std::unique_ptr<Session> session(new Session(reference, purpose, options, stop));
-  session->host_ = reference.domain() == "docker.io" ? "registry-1.docker.io" : reference.domain();
+  std::unique_ptr<Session> session(new Session(endpoint, reference, purpose, options, stop));
   session->config_directory_ = docker_config_directory(options.docker_config_directory);
   std::vector<std::string> warnings;
-  if (!given) given = TRY(find_credentials(session->config_directory_, reference.domain(), stop, warnings));
+  // A mirror is another registry: it sees only what is meant for it.
+  const bool is_origin = endpoint.host == origin_of(reference).host;
+  const std::string domain = is_origin ? reference.domain() : endpoint.host;
+  if (!given) {
+    given = TRY(find_credentials(session->config_directory_, domain, stop, warnings));
+    if (given->empty()) given = TRY(find_containers_credentials(domain, endpoint.repository));
+  }
   for (const std::string& warning : warnings) report_message(progress, warning);
   const Response first = TRY(session->probe(client));
   session->authorizer_ = std::make_unique<Authorizer>(*std::move(given), session->origin_.scheme == "http");
-  if (purpose == Purpose::login)
+  if (purpose == Purpose::login) {
     session->authorizer_->want_identity_token();
-  else
-    session->authorizer_->add_scope("repository:" + reference.repository() +
-                                    (purpose == Purpose::push ? ":pull,push" : ":pull"));
+  } else {
+    session->authorizer_->add_scope(scope_for(purpose, endpoint.repository));
+  }
   if (first.status == 401) {
     auto prepared = session->authorizer_->prepare(parse_challenges(first.all("www-authenticate")));
     if (!prepared) return Failure(denied(reference, purpose, prepared.error().message()));
@@ -79,20 +108,22 @@ Result<TlsSettings> Session::tls_for(const std::string& url) {
 
 // GET /v2/: any answer at all shows that the scheme is right.
 Result<Response> Session::probe(HttpClient& client) {
-  const bool insecure = may_be_insecure(host_);
+  const std::string& host = endpoint_.host;
+  const bool insecure = endpoint_.scheme.empty() && may_be_insecure(host);
   Backoff backoff;
   for (;;) {
     Response response;
     for (const char* scheme : {"https://", "http://"}) {
+      if (endpoint_.scheme == "http" && scheme == std::string_view("https://")) continue;
       Request request;
-      request.url = scheme + host_ + "/v2/";
-      TRY_CTX(parse_origin(request.url), "registry " + host_);
+      request.url = scheme + host + "/v2/";
+      TRY_CTX(parse_origin(request.url), "registry " + host);
       request.tls = TRY(tls_for(request.url));
       // A plain server may sit there and wait for the rest of what it takes for a request.
-      if (is_loopback(host_)) request.connect_timeout = std::chrono::seconds(5);
+      if (is_loopback(host)) request.connect_timeout = std::chrono::seconds(5);
       response = TRY(client.perform(request, stop_));
       if (response.failure == TransferFailure::none) {
-        base_ = scheme + host_;
+        base_ = scheme + host;
         origin_ = TRY(parse_origin(base_));
         if (!is_temporary(response)) return response;
         break;
@@ -101,7 +132,7 @@ Result<Response> Session::probe(HttpClient& client) {
     }
     const auto wait = backoff.next(response);
     if (!wait) {
-      if (response.failure != TransferFailure::none) return Failure(transfer_error(response, host_));
+      if (response.failure != TransferFailure::none) return Failure(transfer_error(response, host));
       return response;  // busy: the real request will say with what
     }
     if (!stop_.sleep(*wait)) return Failure(Stop::error());
@@ -121,7 +152,7 @@ Result<Response> Session::follow(HttpClient& client, Request request) {
     request.url = next;
   }
   return fail(ErrorCode::unavailable,
-              "registry " + host_ + ": more than " + std::to_string(kMaxRedirects) + " redirects");
+              "registry " + endpoint_.host + ": more than " + std::to_string(kMaxRedirects) + " redirects");
 }
 
 Result<Response> Session::send(HttpClient& client, Request request) {
@@ -168,11 +199,15 @@ Result<Response> Session::send_retrying(HttpClient& client, const Request& reque
     if (response.failure == TransferFailure::none && !is_temporary(response)) return response;
     const auto wait = backoff.next(response);
     if (!wait) {
-      if (response.failure != TransferFailure::none) return Failure(transfer_error(response, host_));
+      if (response.failure != TransferFailure::none) return Failure(transfer_error(response, endpoint_.host));
       return response;
     }
     if (!stop_.sleep(*wait)) return Failure(Stop::error());
   }
+}
+
+Result<std::string> Session::url_of_link(const std::string& link) const {
+  return resolve_location(base_ + "/v2/", link);
 }
 
 void Session::add_pull_scope(const std::string& repository) {

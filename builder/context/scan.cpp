@@ -46,6 +46,11 @@ Result<std::string> read_link(FdRef directory, const std::string& name) {
   return target;
 }
 
+/// A layer cannot hold a socket. One of the user's directory becomes an empty file, as in BuildKit.
+bool is_left_out(const SourceTree& tree, const struct stat& status) {
+  return S_ISSOCK(status.st_mode) && !tree.is_context;
+}
+
 class Walker {
  public:
   Walker(const SourceTree& tree, const IgnorePatterns& exclude, const CancelToken& cancel)
@@ -78,7 +83,7 @@ class Walker {
         if (hidden && entries.size() == mark + 1) entries.resize(mark);
         continue;
       }
-      if (hidden || S_ISSOCK(entry.status.st_mode)) continue;
+      if (hidden || is_left_out(tree_, entry.status)) continue;
       if (S_ISLNK(entry.status.st_mode)) entry.link_target = TRY(read_link(directory, name));
       entries.push_back(std::move(entry));
     }
@@ -151,7 +156,7 @@ Result<std::optional<Source>> read_source(const SourceTree& tree, const std::str
   TreeEntry top;
   if (::fstatat(opened->get(), "", &top.status, AT_EMPTY_PATH) != 0) return fail_errno("reading \"" + path + "\"");
   const bool is_directory = S_ISDIR(top.status.st_mode);
-  if (!is_directory && (match.excluded || S_ISSOCK(top.status.st_mode))) return std::nullopt;
+  if (!is_directory && (match.excluded || is_left_out(tree, top.status))) return std::nullopt;
   source.entries.push_back(std::move(top));
   if (is_directory) {
     Walker walker(tree, exclude, cancel);

@@ -139,13 +139,11 @@ class Extractor {
 
   Result<void> place_directory(const tar::Entry& entry, const std::string& path, FdRef directory,
                                const std::string& name) {
-    const FollowLast follow = options_.is_layer ? FollowLast::no : FollowLast::yes;
-    const auto existing = stat_in_root(root_, full(path), follow);
+    const auto existing = stat_in_root(root_, full(path), FollowLast::no);
     if (!existing || !S_ISDIR(existing->st_mode)) {
       TRY(remove_tree(directory, name));
       if (::mkdirat(directory.get(), name.c_str(), 0755) != 0) return fail_errno("creating a directory");
     }
-    // A link to a directory stays (/bin of a merged /usr) and its target gets the attributes.
     const FileDescriptor fd = TRY(open_in_root(root_, full(path), O_RDONLY | O_DIRECTORY));
     directories_.emplace_back(full(path), time_of(entry));
     return finish(entry, fd);

@@ -196,7 +196,8 @@ Result<void> TreeCopier::copy_entry(FdRef from, const std::string& from_name, Fd
   if (S_ISLNK(status.st_mode)) {
     if (::symlinkat(entry.link_target.c_str(), to.get(), name.c_str()) != 0)
       return fail_errno("creating the link \"" + path + "\"");
-  } else if (::mknodat(to.get(), name.c_str(), status.st_mode, status.st_rdev) != 0) {
+  } else if (const mode_t mode = S_ISSOCK(status.st_mode) ? S_IFREG | (status.st_mode & 07777) : status.st_mode;
+             ::mknodat(to.get(), name.c_str(), mode, status.st_rdev) != 0) {
     return fail_errno("creating \"" + path + "\"");
   }
   const FileDescriptor made = TRY(open_file_at(to, name, O_PATH | O_NOFOLLOW));

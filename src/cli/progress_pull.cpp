@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// docker pull's view: one line a layer. Not on a terminal, only changes of state are printed, never byte counts.
+// docker pull's view: one line a layer, with the rate and the time left while bytes move, and one line of sum at the
+// end. Not on a terminal, only changes of state are printed, never byte counts.
+#include <chrono>
 #include <cstdio>
 
 #include <dray/core/fd.hpp>
@@ -14,6 +16,14 @@ namespace {
 class TransferProgress : public ProgressSink {
  public:
   TransferProgress(int fd, bool in_place) : fd_(fd), in_place_(in_place) {}
+  ~TransferProgress() override {
+    if (!in_place_ || moved_ == 0) return;
+    const std::chrono::duration<double> elapsed = Clock::now() - began_;
+    write(human_size(moved_) + " in " + seconds(elapsed.count()) + ", " +
+              human_size(static_cast<std::uint64_t>(static_cast<double>(moved_) / std::max(elapsed.count(), 0.001))) +
+              "/s\n",
+          false);
+  }
 
   void report(const ProgressEvent& event) override {
     std::lock_guard lock(mutex_);
@@ -41,7 +51,7 @@ class TransferProgress : public ProgressSink {
       std::size_t filled =
           static_cast<std::size_t>(40.0 * static_cast<double>(event.current) / static_cast<double>(event.total));
       line += " [" + std::string(filled, '=') + ">" + std::string(40 - filled, ' ') + "] " + human_size(event.current) +
-              "/" + human_size(event.total);
+              "/" + human_size(event.total) + rate(layer, event);
     }
     layer.state = state;
     if (is_new) write("\n", false);
@@ -50,10 +60,34 @@ class TransferProgress : public ProgressSink {
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
   struct Layer {
     std::string name, state;
     std::size_t row = 0;
+    std::uint64_t first = 0, last = 0;  ///< bytes when they began to move, and now
+    Clock::time_point since;
   };
+  static std::string seconds(double count) {
+    if (count >= 60)
+      return std::to_string(static_cast<int>(count) / 60) + "m" + std::to_string(static_cast<int>(count) % 60) + "s";
+    const int tenths = static_cast<int>(count * 10);
+    return std::to_string(tenths / 10) + (count < 10 ? "." + std::to_string(tenths % 10) : "") + "s";
+  }
+  /// " 31MB/s 4s left", once there is something to go by.
+  std::string rate(Layer& layer, const ProgressEvent& event) {
+    const auto now = Clock::now();
+    if (layer.since == Clock::time_point()) {
+      layer.since = now;
+      layer.first = layer.last = event.current;
+    }
+    if (event.current > layer.last) moved_ += event.current - layer.last;
+    layer.last = event.current;
+    const std::chrono::duration<double> elapsed = now - layer.since;
+    if (elapsed.count() < 0.5 || event.current <= layer.first) return "";
+    const double speed = static_cast<double>(event.current - layer.first) / elapsed.count();
+    return " " + human_size(static_cast<std::uint64_t>(speed)) + "/s " +
+           seconds(static_cast<double>(event.total - event.current) / speed) + " left";
+  }
   /// A message breaks the block of rows: later layers are drawn below it.
   void write(const std::string& text, bool is_message) {
     if (is_message) {
@@ -66,6 +100,8 @@ class TransferProgress : public ProgressSink {
   std::mutex mutex_;
   std::map<int, Layer> layers_;
   std::size_t rows_ = 0;
+  std::uint64_t moved_ = 0;
+  const Clock::time_point began_ = Clock::now();
   int fd_;
   bool in_place_;
 };

@@ -17,6 +17,48 @@ Failure wrong_type(const std::string& path, const std::string& key, const char* 
   return fail(ErrorCode::invalid_argument, "\"" + path + "\": key \"" + key + "\" must be " + wanted);
 }
 
+Result<std::vector<std::string>> strings(const std::string& path, const std::string& key, const json& value) {
+  std::vector<std::string> texts;
+  if (!value.is_array()) return wrong_type(path, key, "an array of strings");
+  for (const auto& item : value) {
+    if (!item.is_string()) return wrong_type(path, key, "an array of strings");
+    texts.push_back(item.get<std::string>());
+  }
+  return texts;
+}
+
+Result<void> add_mirrors(Configuration& configuration, const std::string& path, const std::string& key,
+                         const std::string& registry, const json& value) {
+  for (const std::string& url : TRY(strings(path, key, value))) {
+    if (!url.starts_with("https://") && !url.starts_with("http://"))
+      return wrong_type(path, key, "an array of URLs (https://…)");
+    configuration.registry_mirrors.emplace_back(registry, url);
+  }
+  return {};
+}
+
+/// "registries": {"quay.io": {"mirrors": […], "insecure": false}}
+Result<void> add_registries(Configuration& configuration, const std::string& path, const json& value) {
+  if (!value.is_object()) return wrong_type(path, "registries", "an object of registries");
+  for (const auto& [registry, settings] : value.items()) {
+    const std::string where = "registries." + registry;
+    if (!settings.is_object()) return wrong_type(path, where, "an object");
+    for (const auto& [key, item] : settings.items()) {
+      if (key == "mirrors") {
+        TRY(add_mirrors(configuration, path, where + ".mirrors", registry, item));
+      } else if (key == "insecure" && item.is_boolean()) {
+        if (item.get<bool>()) configuration.insecure_registries.push_back(registry);
+      } else if (key == "insecure") {
+        return wrong_type(path, where + ".insecure", "true or false");
+      } else {
+        return Failure(Error(ErrorCode::invalid_argument, "\"" + path + "\": unknown key \"" + where + "." + key + "\"")
+                           .with_hint("known keys: mirrors, insecure"));
+      }
+    }
+  }
+  return {};
+}
+
 /// A number of bytes, or text with a unit ("20GB", powers of 1000 as in daemon.json; "512MiB").
 std::optional<std::uint64_t> bytes_of(const json& value) {
   if (value.is_number_unsigned()) return value.get<std::uint64_t>();
@@ -84,11 +126,12 @@ Result<void> apply(Configuration& configuration, const std::string& path, const 
       return wrong_type(path, key, "an absolute path");
     (key == "data-root" ? configuration.root : configuration.state) = value.get<std::string>();
   } else if (key == "insecure-registries") {
-    if (!value.is_array()) return wrong_type(path, key, "an array of strings");
-    for (const auto& item : value) {
-      if (!item.is_string()) return wrong_type(path, key, "an array of strings");
-      configuration.insecure_registries.push_back(item.get<std::string>());
-    }
+    for (std::string& registry : TRY(strings(path, key, value)))
+      configuration.insecure_registries.push_back(std::move(registry));
+  } else if (key == "registry-mirrors") {
+    TRY(add_mirrors(configuration, path, key, "docker.io", value));
+  } else if (key == "registries") {
+    TRY(add_registries(configuration, path, value));
   } else if (key == "trust-host-ca") {
     if (!value.is_boolean()) return wrong_type(path, key, "true or false");
     configuration.trust_host_ca = value.get<bool>();
@@ -96,7 +139,8 @@ Result<void> apply(Configuration& configuration, const std::string& path, const 
     TRY(apply_builder(configuration.build_cache, path, value));
   } else {
     return Failure(Error(ErrorCode::invalid_argument, "\"" + path + "\": unknown key \"" + key + "\"")
-                       .with_hint("known keys: builder, data-root, exec-root, insecure-registries, trust-host-ca"));
+                       .with_hint("known keys: builder, data-root, exec-root, insecure-registries, registries, "
+                                  "registry-mirrors, trust-host-ca"));
   }
   return {};
 }

@@ -54,6 +54,10 @@ Result<HelperLine> parse_helper_line(std::string_view line) {
     parsed.digest = text(*result, "digest");
     parsed.image_id = text(*result, "image_id");
     parsed.media_type = text(*result, "media_type");
+    parsed.text = text(*result, "text");
+    if (const auto names = result->find("names"); names != result->end() && names->is_array())
+      for (const json& name : *names)
+        if (name.is_string()) parsed.names.push_back(name.get<std::string>());
     parsed.etag = text(*result, "etag");
     parsed.last_modified = text(*result, "last_modified");
     parsed.size = number(*result, "size");

@@ -18,7 +18,7 @@
 namespace dray::engine {
 namespace {
 
-constexpr std::size_t kMaxLine = 1u << 20;
+constexpr std::size_t kMaxLine = 64u << 20;  // a catalog; a manifest
 constexpr auto kGrace = std::chrono::seconds(3);
 
 struct Outcome {
@@ -43,7 +43,7 @@ Result<void> take_lines(std::string& pending, ProgressSink& progress, Outcome& o
   for (std::size_t end; (end = pending.find('\n', begin)) != std::string::npos; begin = end + 1)
     TRY(take_line(std::string_view(pending).substr(begin, end - begin), progress, outcome));
   pending.erase(0, begin);
-  if (pending.size() > kMaxLine) return fail(ErrorCode::internal, "dray-registry wrote a line of more than 1 MiB");
+  if (pending.size() > kMaxLine) return fail(ErrorCode::internal, "dray-registry wrote a line of more than 64 MiB");
   return {};
 }
 
@@ -102,16 +102,18 @@ Result<HelperResult> run_helper(const std::vector<std::string>& arguments, const
                                        std::to_string(status.exit_code()) + ")");
 }
 
-void add_insecure_registries(std::vector<std::string>& arguments, const Configuration& configuration) {
+void add_registry_flags(std::vector<std::string>& arguments, const Configuration& configuration) {
   for (const std::string& insecure : configuration.insecure_registries)
     arguments.insert(arguments.end(), {"--insecure-registry", insecure});
+  for (const auto& [registry, url] : configuration.registry_mirrors)
+    arguments.insert(arguments.end(), {"--mirror", registry + "=" + url});
 }
 
 Result<HelperResult> run_transfer(const Context& context, const std::string& command, const Reference& reference,
                                   const std::string& platform, ProgressSink& progress, const CancelToken& cancel) {
   std::vector<std::string> arguments = {command, "--root", context.configuration.root};
   if (!platform.empty()) arguments.insert(arguments.end(), {"--platform", platform});
-  add_insecure_registries(arguments, context.configuration);
+  add_registry_flags(arguments, context.configuration);
   arguments.push_back(reference.canonical());
   return run_helper(arguments, "", progress, cancel);
 }
@@ -150,8 +152,15 @@ Result<HelperResult> run_registry_helper(const Context& context, const std::stri
                                          const CancelToken& cancel) {
   std::vector<std::string> words = {command, "--root", context.configuration.root};
   words.insert(words.end(), arguments.begin(), arguments.end());
-  add_insecure_registries(words, context.configuration);
+  add_registry_flags(words, context.configuration);
   words.push_back(reference.canonical());
+  return run_helper(words, "", progress, cancel);
+}
+
+Result<HelperResult> run_registry_helper(const Context& context, std::vector<std::string> words, ProgressSink& progress,
+                                         const CancelToken& cancel) {
+  words.insert(words.end(), {"--root", context.configuration.root});
+  add_registry_flags(words, context.configuration);
   return run_helper(words, "", progress, cancel);
 }
 
@@ -196,7 +205,7 @@ Result<LoginSummary> login(const Configuration& configuration, const LoginReques
   // Neither part can hold a NUL: both come from a command line, a terminal or a text.
   const std::string input = request.username.empty() ? "" : request.username + '\0' + request.password;
   std::vector<std::string> arguments = {"login", request.registry};
-  add_insecure_registries(arguments, configuration);
+  add_registry_flags(arguments, configuration);
   HelperResult result = TRY(run_helper(arguments, input, progress, cancel));
   return LoginSummary{std::move(result.config_path), std::move(result.username)};
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include <dray/builder/builder.hpp>
 #include <dray/core/progress.hpp>
@@ -16,6 +17,8 @@ namespace dray::engine {
 /// What dray-registry said when it was done.
 struct HelperResult {
   std::string reference, digest, image_id, media_type, etag, last_modified;
+  std::string text;                ///< a document; what was removed
+  std::vector<std::string> names;  ///< a list
   std::uint64_t size = 0;
   bool up_to_date = false;
   std::string config_path, username;  ///< login
@@ -34,6 +37,10 @@ Result<builder::HttpAnswer> fetch_file(const builder::HttpRequest& request, Prog
 /// Runs dray-registry COMMAND … REFERENCE and relays its events.
 Result<HelperResult> run_registry_helper(const Context& context, const std::string& command, const Reference& reference,
                                          const std::vector<std::string>& arguments, ProgressSink& progress,
+                                         const CancelToken& cancel);
+
+/// The same for any command: `words` are the command, its flags and operands.
+Result<HelperResult> run_registry_helper(const Context& context, std::vector<std::string> words, ProgressSink& progress,
                                          const CancelToken& cancel);
 
 /// Sends a manifest or index of the content store with all it refers to.

@@ -7,6 +7,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -16,6 +18,7 @@
 #include <dray/registry/client.hpp>
 #include <dray/registry/helper_protocol.hpp>
 #include <dray/registry/login.hpp>
+#include <dray/registry/remote.hpp>
 #include <dray/store/store.hpp>
 
 namespace {
@@ -51,10 +54,19 @@ class LineSink : public ProgressSink {
 };
 
 struct Arguments {
-  std::string command, root, platform, operand, output;
+  std::string command, root, platform, operand, second_operand, output, file;
   std::string digest, media_type, size, diff_id;  ///< of a document or layer, for the commands that name one
+  bool all = false, referrers = false;
   registry::Options options;
+
+  Result<image::Platform> wanted_platform() const {
+    return platform.empty() ? image::Platform::host() : image::Platform::parse(platform);
+  }
 };
+
+/// Those that ask or change a registry, or copy; they take --root like pull.
+constexpr std::array<std::string_view, 7> kRemoteCommands = {"tags",   "catalog", "remove",      "manifest",
+                                                             "config", "copy",    "put-manifest"};
 
 Result<Arguments> parse_arguments(int argc, char** argv) {
   Arguments arguments;
@@ -66,7 +78,11 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
   arguments.command = words[0];
   for (std::size_t i = 1; i < words.size(); ++i) {
     if (!words[i].starts_with("--")) {
-      arguments.operand = words[i];
+      (arguments.operand.empty() ? arguments.operand : arguments.second_operand) = words[i];
+      continue;
+    }
+    if (words[i] == "--all" || words[i] == "--referrers") {
+      (words[i] == "--all" ? arguments.all : arguments.referrers) = true;
       continue;
     }
     if (i + 1 == words.size()) return fail(ErrorCode::invalid_argument, "missing value of " + words[i]);
@@ -85,6 +101,11 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
       arguments.size = value;
     } else if (words[i] == "--diff-id") {
       arguments.diff_id = value;
+    } else if (words[i] == "--file") {
+      arguments.file = value;
+    } else if (words[i] == "--mirror") {
+      const std::size_t equals = std::min(value.find('='), value.size());
+      arguments.options.mirrors.push_back({value.substr(0, equals), value.substr(std::min(equals + 1, value.size()))});
     } else if (words[i] == "--insecure-registry") {
       arguments.options.insecure_registries.push_back(value);
     } else {
@@ -98,7 +119,8 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
   }
   const std::string& command = arguments.command;
   const bool transfers = command == "pull" || command == "push" || command == "push-document" ||
-                         command == "fetch-document" || command == "fetch-layer";
+                         command == "fetch-document" || command == "fetch-layer" ||
+                         std::ranges::find(kRemoteCommands, command) != kRemoteCommands.end();
   if (!transfers && arguments.command != "login" && arguments.command != "logout")
     return fail(ErrorCode::invalid_argument, "unknown command: " + arguments.command);
   if (transfers && arguments.root.empty()) return fail(ErrorCode::invalid_argument, "missing --root");
@@ -156,6 +178,40 @@ Result<image::Descriptor> descriptor_of(const Arguments& arguments) {
   return descriptor;
 }
 
+/// What needs no store.
+Result<std::string> ask_registry(const Arguments& arguments, LineSink& sink) {
+  const std::string& command = arguments.command;
+  const registry::Options& options = arguments.options;
+  if (command == "catalog")
+    return registry::encode_names(TRY(registry::list_repositories(arguments.operand, options, sink, cancel_token)));
+  const Reference reference = TRY(Reference::parse(arguments.operand));
+  if (command == "tags")
+    return registry::encode_names(TRY(registry::list_tags(reference, options, sink, cancel_token)));
+  if (command == "remove")
+    return registry::encode_text(TRY(registry::remove_manifest(reference, options, sink, cancel_token)), "", "");
+  if (command == "config")
+    return registry::encode_text(
+        TRY(registry::get_config(reference, TRY(arguments.wanted_platform()), options, sink, cancel_token)), "", "");
+  if (command == "put-manifest") {
+    registry::RemoteDocument document;
+    document.bytes = TRY(read_file(arguments.file, image::kMaxManifestSize));
+    document.media_type = arguments.media_type;
+    document.digest = Digest::of(document.bytes);
+    const Digest put = TRY(registry::put_manifest(reference, document, options, sink, cancel_token));
+    return registry::encode_text("", "", put.to_string());
+  }
+  const registry::RemoteDocument document = TRY(registry::get_manifest(reference, options, sink, cancel_token));
+  return registry::encode_text(document.bytes, document.media_type, document.digest.to_string());
+}
+
+Result<std::string> copy(const Arguments& arguments, LineSink& sink) {
+  const auto store = TRY(store::Store::open(arguments.root));
+  const registry::CopyOptions what{arguments.all, arguments.referrers, TRY(arguments.wanted_platform())};
+  const Digest digest = TRY(
+      registry::copy(*store, arguments.operand, arguments.second_operand, what, arguments.options, sink, cancel_token));
+  return registry::encode_text("", "", digest.to_string());
+}
+
 Result<std::string> run(int argc, char** argv, LineSink& sink) {
   const Arguments arguments = TRY(parse_arguments(argc, argv));
   if (arguments.command == "fetch") return fetch(arguments, sink);
@@ -164,6 +220,9 @@ Result<std::string> run(int argc, char** argv, LineSink& sink) {
     const bool known = TRY(registry::logout(arguments.operand, arguments.options, cancel_token));
     return registry::encode_logout(known);
   }
+  if (arguments.command == "copy") return copy(arguments, sink);
+  if (std::ranges::find(kRemoteCommands, arguments.command) != kRemoteCommands.end())
+    return ask_registry(arguments, sink);
   const Reference reference = TRY(Reference::parse(arguments.operand));
   const auto store = TRY(store::Store::open(arguments.root));
   if (arguments.command == "push") {
@@ -183,10 +242,8 @@ Result<std::string> run(int argc, char** argv, LineSink& sink) {
     }
     return registry::encode_result(named);
   }
-  const image::Platform platform =
-      arguments.platform.empty() ? image::Platform::host() : TRY(image::Platform::parse(arguments.platform));
   const registry::PullResult pulled =
-      TRY(registry::pull(*store, reference, platform, arguments.options, sink, cancel_token));
+      TRY(registry::pull(*store, reference, TRY(arguments.wanted_platform()), arguments.options, sink, cancel_token));
   return registry::encode_result(reference, pulled);
 }
 

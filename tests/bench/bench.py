@@ -110,6 +110,8 @@ def main_inside(scratch, options):
             report["cases"][case.name] = row
             print(f"{case.name:18}{runs:5}{show(samples.median('dray')):>10}"
                   + "".join(f"{show(row['ratio'][name]):>11}" for name in others), flush=True)
+            if case.name.endswith("-large"):
+                print("    " + "; ".join(f"{name}: peak {memory:.0f} MiB, CPU {cpu:.1f} s" for name, (memory, cpu) in samples.usage.items()), flush=True)
             for name, reason in samples.failures.items():
                 print(f"    {name} failed: {reason}", flush=True)
             failed |= "dray" in samples.failures

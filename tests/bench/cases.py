@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is measured. A case says what is timed for an engine and what must be made ready, untimed, before."""
+import hashlib
+import io
+import json
 import os
 import random
 import shutil
 import subprocess
+import tarfile
 
 import harness
 from engines import BASE_IMAGE
@@ -101,6 +105,7 @@ class Bench:
             except Failed as failure:
                 failures[name] = str(failure)
         contestants = [name for name in self.engines if name not in failures]
+        usage = {}
         if contestants and case.floor(self, 0) is not None:
             contestants.append("floor")
 
@@ -112,7 +117,11 @@ class Bench:
                 argv = case.command(self, self.engines[name], number)
             if case.slow:
                 os.sync()  # what the one before wrote must not be written back on this one's time
-            return self.runner.timed(argv)
+            elapsed = self.runner.timed(argv)
+            spent = self.runner.usage
+            memory, cpu = usage.get(name, (0, 0))
+            usage[name] = (max(memory, spent.ru_maxrss / 1024), max(cpu, spent.ru_utime + spent.ru_stime))
+            return elapsed
 
         samples = paired(contestants, runs, case.warm_up, step) if contestants else paired([], 0, 0, step)
         for name in contestants:
@@ -122,6 +131,7 @@ class Bench:
                 except Failed as failure:
                     failures[name] = str(failure)
         samples.failures.update(failures)
+        samples.usage = usage
         return samples
 
 
@@ -320,4 +330,110 @@ class Pull(Case):
         return engine.command("pull", *engine.plain_http, self.source)
 
 
-ALL = [Version, StartNone, StartBridge, Exec, BuildNoop, BuildRun, CopyCold, CopyChanged, Load, Push, Pull]
+class LargeImage:
+    """Ten layers of about 100 MB, half of it noise; made once."""
+
+    @staticmethod
+    def archive(bench):
+        path = bench.scratch / "large.tar"
+        if path.exists():
+            return path
+        rng, layers, entries = random.Random(1), [], []
+        layout = bench.scratch / "large"
+        layout.mkdir()
+        for number in range(10):
+            layer = layout / f"layer{number}.tar"
+            with tarfile.open(layer, "w") as archive:
+                for index in range(100):
+                    data = (rng.randbytes(512) + bytes(512)) * 1024
+                    entry = tarfile.TarInfo(f"layer{number}/file{index}")
+                    entry.size = len(data)
+                    archive.addfile(entry, io.BytesIO(data))
+            layers.append("sha256:" + hashlib.sha256(layer.read_bytes()).hexdigest())
+            entries.append(layer.name)
+        config = json.dumps({"architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine], "os": "linux", "config": {},
+                             "rootfs": {"type": "layers", "diff_ids": layers}}).encode()
+        name = hashlib.sha256(config).hexdigest() + ".json"
+        (layout / name).write_bytes(config)
+        (layout / "manifest.json").write_text(json.dumps([{"Config": name, "RepoTags": ["bench/large:1"], "Layers": entries}]))
+        bench.runner.run(["tar", "-C", layout, "-cf", path, "manifest.json", name, *entries])
+        shutil.rmtree(layout)
+        return path
+
+
+class LoadLarge(Case):
+    """A ten-layer 1 GB image from an archive into an empty store."""
+    name = "load-large"
+    slow = True
+    needs_base = False
+
+    def set_up(self, bench):
+        self.archive = LargeImage.archive(bench)
+
+    def before(self, bench, engine, number):
+        engine.forget_everything()
+
+    def command(self, bench, engine, number):
+        return engine.command("load", "-i", self.archive)
+
+
+class SaveLarge(LoadLarge):
+    """The same image into an archive."""
+    name = "save-large"
+
+    def set_up_engine(self, bench, engine):
+        engine.forget_everything()
+        engine.run("load", "-i", self.archive)
+
+    def before(self, bench, engine, number):
+        (bench.scratch / "saved.tar").unlink(missing_ok=True)
+
+    def command(self, bench, engine, number):
+        return engine.command("save", "-o", bench.scratch / "saved.tar", "bench/large:1")
+
+
+class PushLarge(Push):
+    """The same image to an empty registry on loopback; the floor is skopeo from a layout that has it compressed."""
+    name = "push-large"
+    needs_base = False
+
+    def set_up(self, bench):
+        super().set_up(bench)
+        archive = LargeImage.archive(bench)
+        self.layout = bench.scratch / "large-oci"
+        if shutil.which("skopeo"):
+            bench.runner.run(["skopeo", "copy", "-q", f"docker-archive:{archive}", f"oci:{self.layout}:1"])
+
+    def set_up_engine(self, bench, engine):
+        engine.forget_everything()
+        engine.run("load", "-i", LargeImage.archive(bench))
+        engine.run("tag", "bench/large:1", self.target(engine))
+
+    def floor(self, bench, number):
+        if not self.layout.exists():
+            return None
+        shutil.rmtree(self.storage, ignore_errors=True)
+        return ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{self.layout}:1", f"docker://{self.registry.address}/bench/skopeo:1"]
+
+
+class PullLarge(Pull):
+    """The same image, as Dray pushed it, into an empty store; the floor is skopeo into a layout, which does not unpack."""
+    name = "pull-large"
+
+    def set_up(self, bench):
+        self.source = f"{bench.start_registry().address}/bench/large:1"
+        dray = bench.engines["dray"]
+        dray.run("load", "-i", LargeImage.archive(bench))
+        dray.run("tag", "bench/large:1", self.source)
+        dray.run("push", self.source)
+
+    def floor(self, bench, number):
+        if shutil.which("skopeo") is None:
+            return None
+        target = bench.scratch / "pulled-oci"
+        shutil.rmtree(target, ignore_errors=True)
+        return ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{self.source}", f"oci:{target}:1"]
+
+
+ALL = [Version, StartNone, StartBridge, Exec, BuildNoop, BuildRun, CopyCold, CopyChanged, Load, Push, Pull, LoadLarge, SaveLarge,
+       PushLarge, PullLarge]

@@ -17,6 +17,7 @@ class Runner:
     def __init__(self, scratch, timeout=300):
         self.log = str(scratch / "command.log")
         self.timeout = timeout
+        self.usage = None  # of the last command and what it waited for: a daemon's work is not in it
 
     def timed(self, argv):
         """Milliseconds from spawn to exit."""
@@ -30,7 +31,7 @@ class Runner:
         ended = select.select([watch], [], [], self.timeout)[0]
         if not ended:
             os.kill(pid, signal.SIGKILL)
-        status = os.waitpid(pid, 0)[1]
+        _, status, self.usage = os.wait4(pid, 0)
         elapsed = time.perf_counter_ns() - begin
         os.close(watch)
         code = os.waitstatus_to_exitcode(status)
@@ -54,6 +55,7 @@ class Samples:
 
     def __init__(self, times, failures):
         self.times, self.failures = times, failures
+        self.usage = {}  # name -> (peak MiB of one process, CPU seconds); a daemon's is not in it
 
     def median(self, name):
         return statistics.median(self.times[name]) if self.times.get(name) else None

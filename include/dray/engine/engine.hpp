@@ -30,6 +30,7 @@ struct Configuration {
   std::string root = "/var/lib/dray";
   std::string state = "/run/dray";
   std::vector<std::string> insecure_registries;
+  std::vector<std::pair<std::string, std::string>> registry_mirrors;  ///< registry, URL; asked in this order
   bool trust_host_ca = false;
   BuildCacheLimits build_cache;
 };

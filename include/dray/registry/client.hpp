@@ -19,10 +19,18 @@
 
 namespace dray::registry {
 
+/// Another registry that is asked before the one of a reference, when pulling. Its URL's path, if it has one, comes
+/// before the repository's name.
+struct Mirror {
+  std::string registry;  ///< whose images it has: "docker.io"
+  std::string url;       ///< "https://mirror.example:5000/cache"; http is spoken where it says so
+};
+
 struct Options {
   /// Registries that are spoken to over http, beside localhost and 127.0.0.0/8 (which are tried https first, then
   /// http).
   std::vector<std::string> insecure_registries;
+  std::vector<Mirror> mirrors;          ///< asked in this order
   std::string docker_config_directory;  ///< "" = $DOCKER_CONFIG or ~/.docker; credentials and helpers come from there
   int parallel_transfers = 3;
 };

@@ -22,6 +22,9 @@ namespace dray::registry {
 std::string encode_event(const ProgressEvent& event);
 std::string encode_result(const Reference& reference, const PullResult& result);
 std::string encode_result(const image::Descriptor& pushed);
+std::string encode_names(const std::vector<std::string>& names);
+/// A document, an image config, what was removed: {"text": …, "media_type": …, "digest": …}.
+std::string encode_text(const std::string& text, const std::string& media_type, const std::string& digest);
 std::string encode_result(const LoginResult& result);
 std::string encode_logout(bool was_logged_in);
 std::string encode_result(const Download& download);

@@ -5,9 +5,10 @@
 #include <dray/core/process.hpp>
 #include <dray/engine/containers.hpp>
 #include <dray/engine/images.hpp>
+#include <dray/engine/remote.hpp>
 
-#include "../command.hpp"
 #include <dray/flags/flags.hpp>
+#include "../command.hpp"
 #include "../table.hpp"
 
 namespace dray::cli {
@@ -164,15 +165,36 @@ Result<int> list(Invocation& invocation) {
 
 enum class Subject { any, container, image };
 
+Result<int> inspect_document(Invocation& invocation, const std::vector<std::string>& names, const std::string& format,
+                             bool raw, bool remote) {
+  if (raw && !format.empty()) return fail(ErrorCode::invalid_argument, "--raw and --format exclude each other");
+  CancelToken& cancel = install_cancel_handlers();
+  engine::Context context = TRY(open_engine(invocation));
+  for (const auto& name : names) {
+    const std::string text = !raw     ? TRY(engine::remote_config(context, name, cancel))
+                             : remote ? TRY(engine::remote_manifest(context, name, cancel)).bytes
+                                      : TRY(engine::image_manifest(context, name));
+    print(format.empty() ? text : TRY(render_template(format, text)) + "\n");
+    if (!raw && format.empty()) print("\n");
+  }
+  return 0;
+}
+
 Result<int> inspect(Invocation& invocation, Subject subject) {
   std::string format, type;
+  bool raw = false, remote = false;
   std::vector<std::string> names;
   Flags flags("dray inspect", "[OPTIONS] NAME|ID [NAME|ID...]",
               "Return low-level information on containers and images");
   flags.option("-f,--format", format, "Format output using a Go template, or 'json'");
   flags.option("--type", type, "Only inspect objects of the given type: container or image");
+  if (subject == Subject::image) {
+    flags.flag("--raw", raw, "Print the image's manifest byte by byte (with --remote: also an index)");
+    flags.flag("--remote", remote, "Ask the registry instead of the local store; without --raw: the image's config");
+  }
   flags.operands(names, 1, kAnyNumber);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
+  if (raw || remote) return inspect_document(invocation, names, format, raw, remote);
   if (type == "container")
     subject = Subject::container;
   else if (type == "image")

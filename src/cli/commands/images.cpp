@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // images, history, tag, rmi.
+#include <dray/engine/image_diff.hpp>
 #include <dray/engine/images.hpp>
 
-#include "../command.hpp"
 #include <dray/flags/flags.hpp>
+#include "../command.hpp"
 #include "../table.hpp"
 
 namespace dray::cli {
@@ -140,11 +141,25 @@ Result<int> rmi(Invocation& invocation) {
   return code;
 }
 
+Result<int> diff(Invocation& invocation) {
+  std::vector<std::string> names;
+  Flags flags("dray image diff", "IMAGE IMAGE",
+              "Show which files differ between two images: A added, C changed, D deleted");
+  flags.operands(names, 2, 2);
+  if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
+  CancelToken& cancel = install_cancel_handlers();
+  engine::Context context = TRY(open_engine(invocation));
+  for (const auto& change : TRY(engine::diff_images(context, names[0], names[1], cancel)))
+    print(std::string(1, change.kind) + " " + printable(change.path) + "\n");
+  return 0;
+}
+
 int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
 
 }  // namespace
 
 int command_images(Invocation& invocation) { return finish(images(invocation)); }
+int command_diff_images(Invocation& invocation) { return finish(diff(invocation)); }
 int command_history(Invocation& invocation) { return finish(history(invocation)); }
 int command_tag(Invocation& invocation) { return finish(tag(invocation)); }
 int command_rmi(Invocation& invocation) { return finish(rmi(invocation)); }

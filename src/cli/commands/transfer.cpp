@@ -3,9 +3,10 @@
 #include <cstdio>
 
 #include <dray/engine/images.hpp>
+#include <dray/engine/remote.hpp>
 
-#include "../command.hpp"
 #include <dray/flags/flags.hpp>
+#include "../command.hpp"
 #include "../progress.hpp"
 #include "../terminal.hpp"
 
@@ -13,10 +14,11 @@ namespace dray::cli {
 namespace {
 
 Result<int> pull(Invocation& invocation) {
-  bool quiet = false;
+  bool quiet = false, all_tags = false;
   std::string platform_text;
   std::vector<std::string> names;
   Flags flags("dray pull", "[OPTIONS] NAME[:TAG|@DIGEST]", "Download an image from a registry");
+  flags.flag("-a,--all-tags", all_tags, "Download all tagged images in the repository");
   flags.option("--platform", platform_text, "Set platform if the registry has the image for several");
   flags.flag("-q,--quiet", quiet, "Suppress verbose output");
   flags.operands(names, 1, 1);
@@ -26,14 +28,26 @@ Result<int> pull(Invocation& invocation) {
       platform_text.empty() ? image::Platform::host() : TRY(image::Platform::parse(platform_text));
   CancelToken& cancel = install_cancel_handlers();
   engine::Context context = TRY(open_engine(invocation));
-  auto progress = quiet ? make_no_progress() : make_transfer_progress(1, is_terminal(1));
-  auto summary = TRY(engine::pull_image(context, names[0], platform, *progress, cancel));
-  if (!quiet) {
-    print("Digest: " + summary.digest.to_string() + "\n");
-    print("Status: " + std::string(summary.up_to_date ? "Image is up to date for " : "Downloaded newer image for ") +
-          reference.familiar() + "\n");
+  std::vector<Reference> wanted = {reference};
+  if (all_tags) {
+    if (names[0] != reference.familiar_name() && names[0] != reference.domain() + "/" + reference.repository())
+      return fail(ErrorCode::invalid_argument, "tag can't be used with --all-tags/-a");
+    wanted.clear();
+    for (const std::string& tag : TRY(engine::remote_tags(context, names[0], cancel)))
+      wanted.push_back(TRY(Reference::parse(reference.familiar_name() + ":" + tag)));
   }
-  print(reference.canonical() + "\n");
+  for (const Reference& one : wanted) {
+    auto progress = quiet ? make_no_progress() : make_transfer_progress(1, is_terminal(1));
+    auto summary = TRY(engine::pull_image(context, one.familiar(), platform, *progress, cancel));
+    progress.reset();
+    if (!quiet) {
+      print("Digest: " + summary.digest.to_string() + "\n");
+      print("Status: " + std::string(summary.up_to_date ? "Image is up to date for " : "Downloaded newer image for ") +
+            one.familiar() + "\n");
+    }
+    if (!all_tags) print(one.canonical() + "\n");
+  }
+  if (all_tags) print(reference.domain() + "/" + reference.repository() + "\n");
   return 0;
 }
 

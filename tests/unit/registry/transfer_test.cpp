@@ -2,14 +2,16 @@
 // The client against a registry on loopback that lies, breaks off, redirects and stalls.
 #include "catch.hpp"
 
+#include <fcntl.h>
+
 #include <chrono>
 
 #include <dray/registry/client.hpp>
 #include <dray/store/store.hpp>
 
-#include "blob_pipe.hpp"
 #include "fake_server.hpp"
 #include "fetch.hpp"
+#include "growing_file.hpp"
 #include "session.hpp"
 
 using namespace dray;
@@ -239,30 +241,27 @@ TEST_CASE("cancel ends a stalled transfer within 200 ms", "[registry]") {
   CHECK(end - cancelled < std::chrono::milliseconds(200));
 }
 
-TEST_CASE("blob pipe: bounded, ends only when told, passes errors on", "[registry]") {
+TEST_CASE("growing file: read as it grows, ends only when told, passes errors on", "[registry]") {
   CancelToken cancel;
   Stop stop(cancel);
-  const std::string chunk(1u << 20, 'p');
-  const auto bytes = std::as_bytes(std::span(chunk));
-  BlobPipe pipe(stop);
+  const TempDir directory = TempDir::create("/tmp", "dray-growing-test-").value();
+  const FileDescriptor file = open_file(directory.path() + "/f", O_RDWR | O_CREAT, 0600).value();
+  REQUIRE_OK(write_all(file, std::string(100000, 'p')));
+  GrowingFile growing(file, stop);
   std::uint64_t total = 0;
-  std::thread reader([&] { total = drain(pipe).value_or(0); });
-  for (int i = 0; i < 20; ++i) REQUIRE_OK(pipe.write(bytes));  // more than it holds
-  pipe.finish();
+  std::thread reader([&] { total = drain(growing).value_or(0); });
+  growing.grow_to(60000);  // what the file holds beyond that is not to be seen
+  growing.grow_to(70000);
+  growing.finish();
   reader.join();
-  CHECK(total == 20u << 20);
+  CHECK(total == 70000);
 
-  BlobPipe broken(stop);
-  REQUIRE_OK(broken.write(bytes));
+  GrowingFile broken(file, stop);
+  broken.grow_to(10);
   broken.fail(Error(ErrorCode::corrupt, "wrong digest"));
   CHECK(drain(broken).error().code() == ErrorCode::corrupt);
 
-  BlobPipe abandoned(stop);
-  abandoned.leave();
-  for (int i = 0; i < 20; ++i) REQUIRE_OK(abandoned.write(bytes));  // does not wait for a reader that left
-
-  BlobPipe full(stop);
-  for (int i = 0; i < 8; ++i) REQUIRE_OK(full.write(bytes));
+  GrowingFile endless(file, stop);
   cancel.cancel();
-  CHECK(full.write(bytes).error().code() == ErrorCode::cancelled);
+  CHECK(drain(endless).error().code() == ErrorCode::cancelled);
 }

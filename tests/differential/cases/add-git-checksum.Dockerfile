@@ -1,0 +1,2 @@
+FROM registry.test/base
+ADD --checksum=@COMMIT@ git.test/repo.git#main /a

@@ -1,0 +1,3 @@
+FROM registry.test/base
+RUN mkdir -p /r/real && ln -s real /r/packed
+ADD pack.tar /r

@@ -1,0 +1,3 @@
+FROM registry.test/rich
+CMD []
+ENTRYPOINT []

@@ -1,0 +1,3 @@
+FROM registry.test/rich
+ENTRYPOINT ["/e", "a"]
+CMD ["c"]

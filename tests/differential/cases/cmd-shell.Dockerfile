@@ -1,0 +1,2 @@
+FROM registry.test/rich
+CMD echo "a b" | cat

@@ -1,0 +1,8 @@
+FROM registry.test/rich
+ENV NEW=1
+LABEL new=1
+EXPOSE 1
+VOLUME /nv
+USER 5
+WORKDIR /srv
+STOPSIGNAL 3

@@ -1,0 +1,2 @@
+FROM registry.test/base
+COPY . /all

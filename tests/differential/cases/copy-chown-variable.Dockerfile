@@ -1,0 +1,4 @@
+FROM registry.test/base
+ARG who=app
+ENV grp=www
+COPY --chown=${who}:$grp a.txt /x

@@ -1,0 +1,4 @@
+FROM registry.test/base
+COPY a.txt <<f src/one.c /d/
+text
+f

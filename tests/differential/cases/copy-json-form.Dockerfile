@@ -1,0 +1,3 @@
+FROM registry.test/base
+COPY ["with space.txt", "/with space/"]
+COPY ["a.txt", "/semi;colon"]

@@ -1,0 +1,3 @@
+FROM registry.test/base
+COPY . /tree/
+COPY links/first links/second /two/

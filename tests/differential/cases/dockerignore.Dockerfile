@@ -1,0 +1,4 @@
+FROM registry.test/base
+COPY ignored /i
+COPY logs /l
+COPY . /all

@@ -1,0 +1,2 @@
+FROM registry.test/rich
+ENTRYPOINT echo hi

@@ -1,0 +1,2 @@
+FROM registry.test/rich
+HEALTHCHECK CMD ["/bin/true", "x y"]

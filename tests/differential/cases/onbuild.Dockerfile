@@ -1,0 +1,2 @@
+FROM registry.test/onbuild
+RUN cat /triggered > /seen

@@ -1,0 +1,6 @@
+FROM registry.test/base
+WORKDIR /new/dir
+WORKDIR rel
+USER app
+WORKDIR /owned/by
+WORKDIR /etc
