@@ -160,7 +160,7 @@ TEST_CASE("bake: compose files") {
         "web: --tag me/web:1 --file ./web/Dockerfile ./web\n");
   CHECK(compose(R"(
 x-common: &common
-  args: {A: 1.10, B: "${FROM_ENV}", C: ${NO:-fall${NO-back}}}
+  args: {A: 1.10, B: "${FROM_ENV}", C: "${NO:-fall${NO-back}}"}
 services:
   web:
     build:
