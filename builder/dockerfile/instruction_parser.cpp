@@ -262,7 +262,9 @@ Body parse_body(const Node& node, bool extended) {
   static const std::vector<std::string> kNames = {"ARG",     "ADD",   "CMD",   "COPY",   "ENTRYPOINT",  "ENV",
                                                   "EXPOSE",  "FROM",  "LABEL", "RUN",    "HEALTHCHECK", "MAINTAINER",
                                                   "ONBUILD", "SHELL", "USER",  "VOLUME", "WORKDIR",     "STOPSIGNAL"};
-  return invalid("unknown instruction: " + node.name + did_you_mean(node.name, kNames));
+  // A file that is no Dockerfile may be one word of megabytes.
+  const std::string shown = node.name.size() > 100 ? node.name.substr(0, 100) + "…" : node.name;
+  return invalid("unknown instruction: " + shown + did_you_mean(shown, kNames));
 }
 
 Result<FromInstruction> parse_from(const Node& node) {

@@ -153,7 +153,8 @@ Result<void> TreeWriter::make_directory(FdRef parent, const std::string& name) {
 Result<FdRef> TreeWriter::parent(const std::string& directory) {
   if (directory == parent_path_) return FdRef(parent_);
   auto opened = open_plain(root_, directory, O_PATH | O_DIRECTORY);
-  if (!opened) {  // it, or one above it, is missing or is no directory
+  const bool can_be_made = !directory.empty() && directory != "/";
+  if (!opened && can_be_made) {  // it, or one above it, is missing or is no directory
     const auto [above, name] = split_path(directory);
     const FdRef upper = TRY(parent(above));
     TRY(make_directory(upper, name));

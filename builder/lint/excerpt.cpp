@@ -37,9 +37,15 @@ std::string source_excerpt(std::string_view dockerfile, const std::string& file,
     if (first > 1) --first, ++taken;
     if (last < count) ++last, ++taken;
   }
+  constexpr int kMaxLines = 200;  // of one instruction
   constexpr std::string_view kRule = "--------------------\n";
   std::string text = file + ":" + std::to_string(marked.first) + "\n" + std::string(kRule);
   for (int number = first; number <= last; ++number) {
+    if (number == marked.first + kMaxLines && marked.last > number) {
+      text += " ... | >>> (" + std::to_string(marked.last - number + 1) + " more lines)\n";
+      number = marked.last;
+      continue;
+    }
     char head[32];
     std::snprintf(head, sizeof head, " %3d | %s ", number,
                   number >= marked.first && number <= marked.last ? ">>>" : "   ");

@@ -100,7 +100,9 @@ Result<void> place(FdRef root, const HttpOp& op, const std::string& path, const 
   // The epoch where the server gives no time: the same bytes shall make the same layer.
   const timespec time = parse_http_date(last_modified).value_or(timespec{});
   const timespec times[2] = {time, time};
-  if (::futimens(to.get(), times) != 0 || ::futimens(root.get(), times) != 0) return fail_errno("setting times");
+  if (::futimens(to.get(), times) != 0) return fail_errno("setting the time of \"" + op.filename + "\"");
+  // The root of a mount is held by an O_PATH descriptor, which futimens() refuses.
+  if (::utimensat(root.get(), ".", times, 0) != 0) return fail_errno("setting the time of the root");
   return {};
 }
 

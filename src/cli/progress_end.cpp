@@ -94,7 +94,6 @@ void LogTail::put(char c, std::string_view prefix) {
   } else if (c == '\b') {
     column_ = std::max(column_ - (column_ > 0 ? 1 : 0), start_);
   } else if (column_ < kMaxLine) {
-    if (c == '\t') c = ' ';
     if (column_ < line.size())
       line[column_] = c;
     else

@@ -252,7 +252,8 @@ class TtyProgress : public ProgressSink {
     for (const Row& row : all) {
       text += line(row, size.columns) + "\n";
       if (row.tail == nullptr || done_) continue;
-      for (const std::string& log : row.tail->lines()) {
+      for (std::string log : row.tail->lines()) {
+        std::replace(log.begin(), log.end(), '\t', ' ');  // a tab's width is not known here
         const std::string shown = clip(" => => # " + printable(log), size.columns - 1u);
         text += (colours_.run.empty() ? shown : "\x1b[2m" + shown + "\x1b[0m") + "\n";
         ++tails;

@@ -184,8 +184,8 @@ Result<ordered_json> target_of(const std::string& service, const ordered_json& d
     }
   }
   // Bake's own attributes, under compose's way to extend.
-  const ordered_json extension = build.value("x-bake", ordered_json::object());  // items() refers to it
-  for (const auto& [key, value] : extension.items()) {
+  const ordered_json bake = build.value("x-bake", ordered_json::object());  // items() refers to it
+  for (const auto& [key, value] : bake.items()) {
     if (value.is_string() && (key == "tags" || key == "platforms" || key == "output" || key == "cache-from" ||
                               key == "cache-to" || key == "secret" || key == "ssh"))
       target[key] = ordered_json::array({value});

@@ -86,6 +86,7 @@ TEST_CASE("corpus: BuildKit's own cases of its checks") {
 
 TEST_CASE("corpus: the checks of all Dockerfiles") {
   if (!corpus::present()) return;
+  // Not one file may have another finding or another error than BuildKit's, nor use what Dray does not have.
   std::set<std::string> different;
   std::string shown;
   for (const char* folder : {"dockerfiles-real", "dockerfiles-buildkit-inline"}) {
@@ -110,7 +111,7 @@ TEST_CASE("corpus: the checks of all Dockerfiles") {
     }
   }
   INFO(shown);
-  CHECK(different == std::set<std::string>{});
+  CHECK(different.empty());
 }
 
 TEST_CASE("empty continuation lines") {
@@ -260,4 +261,10 @@ TEST_CASE("an excerpt shows the lines around") {
         "Dockerfile:2\n--------------------\n"
         "   1 |     FROM a\n   2 | >>> RUN false\n   3 |     \n--------------------\n");
   CHECK(source_excerpt("x\n", "f", 9, 9) == "");
+  std::string huge = "RUN a";
+  for (int i = 0; i < 100'000; ++i) huge += " \\\n && b";
+  const std::string text = source_excerpt(huge, "f", 1, 100'001);
+  CHECK(text.find(" 200 | >>>  && b") != std::string::npos);
+  CHECK(text.find(" ... | >>> (99801 more lines)\n") != std::string::npos);
+  CHECK(text.size() < 10'000);
 }

@@ -171,4 +171,6 @@ TEST_CASE("the tail of a log is what a terminal shows") {
   CHECK(tail.lines() == std::vector<std::string>{"two", "THree"});
   tail.feed("\x1b]0;title\a\x1b[1;31mred\x1b[0m\tx\b\by\n");
   CHECK(tail.lines().back() == "redyx");
+  tail.feed("name:\tvalue\n");
+  CHECK(tail.lines().back() == "name:\tvalue");
 }
