@@ -1,4 +1,5 @@
 FROM registry.test/base
 COPY --exclude=*.h src /a
-COPY --exclude=src/sub --exclude=*.txt . /b
+COPY --exclude=sub/deep --exclude=*.h src /b
+COPY --exclude=one.* src/one.c src/two.c /e/
 COPY --exclude=sub/deep src /d

@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # check=skip=all
 FROM registry.test/base
 RUN true
