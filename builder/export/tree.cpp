@@ -164,6 +164,8 @@ Result<void> TreeWriter::set_attributes(const tar::Entry& entry, FdRef fd) {
 }
 
 Result<void> TreeWriter::place(const tar::Entry& entry, FdRef file, const CancelToken& cancel) {
+  if (const std::string rooted = "/" + entry.path; entry.path.empty() || clean_path(rooted) != rooted)
+    return fail(ErrorCode::corrupt, "\"" + entry.path + "\" is no path below the destination");
   const auto [directory, name] = split_path(entry.path);
   const FdRef parent_fd = TRY_CTX(parent(directory), "\"" + entry.path + "\"");
   placed_.insert(entry.path);
