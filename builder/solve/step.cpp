@@ -372,6 +372,11 @@ Result<StepResult> StepRunner::commit(const Work& work, const std::string& snaps
   TRY(request_.store.snapshots().commit(snapshot, layer));
   // Not the clock's time: it goes into the image, and equal layers shall make equal images.
   result.created_at = format_time(summary.newest);
+  // A file of the user's that was written to meanwhile: the layer is not that of the content the keys are for.
+  const bool changed = std::any_of(work.copy.parts.begin(), work.copy.parts.end(), [](const CopyPart& part) {
+    return part.tree->is_context && !is_unchanged(*part.tree, *part.source);
+  });
+  if (changed) return result;
   result.keys = work.keys;
   TRY(remember(work, result, work.keys));
   return result;
