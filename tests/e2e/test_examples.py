@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every folder of Dockerfile-examples, built and run. These are the real thing: apt, pip, npm and go reach their registries.
 What is built runs under podman and docker, too, where they are installed."""
-import re
+import os
 import subprocess
+import unittest
 
 from harness import SOURCE, DrayTestCase, eventually, fetch, free_port, main
 from peers import Docker, Podman
 
 EXAMPLES = SOURCE / "Dockerfile-examples"
+large = unittest.skipUnless(os.environ.get("DRAY_TEST_LARGE"), "minutes of downloads: set DRAY_TEST_LARGE=1")
 
 
 class Examples(DrayTestCase):
@@ -94,6 +96,7 @@ class Examples(DrayTestCase):
         self.assertEqual("", self.ok("run", "--rm", "--network", "none", "--entrypoint", "sh", "cpp", "-c", "ls -d /src /build /usr/bin/g++ 2>/dev/null || true"))
         self.assertIn("/var/cache/apt", self.caches())
 
+    @large
     def test_numpy(self):
         self.build_example("python", "python:3.11-slim")
         self.build_example("numpy")
@@ -101,11 +104,13 @@ class Examples(DrayTestCase):
         self.assertEqual("", self.ok("run", "--rm", "--network", "none", "numpy", "sh", "-c", "ls -A /root/.cache 2>/dev/null || true"))
         self.assertIn("/root/.cache/pip", self.caches())
 
+    @large
     def test_node(self):
         self.build_example("node")
         self.runs_everywhere("node", "....dray\n")
         self.assertEqual("1000:1000\n", self.ok("run", "--rm", "--network", "none", "node", "stat", "-c", "%u:%g", "index.js"))
 
+    @large
     def test_go(self):
         self.build_example("go")
         self.runs_everywhere("go", "aad03681-8b63-5304-89e0-8ca8f49461b5\n")
