@@ -81,7 +81,7 @@ class TarLayout {
 
 Result<void> write_tar(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image,
                        const CancelToken& cancel) {
-  OutputFile file = TRY(OutputFile::create(output.dest));
+  OutputFile file = TRY(create_output(output.dest));
   TarLayout layout(file.sink(), request.epoch.value_or(0));
   TRY(layout.directory("blobs"));
   TRY(layout.directory("blobs/sha256"));
@@ -129,36 +129,9 @@ Result<void> write_directory(const ExportRequest& request, const OutputOptions& 
 
 }  // namespace
 
-Result<OutputFile> OutputFile::create(const std::string& dest) {
-  OutputFile file;
-  file.dest_ = dest;
-  if (dest == "-") {
-    file.sink_ = make_fd_sink(FdRef(STDOUT_FILENO));
-    return file;
-  }
-  file.temporary_ = dest + ".tmp-" + random_hex(4);
-  file.fd_ = TRY(open_file(file.temporary_, O_WRONLY | O_CREAT | O_EXCL, 0644));
-  file.sink_ = make_fd_sink(FdRef(file.fd_));
-  return file;
-}
-
-OutputFile::OutputFile(OutputFile&& other) noexcept
-    : dest_(std::move(other.dest_)),
-      temporary_(std::exchange(other.temporary_, "")),
-      fd_(std::move(other.fd_)),
-      sink_(std::move(other.sink_)) {}
-
-OutputFile::~OutputFile() {
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
-}
-
-Result<void> OutputFile::commit() {
-  TRY(sink_->finish());
-  if (temporary_.empty()) return {};
-  TRY(fd_.close_checked());
-  if (::rename(temporary_.c_str(), dest_.c_str()) != 0) return fail_errno("writing \"" + dest_ + "\"");
-  temporary_.clear();
-  return {};
+Result<OutputFile> create_output(const std::string& dest) {
+  if (dest == "-") return OutputFile::standard_output();
+  return OutputFile::create(dest);
 }
 
 Result<void> export_layout(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image,

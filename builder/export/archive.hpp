@@ -1,26 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <dray/core/output_file.hpp>
+
 #include "export/compose.hpp"
 
 namespace dray::builder {
 
-/// An output file that has its name only when it is whole; "-" is standard output.
-class OutputFile {
- public:
-  static Result<OutputFile> create(const std::string& dest);
-  OutputFile(OutputFile&& other) noexcept;
-  OutputFile& operator=(OutputFile&&) = delete;
-  ~OutputFile();
-  ByteSink& sink() { return *sink_; }
-  Result<void> commit();
-
- private:
-  OutputFile() = default;
-  std::string dest_, temporary_;
-  FileDescriptor fd_;
-  std::unique_ptr<ByteSink> sink_;
-};
+/// "-" is standard output.
+Result<OutputFile> create_output(const std::string& dest);
 
 /// type=oci and type=docker: an OCI image layout, with docker's manifest.json for `docker load`; a tar file or a
 /// directory.

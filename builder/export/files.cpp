@@ -91,7 +91,7 @@ Result<void> export_directory(const ExportRequest& request, const OutputOptions&
 }
 
 Result<void> export_tar(const ExportRequest& request, const OutputOptions& output, const CancelToken& cancel) {
-  OutputFile file = TRY(OutputFile::create(output.dest));
+  OutputFile file = TRY(create_output(output.dest));
   tar::Writer writer(file.sink());
   const Put put = [&](const tar::Entry& entry, FdRef content, const std::string* text) -> Result<void> {
     auto source = text != nullptr ? make_memory_source(*text) : content.valid() ? make_fd_source(content) : nullptr;
