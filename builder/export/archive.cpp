@@ -2,9 +2,10 @@
 // OCI image layouts. Entries in a fixed order with fixed times: one image gives one archive.
 #include "export/archive.hpp"
 
-#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <dray/core/directory_lock.hpp>
 #include <dray/core/process.hpp>
 #include <dray/core/tar.hpp>
 
@@ -102,29 +103,20 @@ Result<void> write_tar(const ExportRequest& request, const OutputOptions& output
 /// Blobs first, index.json last: whoever reads the layout meanwhile finds what it names.
 Result<void> write_directory(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image,
                              const CancelToken& cancel) {
-  TRY(make_directories(output.dest + "/blobs"));
   for (const Digest& blob : image.blobs) {
     if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
-    const std::string path = output.dest + "/" + blob_path(blob);
-    TRY(make_directories(output.dest + "/blobs/" + blob.algorithm()));
-    if (::access(path.c_str(), F_OK) == 0) continue;
-    OutputFile file = TRY(OutputFile::create(path));
-    auto source = make_fd_source(TRY(request.store.content().open_blob(blob)));
-    HashingSource hashed(*source, blob.algorithm());
-    TRY(copy(hashed, file.sink()));
-    if (hashed.finish() != blob)
-      return fail(ErrorCode::corrupt, "blob " + blob.to_string() + " is damaged in the store");
-    TRY(file.commit());
+    TRY(write_layout_blob(request.store, blob, output.dest));
   }
-  TRY(write_file_atomically(output.dest + "/oci-layout", kLayout, 0644, Durability::none));
+  const DirectoryLock lock = TRY(DirectoryLock::acquire(output.dest));
+  TRY(write_file_atomically(output.dest + "/oci-layout", kLayout, 0644, Durability::fsync));
   const image::Index added = layout_index(request, output, image);
   std::string index = image::serialize(added);
   if (const auto old = read_file(output.dest + "/index.json", image::kMaxManifestSize))
     index = TRY_CTX(merged_layout_index(*old, added), "\"" + output.dest + "\"");
-  TRY(write_file_atomically(output.dest + "/index.json", index, 0644, Durability::none));
+  TRY(write_file_atomically(output.dest + "/index.json", index, 0644, Durability::fsync));
   if (output.type != OutputOptions::Type::docker) return {};
   const std::string manifest = docker_archive_manifest(docker_image(output, image.images.front()));
-  return write_file_atomically(output.dest + "/manifest.json", manifest, 0644, Durability::none);
+  return write_file_atomically(output.dest + "/manifest.json", manifest, 0644, Durability::fsync);
 }
 
 }  // namespace
@@ -132,6 +124,20 @@ Result<void> write_directory(const ExportRequest& request, const OutputOptions& 
 Result<OutputFile> create_output(const std::string& dest) {
   if (dest == "-") return OutputFile::standard_output();
   return OutputFile::create(dest);
+}
+
+Result<void> write_layout_blob(store::Store& store, const Digest& blob, const std::string& layout) {
+  const std::string path = layout + "/" + blob_path(blob);
+  struct stat status;
+  const std::uint64_t size = TRY(store.content().size(blob));
+  if (::stat(path.c_str(), &status) == 0 && static_cast<std::uint64_t>(status.st_size) == size) return {};
+  TRY(make_directories(layout + "/blobs/" + blob.algorithm()));
+  OutputFile file = TRY(OutputFile::create(path, 0644, Durability::fsync));
+  auto source = make_fd_source(TRY(store.content().open_blob(blob)));
+  HashingSource hashed(*source, blob.algorithm());
+  TRY(copy(hashed, file.sink()));
+  if (hashed.finish() != blob) return fail(ErrorCode::corrupt, "blob " + blob.to_string() + " is damaged in the store");
+  return file.commit();
 }
 
 Result<void> export_layout(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image,
