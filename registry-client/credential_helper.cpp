@@ -5,8 +5,6 @@
 
 #include <poll.h>
 
-#include <csignal>
-
 #include <dray/core/process.hpp>
 
 namespace dray::registry {
@@ -25,16 +23,24 @@ bool is_helper_name(std::string_view name) {
   });
 }
 
-Result<std::string> read_output(FdRef output, const Stop& stop) {
-  std::string text;
-  std::array<std::byte, 4096> buffer;
-  const auto end = std::chrono::steady_clock::now() + kHelperTimeout;
+using TimePoint = std::chrono::steady_clock::time_point;
+
+/// Until `fd` can be read, or is at its end.
+Result<void> wait_for(FdRef fd, TimePoint end, const Stop& stop) {
   for (;;) {
     if (stop.requested()) return Failure(Stop::error());
     if (std::chrono::steady_clock::now() > end)
       return fail(ErrorCode::unavailable, "it did not answer within 30 seconds");
-    pollfd poller{output.get(), POLLIN, 0};
-    if (poll(&poller, 1, 100) <= 0) continue;
+    pollfd poller{fd.get(), POLLIN, 0};
+    if (poll(&poller, 1, 100) > 0) return {};
+  }
+}
+
+Result<std::string> read_output(FdRef output, TimePoint end, const Stop& stop) {
+  std::string text;
+  std::array<std::byte, 4096> buffer;
+  for (;;) {
+    TRY(wait_for(output, end, stop));
     const std::size_t got = TRY(read_some(output, buffer));
     if (got == 0) return text;
     text.append(reinterpret_cast<const char*>(buffer.data()), got);
@@ -61,13 +67,11 @@ Result<Answer> call(const std::string& name, const char* action, const std::stri
   request.stdout_fd = output.write_end;
   ChildProcess child = TRY(ChildProcess::spawn(request));
   output.write_end.reset();
-  auto text = read_output(output.read_end, stop);
-  if (!text) {
-    child.signal(SIGKILL);
-    return Failure(std::move(text).error());
-  }
+  const TimePoint end = std::chrono::steady_clock::now() + kHelperTimeout;
+  auto text = TRY(read_output(output.read_end, end, stop));  // `child` is killed where this fails
+  TRY(wait_for(child.pidfd(), end, stop));                   // it may close its output and stay
   const ExitStatus status = TRY(child.wait());
-  return Answer{status.exit_code(), *std::move(text)};
+  return Answer{status.exit_code(), std::move(text)};
 }
 
 bool means_nothing_known(const Answer& answer) {

@@ -4,11 +4,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <climits>
 #include <cstdlib>
+
+#include <dray/core/directory_lock.hpp>
+#include <dray/core/output_file.hpp>
 
 #include "credential_helper.hpp"
 
@@ -51,11 +53,17 @@ Result<void> read_certificates(const std::string& folder, TlsSettings& settings)
   return {};
 }
 
-/// The file itself where config.json is a symlink, so that writing it leaves the link.
-std::string config_path(const std::string& directory) {
-  const std::string path = directory + "/config.json";
-  char resolved[PATH_MAX];
-  return ::realpath(path.c_str(), resolved) != nullptr ? resolved : path;
+std::string config_path(const std::string& directory) { return directory + "/config.json"; }
+
+/// The owner stays, or is the directory's: root's `dray login` must not lock the user out of their own file.
+Result<void> write_config(const std::string& path, const std::string& bytes) {
+  OutputFile file = TRY(OutputFile::create(path, 0600, Durability::fsync));
+  struct stat owner;
+  if (::stat(path.c_str(), &owner) != 0 && ::stat(path.substr(0, path.rfind('/')).c_str(), &owner) != 0)
+    return fail_errno("writing \"" + path + "\"");
+  if (::geteuid() == 0) TRY(file.set_owner(owner.st_uid, owner.st_gid));
+  TRY_CTX(file.sink().write(std::as_bytes(std::span(bytes))), "writing \"" + path + "\"");
+  return file.commit();
 }
 
 /// "" where there is no file yet.
@@ -79,20 +87,18 @@ std::string helper_for(const DockerConfig& config, const std::string& registry) 
   return config.default_helper;
 }
 
-/// Two logins at once must not lose one of them.
-class ConfigLock {
- public:
-  static Result<ConfigLock> take(const std::string& directory) {
-    TRY(make_directories(directory, 0700));
-    ConfigLock lock;
-    lock.file_ = TRY(open_file(directory, O_RDONLY | O_DIRECTORY));
-    if (::flock(lock.file_.get(), LOCK_EX) != 0) return fail_errno("locking \"" + directory + "\"");
-    return lock;
+/// Two logins at once must not lose one of them. A directory that is made here belongs to whom the one above it does.
+Result<DirectoryLock> lock_config(const std::string& directory) {
+  struct stat status;
+  const bool is_new = ::stat(directory.c_str(), &status) != 0;
+  TRY(make_directories(directory, 0700));
+  if (is_new && ::geteuid() == 0) {
+    const FileDescriptor made = TRY(open_file(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    if (::fstatat(made.get(), "..", &status, 0) != 0 || ::fchown(made.get(), status.st_uid, status.st_gid) != 0)
+      return fail_errno("changing the owner of \"" + directory + "\"");
   }
-
- private:
-  FileDescriptor file_;
-};
+  return DirectoryLock::acquire(directory);
+}
 
 }  // namespace
 
@@ -141,7 +147,7 @@ Result<Credentials> find_credentials(const std::string& directory, const std::st
 
 Result<std::string> store_credentials(const std::string& directory, const std::string& registry,
                                       const Credentials& credentials, const Stop& stop) {
-  const ConfigLock lock = TRY(ConfigLock::take(directory));
+  const DirectoryLock lock = TRY(lock_config(directory));
   const std::string helper = helper_for(TRY(read_config(directory)), registry);
   if (!helper.empty()) {
     TRY_CTX(store_in_helper(helper, server_name(registry), credentials, stop), "credential helper \"" + helper + "\"");
@@ -151,12 +157,12 @@ Result<std::string> store_credentials(const std::string& directory, const std::s
   const std::string bytes = TRY(read_config_bytes(path));
   DockerConfig::Auth auth{credentials.username, credentials.password, credentials.identity_token, ""};
   const std::string changed = TRY_CTX(set_auth(bytes, server_name(registry), auth), "changing \"" + path + "\"");
-  TRY(write_file_atomically(path, changed, 0600, Durability::fsync));
+  TRY(write_config(path, changed));
   return path;
 }
 
 Result<bool> erase_credentials(const std::string& directory, const std::string& registry, const Stop& stop) {
-  const ConfigLock lock = TRY(ConfigLock::take(directory));
+  const DirectoryLock lock = TRY(lock_config(directory));
   const DockerConfig config = TRY(read_config(directory));
   const std::string helper = helper_for(config, registry);
   bool known = false;
@@ -172,7 +178,7 @@ Result<bool> erase_credentials(const std::string& directory, const std::string& 
   const std::string path = config_path(directory);
   std::string bytes = TRY(read_config_bytes(path));
   for (const std::string& server : servers) bytes = TRY_CTX(remove_auth(bytes, server), "changing \"" + path + "\"");
-  TRY(write_file_atomically(path, bytes, 0600, Durability::fsync));
+  TRY(write_config(path, bytes));
   return true;
 }
 

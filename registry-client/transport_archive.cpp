@@ -45,12 +45,13 @@ class ArchiveSource : public ImageSource {
     tar::Reader reader(*plain);
     while (auto entry = TRY(reader.next())) {
       if (entry->path.starts_with("./")) entry->path.erase(0, 2);
+      if (files_.size() + links_.size() >= kMaxFiles)
+        return fail(ErrorCode::corrupt, "the archive holds too many files");
       if (entry->type == tar::EntryType::symlink || entry->type == tar::EntryType::hardlink) {
         links_[entry->path] = resolve_link(*entry);
         continue;
       }
       if (entry->type != tar::EntryType::regular) continue;
-      if (files_.size() >= kMaxFiles) return fail(ErrorCode::corrupt, "the archive holds too many files");
       const std::string target = directory_.path() + "/" + std::to_string(files_.size());
       FileDescriptor out = TRY(open_file(target, O_WRONLY | O_CREAT | O_EXCL, 0600));
       auto sink = make_fd_sink(FdRef(out));

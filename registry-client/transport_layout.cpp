@@ -3,7 +3,8 @@
 // a lock, so that two copies into one layout do not lose each other's entries.
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
+
+#include <dray/core/directory_lock.hpp>
 
 #include "transport.hpp"
 #include "transport_json.hpp"
@@ -82,7 +83,7 @@ class LayoutDestination : public ImageDestination {
     TRY(make_directories(directory_ + "/blobs/" + document.digest.algorithm()));
     TRY(write_file_atomically(blob_path(directory_, document.digest), document.bytes, 0644, Durability::none));
     if (!name_it && subject_of(document.bytes).empty()) return {};
-    const auto lock = TRY(FileLock::acquire(directory_ + "/blobs/.lock", FileLock::Mode::exclusive));
+    const DirectoryLock lock = TRY(DirectoryLock::acquire(directory_));
     const std::string path = directory_ + "/index.json";
     std::string index;
     if (auto known = read_file(path, image::kMaxManifestSize)) {
@@ -98,7 +99,6 @@ class LayoutDestination : public ImageDestination {
     return {};
   }
   Result<void> finish() override {
-    ::unlink((directory_ + "/blobs/.lock").c_str());
     return write_file_atomically(directory_ + "/oci-layout", R"({"imageLayoutVersion":"1.0.0"})", 0644,
                                  Durability::none);
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "listener.hpp"
 #include "names.hpp"
 
 namespace dray::registry_server {
@@ -63,6 +64,8 @@ std::unique_ptr<Exchange> Handlers::begin(const Request& request) {
   // No client of registries sends it, every browser does when a page writes: a page must not push to a loopback
   // registry.
   if (!request.header("Origin").empty()) return refuse(403, "DENIED", "not for web pages");
+  if (only_host && !is_host_of_loopback(request.header("Host"), *only_host))
+    return refuse(403, "DENIED", "not the name of this registry; a name of --listen is served");
   if (users != nullptr && users->user_of(request.header("Authorization")).empty())
     return replying(error_reply(401, "UNAUTHORIZED", "authentication required")
                         .with("WWW-Authenticate", "Basic realm=\"Dray registry\", charset=\"UTF-8\""));

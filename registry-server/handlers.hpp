@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <dray/core/digest.hpp>
@@ -23,6 +24,9 @@ struct Handlers {
   const Htpasswd* users = nullptr;  ///< nullptr: everybody may do everything
   PullThrough* upstream = nullptr;  ///< a pull-through cache: nothing is pushed or deleted by clients
   std::function<void(const std::string& line)> log;
+  /// Served to everybody on loopback only: requests must name this host in "Host", or an address of loopback. A name
+  /// that a web page made point here (DNS rebinding) is refused.
+  std::optional<std::string> only_host{};
 
   /// Never null.
   std::unique_ptr<Exchange> begin(const Request& request);

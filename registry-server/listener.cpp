@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include <memory>
@@ -52,6 +53,20 @@ Result<ListenAddress> parse_listen_address(const std::string& text) {
     return fail(ErrorCode::invalid_argument,
                 "\"" + text + "\" is no address to listen on (HOST:PORT, [IPv6]:PORT or :PORT)");
   return address;
+}
+
+bool is_host_of_loopback(const std::string& header, const std::string& listen_host) {
+  std::string host = header;
+  const bool bracketed = host.starts_with('[');
+  const std::size_t end = bracketed ? host.find(']') : host.find(':');
+  if (bracketed && end == std::string::npos) return false;
+  host = host.substr(bracketed ? 1 : 0, bracketed ? end - 1 : end);
+  if (host.empty()) return false;
+  in_addr address{};
+  in6_addr address6{};
+  if (bracketed) return ::inet_pton(AF_INET6, host.c_str(), &address6) == 1 && IN6_IS_ADDR_LOOPBACK(&address6);
+  if (::inet_pton(AF_INET, host.c_str(), &address) == 1) return (ntohl(address.s_addr) >> 24) == 127;
+  return ::strcasecmp(host.c_str(), "localhost") == 0 || ::strcasecmp(host.c_str(), listen_host.c_str()) == 0;
 }
 
 Result<Listener> listen_on(const std::string& text) {

@@ -14,6 +14,9 @@ struct ListenAddress {
 };
 Result<ListenAddress> parse_listen_address(const std::string& text);
 
+/// Of a "Host" header, with or without a port: localhost, 127.0.0.0/8, [::1], or `listen_host`.
+bool is_host_of_loopback(const std::string& header, const std::string& listen_host);
+
 struct Listener {
   FileDescriptor socket;
   std::string address;    ///< as it came out: "127.0.0.1:5000"

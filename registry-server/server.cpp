@@ -64,6 +64,7 @@ Result<void> serve(const ServerOptions& options, const CancelToken& cancel, cons
     cache->log = log;
   }
   Handlers handlers{*repositories, uploads, users ? &*users : nullptr, cache ? &*cache : nullptr, log};
+  if (listener.loopback && !users) handlers.only_host = TRY(parse_listen_address(options.listen)).host;
   const std::unique_ptr<HttpServer> server = TRY(HttpServer::start(
       std::move(listener.socket), http, [&](const Request& request) { return handlers.begin(request); }, log));
   log("serving " + std::string(tls ? "https" : "http") + "://" + listener.address + " from " + options.storage +

@@ -25,6 +25,9 @@ struct CacheDocument {
 
   /// Adds a layer once and its keys.
   void add(const Layer& layer, const std::vector<std::string>& keys);
+
+ private:
+  std::map<Digest, std::size_t> added_;  ///< blob to layer
 };
 
 std::string serialize(const CacheDocument& document);

@@ -96,11 +96,9 @@ std::optional<std::string> from_base64(std::string_view text) {
 }  // namespace
 
 void CacheDocument::add(const Layer& layer, const std::vector<std::string>& keys) {
-  const auto same =
-      std::ranges::find_if(layers, [&](const Layer& other) { return other.blob.digest == layer.blob.digest; });
-  const auto index = static_cast<std::size_t>(same - layers.begin());
-  if (same == layers.end()) layers.push_back(layer);
-  for (const std::string& key : keys) records.emplace(key, index);
+  const auto [known, is_new] = added_.emplace(layer.blob.digest, layers.size());
+  if (is_new) layers.push_back(layer);
+  for (const std::string& key : keys) records.emplace(key, known->second);
 }
 
 std::string serialize(const CacheDocument& document) {

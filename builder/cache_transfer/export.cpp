@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A cache as a document of its own: the config that holds the records, and the layers as they are in the image, so that
 // a registry has them once.
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
+
+#include <dray/core/directory_lock.hpp>
 
 #include "cache_transfer/cache_transfer.hpp"
 #include "export/archive.hpp"
@@ -81,17 +80,11 @@ Result<void> write_local(const CacheExport& request, const CacheEnd& end, const 
                          const CancelToken& cancel) {
   for (const Digest& blob : cache.blobs) {
     if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
-    const std::string directory = end.directory + "/blobs/" + blob.algorithm();
-    TRY(make_directories(directory));
-    const std::string path = directory + "/" + blob.hex();
-    if (::access(path.c_str(), F_OK) == 0) continue;
-    OutputFile file = TRY(OutputFile::create(path));
-    auto source = make_fd_source(TRY(request.store.content().open_blob(blob)));
-    TRY(copy(*source, file.sink()));
-    TRY(file.commit());
+    TRY(write_layout_blob(request.store, blob, end.directory));
   }
+  const DirectoryLock lock = TRY(DirectoryLock::acquire(end.directory));
   TRY(write_file_atomically(end.directory + "/oci-layout", R"({"imageLayoutVersion":"1.0.0"})", 0644,
-                            Durability::none));
+                            Durability::fsync));
   image::Index index;
   index.media_type = image::kOciIndex;
   index.manifests = {cache.top};
@@ -104,7 +97,7 @@ Result<void> write_local(const CacheExport& request, const CacheEnd& end, const 
       if (name != entry.annotations.end() && name->second != end.tag) index.manifests.push_back(entry);
     }
   }
-  return write_file_atomically(end.directory + "/index.json", image::serialize(index), 0644, Durability::none);
+  return write_file_atomically(end.directory + "/index.json", image::serialize(index), 0644, Durability::fsync);
 }
 
 Result<void> export_cache(const CacheExport& request, const CacheEnd& end, ProgressSink& progress, int step,

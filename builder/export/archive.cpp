@@ -2,9 +2,10 @@
 // OCI image layouts. Entries in a fixed order with fixed times: one image gives one archive.
 #include "export/archive.hpp"
 
-#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <dray/core/directory_lock.hpp>
 #include <dray/core/process.hpp>
 #include <dray/core/tar.hpp>
 
@@ -81,7 +82,7 @@ class TarLayout {
 
 Result<void> write_tar(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image,
                        const CancelToken& cancel) {
-  OutputFile file = TRY(OutputFile::create(output.dest));
+  OutputFile file = TRY(create_output(output.dest));
   TarLayout layout(file.sink(), request.epoch.value_or(0));
   TRY(layout.directory("blobs"));
   TRY(layout.directory("blobs/sha256"));
@@ -102,63 +103,41 @@ Result<void> write_tar(const ExportRequest& request, const OutputOptions& output
 /// Blobs first, index.json last: whoever reads the layout meanwhile finds what it names.
 Result<void> write_directory(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image,
                              const CancelToken& cancel) {
-  TRY(make_directories(output.dest + "/blobs"));
   for (const Digest& blob : image.blobs) {
     if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
-    const std::string path = output.dest + "/" + blob_path(blob);
-    TRY(make_directories(output.dest + "/blobs/" + blob.algorithm()));
-    if (::access(path.c_str(), F_OK) == 0) continue;
-    OutputFile file = TRY(OutputFile::create(path));
-    auto source = make_fd_source(TRY(request.store.content().open_blob(blob)));
-    HashingSource hashed(*source, blob.algorithm());
-    TRY(copy(hashed, file.sink()));
-    if (hashed.finish() != blob)
-      return fail(ErrorCode::corrupt, "blob " + blob.to_string() + " is damaged in the store");
-    TRY(file.commit());
+    TRY(write_layout_blob(request.store, blob, output.dest));
   }
-  TRY(write_file_atomically(output.dest + "/oci-layout", kLayout, 0644, Durability::none));
+  const DirectoryLock lock = TRY(DirectoryLock::acquire(output.dest));
+  TRY(write_file_atomically(output.dest + "/oci-layout", kLayout, 0644, Durability::fsync));
   const image::Index added = layout_index(request, output, image);
   std::string index = image::serialize(added);
   if (const auto old = read_file(output.dest + "/index.json", image::kMaxManifestSize))
     index = TRY_CTX(merged_layout_index(*old, added), "\"" + output.dest + "\"");
-  TRY(write_file_atomically(output.dest + "/index.json", index, 0644, Durability::none));
+  TRY(write_file_atomically(output.dest + "/index.json", index, 0644, Durability::fsync));
   if (output.type != OutputOptions::Type::docker) return {};
   const std::string manifest = docker_archive_manifest(docker_image(output, image.images.front()));
-  return write_file_atomically(output.dest + "/manifest.json", manifest, 0644, Durability::none);
+  return write_file_atomically(output.dest + "/manifest.json", manifest, 0644, Durability::fsync);
 }
 
 }  // namespace
 
-Result<OutputFile> OutputFile::create(const std::string& dest) {
-  OutputFile file;
-  file.dest_ = dest;
-  if (dest == "-") {
-    file.sink_ = make_fd_sink(FdRef(STDOUT_FILENO));
-    return file;
-  }
-  file.temporary_ = dest + ".tmp-" + random_hex(4);
-  file.fd_ = TRY(open_file(file.temporary_, O_WRONLY | O_CREAT | O_EXCL, 0644));
-  file.sink_ = make_fd_sink(FdRef(file.fd_));
-  return file;
+Result<OutputFile> create_output(const std::string& dest) {
+  if (dest == "-") return OutputFile::standard_output();
+  return OutputFile::create(dest);
 }
 
-OutputFile::OutputFile(OutputFile&& other) noexcept
-    : dest_(std::move(other.dest_)),
-      temporary_(std::exchange(other.temporary_, "")),
-      fd_(std::move(other.fd_)),
-      sink_(std::move(other.sink_)) {}
-
-OutputFile::~OutputFile() {
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
-}
-
-Result<void> OutputFile::commit() {
-  TRY(sink_->finish());
-  if (temporary_.empty()) return {};
-  TRY(fd_.close_checked());
-  if (::rename(temporary_.c_str(), dest_.c_str()) != 0) return fail_errno("writing \"" + dest_ + "\"");
-  temporary_.clear();
-  return {};
+Result<void> write_layout_blob(store::Store& store, const Digest& blob, const std::string& layout) {
+  const std::string path = layout + "/" + blob_path(blob);
+  struct stat status;
+  const std::uint64_t size = TRY(store.content().size(blob));
+  if (::stat(path.c_str(), &status) == 0 && static_cast<std::uint64_t>(status.st_size) == size) return {};
+  TRY(make_directories(layout + "/blobs/" + blob.algorithm()));
+  OutputFile file = TRY(OutputFile::create(path, 0644, Durability::fsync));
+  auto source = make_fd_source(TRY(store.content().open_blob(blob)));
+  HashingSource hashed(*source, blob.algorithm());
+  TRY(copy(hashed, file.sink()));
+  if (hashed.finish() != blob) return fail(ErrorCode::corrupt, "blob " + blob.to_string() + " is damaged in the store");
+  return file.commit();
 }
 
 Result<void> export_layout(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image,

@@ -1,26 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <dray/core/output_file.hpp>
+
 #include "export/compose.hpp"
 
 namespace dray::builder {
 
-/// An output file that has its name only when it is whole; "-" is standard output.
-class OutputFile {
- public:
-  static Result<OutputFile> create(const std::string& dest);
-  OutputFile(OutputFile&& other) noexcept;
-  OutputFile& operator=(OutputFile&&) = delete;
-  ~OutputFile();
-  ByteSink& sink() { return *sink_; }
-  Result<void> commit();
+/// "-" is standard output.
+Result<OutputFile> create_output(const std::string& dest);
 
- private:
-  OutputFile() = default;
-  std::string dest_, temporary_;
-  FileDescriptor fd_;
-  std::unique_ptr<ByteSink> sink_;
-};
+/// Into an OCI layout's directory, synced; one that is there with its size stays.
+Result<void> write_layout_blob(store::Store& store, const Digest& blob, const std::string& layout);
 
 /// type=oci and type=docker: an OCI image layout, with docker's manifest.json for `docker load`; a tar file or a
 /// directory.

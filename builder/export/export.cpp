@@ -49,7 +49,7 @@ class Exporter {
   Result<void> write(const OutputOptions& output) {
     if (output.type == Type::local) {
       report_status(progress_, step_, "copying files");
-      return export_directory(request_, output, cancel_);
+      return export_directory(request_, output, progress_, cancel_);
     }
     if (output.type == Type::tar) {
       report_status(progress_, step_, "sending tarball");

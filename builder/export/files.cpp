@@ -74,7 +74,8 @@ Result<void> put_images(const ExportRequest& request, const OutputOptions& outpu
 
 }  // namespace
 
-Result<void> export_directory(const ExportRequest& request, const OutputOptions& output, const CancelToken& cancel) {
+Result<void> export_directory(const ExportRequest& request, const OutputOptions& output, ProgressSink& progress,
+                              const CancelToken& cancel) {
   TRY(make_directories(output.dest));
   const FileDescriptor dest = TRY(open_file(output.dest, O_RDONLY | O_DIRECTORY));
   TreeWriter writer(dest);
@@ -86,12 +87,17 @@ Result<void> export_directory(const ExportRequest& request, const OutputOptions&
     return writer.place(entry, written, cancel);
   };
   TRY(put_images(request, output, put, cancel));
+  if (const auto& skipped = writer.skipped(); !skipped.empty())
+    progress.report({.kind = ProgressEvent::Kind::message,
+                     .text = "WARN: devices are not written to a directory: " + std::to_string(skipped.size()) +
+                             " left out (\"/" + *skipped.begin() + "\"" + (skipped.size() > 1 ? ", ..." : "") +
+                             "); type=tar holds them"});
   if (output.delete_others) TRY(writer.remove_others());
   return writer.finish();
 }
 
 Result<void> export_tar(const ExportRequest& request, const OutputOptions& output, const CancelToken& cancel) {
-  OutputFile file = TRY(OutputFile::create(output.dest));
+  OutputFile file = TRY(create_output(output.dest));
   tar::Writer writer(file.sink());
   const Put put = [&](const tar::Entry& entry, FdRef content, const std::string* text) -> Result<void> {
     auto source = text != nullptr ? make_memory_source(*text) : content.valid() ? make_fd_source(content) : nullptr;

@@ -148,10 +148,12 @@ Result<FdRef> TreeWriter::parent(const std::string& directory) {
 
 Result<void> TreeWriter::set_attributes(const tar::Entry& entry, FdRef fd) {
   const bool is_link = entry.type == tar::EntryType::symlink;
+  const bool owner_kept = entry.uid == ::geteuid() && entry.gid == ::getegid();
+  const mode_t mode = entry.mode & (owner_kept ? 07777 : 01777);
   if (::fchownat(fd.get(), "", ::geteuid(), ::getegid(), AT_EMPTY_PATH) != 0) return fail_errno("changing the owner");
-  if (!is_link && ::chmod(proc_path(fd).c_str(), entry.mode & 07777) != 0) return fail_errno("changing the mode");
+  if (!is_link && ::chmod(proc_path(fd).c_str(), mode) != 0) return fail_errno("changing the mode");
   for (const auto& [name, value] : entry.xattrs) {
-    if (is_link) continue;
+    if (is_link || (!owner_kept && name == "security.capability")) continue;
     if (::setxattr(proc_path(fd).c_str(), name.c_str(), value.data(), value.size(), 0) == 0) continue;
     if (errno != ENOTSUP && errno != EPERM) return fail_errno("setting \"" + name + "\"");
   }
@@ -166,6 +168,11 @@ Result<void> TreeWriter::set_attributes(const tar::Entry& entry, FdRef fd) {
 Result<void> TreeWriter::place(const tar::Entry& entry, FdRef file, const CancelToken& cancel) {
   if (const std::string rooted = "/" + entry.path; entry.path.empty() || clean_path(rooted) != rooted)
     return fail(ErrorCode::corrupt, "\"" + entry.path + "\" is no path below the destination");
+  const bool is_device = entry.type == tar::EntryType::character_device || entry.type == tar::EntryType::block_device;
+  if (is_device || (entry.type == tar::EntryType::hardlink && skipped_.contains(entry.link_target))) {
+    skipped_.insert(entry.path);
+    return {};
+  }
   const auto [directory, name] = split_path(entry.path);
   const FdRef parent_fd = TRY_CTX(parent(directory), "\"" + entry.path + "\"");
   placed_.insert(entry.path);
@@ -195,13 +202,8 @@ Result<void> TreeWriter::place(const tar::Entry& entry, FdRef file, const Cancel
     if (entry.type == tar::EntryType::symlink) {
       if (::symlinkat(entry.link_target.c_str(), parent_fd.get(), temporary.c_str()) != 0)
         return fail_errno("creating a symbolic link");
-    } else {
-      const mode_t kind = entry.type == tar::EntryType::fifo               ? S_IFIFO
-                          : entry.type == tar::EntryType::character_device ? S_IFCHR
-                                                                           : S_IFBLK;
-      if (::mknodat(parent_fd.get(), temporary.c_str(), kind | 0600, makedev(entry.device_major, entry.device_minor)) !=
-          0)
-        return fail_errno("creating a device or FIFO");
+    } else if (::mkfifoat(parent_fd.get(), temporary.c_str(), 0600) != 0) {
+      return fail_errno("creating a FIFO");
     }
     made = TRY(open_file_at(parent_fd, temporary, O_PATH | O_NOFOLLOW));
     return set_attributes(entry, made);

@@ -16,7 +16,8 @@ Result<void> walk_tree(FdRef root, const VisitEntry& visit, const CancelToken& c
 
 /// Puts entries below a directory of the user's. What is there under the same name is replaced; a symbolic link there
 /// is never followed, so nothing is written outside. Files are ours, as with BuildKit; modes, times, xattrs are the
-/// entry's.
+/// entry's, but what the owner was trusted with (setuid, setgid, file capabilities) goes with the owner. Devices are
+/// left out: they would be the host's.
 class TreeWriter {
  public:
   explicit TreeWriter(FdRef root) : root_(root) {}
@@ -26,6 +27,8 @@ class TreeWriter {
   Result<void> remove_others();
   /// Directories get their times.
   Result<void> finish();
+  /// Paths of the devices that were left out, and of links to them.
+  const std::set<std::string>& skipped() const { return skipped_; }
 
  private:
   Result<FdRef> parent(const std::string& directory);
@@ -36,7 +39,7 @@ class TreeWriter {
   FdRef root_;
   FileDescriptor parent_;
   std::string parent_path_ = "\n";  ///< none
-  std::set<std::string> placed_;
+  std::set<std::string> placed_, skipped_;
   std::vector<std::pair<std::string, tar::Entry>> directories_;
 };
 

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <set>
 
+#include <dray/core/output_file.hpp>
 #include <dray/runtime/user_namespace.hpp>
 
 #include "container.hpp"
@@ -74,7 +75,7 @@ Result<void> hand_over(const Handover& handover, const runtime::Launched& launch
   }
   // Last and whole: its appearance says that the rest is done.
   if (!handover.pid_file.empty())
-    TRY_CTX(write_file_atomically(handover.pid_file, std::to_string(launched.pid), 0644, Durability::none), "pid file");
+    TRY_CTX(write_output_file(handover.pid_file, std::to_string(launched.pid)), "pid file");
   return {};
 }
 

@@ -28,6 +28,20 @@ class Outputs(OutputTestCase):
         self.assertEqual("/etc/passwd", os.readlink(out / "data/link"))
         self.fails(1, "(?i)no such", "image", "inspect", "files-only")  # nothing but what was asked for
 
+    def test_devices_and_links_stay(self):
+        out = self.place()
+        os.mknod(out / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        os.symlink("null", out / "link")
+        os.symlink("file", out / "dangling")
+        for name in ("null", "link"):
+            self.ok("build", "-o", f"type=tar,dest={out / name}", "--iidfile", out / name, "--metadata-file", out / name, self.sources())
+            self.ok("build", "-o", f"type=oci,dest={out / name}", self.sources())
+        self.ok("build", "-o", f"type=tar,dest={out}/dangling", self.sources())
+        self.assertTrue(stat.S_ISCHR(os.lstat(out / "null").st_mode))
+        self.assertEqual(["null", "file"], [os.readlink(out / name) for name in ("link", "dangling")])
+        self.assertTrue(tarfile.is_tarfile(out / "file"))
+        self.assertEqual({"null", "link", "dangling", "file"}, set(os.listdir(out)))
+
     def test_local_never_follows_links_out(self):
         out, outside = self.place(), self.place()
         (outside / "a").write_text("untouched")

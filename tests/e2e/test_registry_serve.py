@@ -180,21 +180,26 @@ class Server(DrayTestCase):
         self.assertEqual(0, registry.stop())
         self.assertIn("Removed 0 blobs", self.ok("registry", "gc", "--storage", registry.storage))
 
+    def test_names_that_are_made_to_point_at_loopback_are_refused(self):
+        registry = self.serve()
+        for host, status in (("evil.example", 403), (f"evil.example:{registry.port}", 403), (f"localhost:{registry.port}", 200), ("127.0.0.1", 200)):
+            self.assertEqual(status, registry.request("GET", "/v2/", None, {"Host": host})[0], host)
+
     def test_hostile_requests(self):
         registry = self.serve()
         registry.push_image("a", "t")
         files = sorted(registry.storage.rglob("*"))
         digest = sha256(b"layer")
         requests = [b"", b"\0" * 100, b"GET", b"GET /v2/\r\n\r\n", b"\r\n" * 1000, b"\x16\x03\x01" + b"x" * 500,
-                    b"GET " + b"/" * 300000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-                    b"GET /v2/ HTTP/1.1\r\nHost: x\r\n" + b"A: " + b"b" * 300000 + b"\r\n\r\n",
-                    b"GET /v2/ HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 60000 + b"\r\n",
-                    b"GET /v2/ HTTP/9.9\r\nHost: x\r\n\r\n", b"G\0T /v2/ HTTP/1.1\r\nHost: x\r\n\r\n",
-                    b"PUT /v2/a/manifests/t HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-                    b"PUT /v2/a/manifests/t HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n",
-                    b"PUT /v2/a/manifests/t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nx",
-                    b"PUT /v2/a/manifests/t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nx",
-                    b"PATCH /v2/a/blobs/uploads/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc"]
+                    b"GET " + b"/" * 300000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                    b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n" + b"A: " + b"b" * 300000 + b"\r\n\r\n",
+                    b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 60000 + b"\r\n",
+                    b"GET /v2/ HTTP/9.9\r\nHost: localhost\r\n\r\n", b"G\0T /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                    b"PUT /v2/a/manifests/t HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+                    b"PUT /v2/a/manifests/t HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+                    b"PUT /v2/a/manifests/t HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nx",
+                    b"PUT /v2/a/manifests/t HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nx",
+                    b"PATCH /v2/a/blobs/uploads/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc"]
         for request in requests:
             with socket.create_connection(("127.0.0.1", registry.port), 10) as connection:
                 try:
@@ -220,7 +225,7 @@ class Server(DrayTestCase):
         data = random.randbytes(3 << 20)
         location = registry.request("POST", "/v2/a/blobs/uploads/")[1]["Location"]
         with socket.create_connection(("127.0.0.1", registry.port), 10) as connection:
-            connection.sendall(f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data[:2 << 20])
+            connection.sendall(f"PATCH {location} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data[:2 << 20])
             eventually(lambda: list((registry.storage / "content/ingest").iterdir())[0].stat().st_size > 1 << 20, what="bytes arrive")
         status, headers, _ = registry.request("GET", location)
         self.assertEqual(204, status)

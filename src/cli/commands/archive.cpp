@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // save and load.
 #include <fcntl.h>
-#include <unistd.h>
 
+#include <dray/core/output_file.hpp>
 #include <dray/engine/images.hpp>
 #include <dray/store/store.hpp>
 
@@ -26,26 +26,9 @@ Result<int> save(Invocation& invocation) {
     return fail(ErrorCode::invalid_argument, "cowardly refusing to save to a terminal. Use the -o flag or redirect");
   CancelToken& cancel = install_cancel_handlers();
   engine::Context context = TRY(open_engine(invocation));
-  if (output.empty()) {
-    auto sink = make_fd_sink(FdRef(1));
-    TRY(store::save_archive(*context.store, names, *sink, cancel));
-    return 0;
-  }
-  // The file appears under its name only when it is whole.
-  std::string temporary = output + ".tmp-" + random_hex(4);
-  auto write = [&]() -> Result<void> {
-    FileDescriptor fd = TRY(open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, 0600));
-    auto sink = make_fd_sink(FdRef(fd));
-    TRY(store::save_archive(*context.store, names, *sink, cancel));
-    TRY(fd.close_checked());
-    if (::rename(temporary.c_str(), output.c_str()) != 0) return fail_errno("writing \"" + output + "\"");
-    return {};
-  };
-  auto written = write();
-  if (!written) {
-    ::unlink(temporary.c_str());
-    return Failure(std::move(written).error());
-  }
+  OutputFile file = output.empty() ? OutputFile::standard_output() : TRY(OutputFile::create(output, 0600));
+  TRY(store::save_archive(*context.store, names, file.sink(), cancel));
+  TRY(file.commit());
   return 0;
 }
 

@@ -10,7 +10,7 @@
 #include <mutex>
 #include <thread>
 
-#include <dray/core/fd.hpp>
+#include <dray/core/output_file.hpp>
 #include <dray/flags/flags.hpp>
 
 #include "../command.hpp"
@@ -225,7 +225,7 @@ Result<int> bake(Invocation& invocation) {
   if (!metadata_file.empty()) {
     std::vector<std::pair<std::string, builder::BuildResult>> results;
     for (const TargetBuild& build : bake.builds()) results.emplace_back(build.target->name, **build.result);
-    TRY(write_file_atomically(metadata_file, bake_metadata_json(results), 0644, Durability::none));
+    TRY(write_output_file(metadata_file, bake_metadata_json(results)));
   }
   return 0;
 }

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include <dray/core/output_file.hpp>
 #include <dray/engine/images.hpp>
 
 #include <dray/flags/flags.hpp>
@@ -114,9 +115,9 @@ Result<int> build(Invocation& invocation) {
   progress.reset();
   if (!result) return Failure(std::move(result).error());
   const std::string id = result->image_id.to_string();
-  if (!command.iidfile.empty()) TRY(write_file_atomically(command.iidfile, id, 0644, Durability::none));
+  if (!command.iidfile.empty()) TRY(write_output_file(command.iidfile, id));
   if (!command.metadata_file.empty())
-    TRY(write_file_atomically(command.metadata_file, metadata_json(*result), 0644, Durability::none));
+    TRY(write_output_file(command.metadata_file, metadata_json(*result)));
   if (command.quiet && !writes_to_stdout(command.request)) print(id + "\n");
   return 0;
 }

@@ -4,11 +4,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include <dray/builder/cache.hpp>
 #include <dray/builder/cache_mounts.hpp>
 #include <dray/core/process.hpp>
 
 #include "catch.hpp"
+#include "export/archive.hpp"
 
 using namespace dray;
 using namespace dray::builder;
@@ -132,4 +135,22 @@ TEST_CASE("a running build defers the removal of files; a cache mount in use sta
   REQUIRE_OK(prune_cache(*cache.store, {.all = true}, {}));
   CHECK(cache.left().empty());
   CHECK_FALSE(cache.store->snapshots().contains(layer));
+}
+
+TEST_CASE("a layout's blob that was cut short is written again, a whole one is not", "[builder]") {
+  Cache cache;
+  const Digest blob = *cache.store->content().write_blob("the blob's bytes");
+  const std::string layout = cache.directory.path() + "/layout";
+  const std::string directory = layout + "/blobs/sha256";
+  const std::string path = directory + "/" + blob.hex();
+  REQUIRE_OK(make_directories(directory));
+  REQUIRE_OK(write_file_atomically(path, "", 0600, Durability::none));
+  REQUIRE_OK(write_layout_blob(*cache.store, blob, layout));
+  CHECK(*read_file(path) == "the blob's bytes");
+  struct stat before, after;
+  REQUIRE(::stat(path.c_str(), &before) == 0);
+  REQUIRE_OK(write_layout_blob(*cache.store, blob, layout));
+  REQUIRE(::stat(path.c_str(), &after) == 0);
+  CHECK(before.st_ino == after.st_ino);
+  CHECK(std::distance(std::filesystem::directory_iterator(directory), std::filesystem::directory_iterator()) == 1);
 }

@@ -2,6 +2,7 @@
 // What the command line's outputs, caches and attestations mean, and documents that come from outside.
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "attest/attest.hpp"
@@ -250,4 +251,46 @@ TEST_CASE("a tree is written below its root only") {
     CHECK_FALSE(writer.place(entry, content, cancel).has_value());
     CHECK(::access((top.path() + "/escape").c_str(), F_OK) != 0);
   }
+}
+
+TEST_CASE("a tree gets no devices, and no rights of an owner that is not kept") {
+  const TempDir top = TempDir::create("/tmp", "dray-tree-").value();
+  REQUIRE(make_directories(top.path() + "/out").has_value());
+  REQUIRE(write_file_atomically(top.path() + "/content", "new", 0600, Durability::none).has_value());
+  const FileDescriptor root = open_file(top.path() + "/out", O_RDONLY | O_DIRECTORY).value();
+  const CancelToken cancel;
+  TreeWriter writer(root);
+  const auto place = [&](const std::string& path, tar::EntryType type, unsigned owner, const std::string& link = "") {
+    const FileDescriptor content = open_file(top.path() + "/content", O_RDONLY).value();
+    tar::Entry entry;
+    entry.path = path;
+    entry.type = type;
+    entry.mode = type == tar::EntryType::directory ? 07755 : 06755;
+    entry.uid = entry.gid = owner;
+    entry.link_target = link;
+    entry.device_major = 1;
+    entry.device_minor = 3;
+    entry.xattrs["security.capability"] = std::string("\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
+    REQUIRE(writer.place(entry, content, cancel).has_value());
+  };
+  const unsigned other = ::geteuid() + 1000;
+  place("character", tar::EntryType::character_device, 0);
+  place("block", tar::EntryType::block_device, 0);
+  place("link", tar::EntryType::hardlink, 0, "character");
+  place("fifo", tar::EntryType::fifo, other);
+  place("program", tar::EntryType::regular, other);
+  place("directory", tar::EntryType::directory, other);
+  if (::geteuid() == ::getegid()) place("ours", tar::EntryType::regular, ::geteuid());
+  REQUIRE(writer.finish().has_value());
+  CHECK(writer.skipped() == std::set<std::string>{"block", "character", "link"});
+  struct stat status;
+  for (const std::string& name : writer.skipped()) CHECK(::lstat((top.path() + "/out/" + name).c_str(), &status) != 0);
+  const auto mode = [&](const std::string& name) {
+    return ::lstat((top.path() + "/out/" + name).c_str(), &status) == 0 ? status.st_mode : 0;
+  };
+  CHECK(mode("fifo") == (S_IFIFO | 0755));
+  CHECK(mode("program") == (S_IFREG | 0755));
+  CHECK(mode("directory") == (S_IFDIR | 01755));
+  if (::geteuid() == ::getegid()) CHECK(mode("ours") == (S_IFREG | 06755));
+  CHECK(::getxattr((top.path() + "/out/program").c_str(), "security.capability", nullptr, 0) < 0);
 }

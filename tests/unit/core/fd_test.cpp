@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <dray/core/directory_lock.hpp>
 #include <dray/core/fd.hpp>
 #include <dray/core/process.hpp>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -33,6 +35,18 @@ TEST_CASE("a tree is removed without following symlinks", "[core]") {
   REQUIRE_OK(remove_tree(fd, "go"));
   CHECK(fs::exists(folder.path() + "/keep/x"));
   CHECK_FALSE(fs::exists(folder.path() + "/go"));
+}
+
+TEST_CASE("a directory's lock excludes, and leaves nothing in it", "[core]") {
+  TempDir folder = *TempDir::create("/tmp", "dray-unit-");
+  const FileDescriptor other = *open_file(folder.path(), O_RDONLY | O_DIRECTORY);
+  {
+    const DirectoryLock lock = *DirectoryLock::acquire(folder.path());
+    CHECK(::flock(other.get(), LOCK_EX | LOCK_NB) != 0);
+    CHECK(fs::is_empty(folder.path()));
+  }
+  CHECK(::flock(other.get(), LOCK_EX | LOCK_NB) == 0);
+  CHECK_FALSE(DirectoryLock::acquire(folder.path() + "/none"));
 }
 
 TEST_CASE("locks exclude, and end with their owner", "[core]") {

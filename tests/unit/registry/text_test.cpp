@@ -2,12 +2,18 @@
 // What registries and configuration files say: challenges, locations, credentials, error bodies.
 #include "catch.hpp"
 
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <thread>
 
 #include <dray/core/fd.hpp>
 #include <dray/registry/helper_protocol.hpp>
 
 #include "challenge.hpp"
+#include "credential_helper.hpp"
 #include "credentials.hpp"
 #include "registry_json.hpp"
 #include "remote_error.hpp"
@@ -105,6 +111,60 @@ TEST_CASE("credentials: file, missing file, hostile helper name", "[registry]") 
   REQUIRE_OK(found);
   CHECK(found->username == "u");
   CHECK(warnings.size() == 1);
+}
+
+TEST_CASE("config.json keeps its owner, and its link", "[registry]") {
+  auto directory = TempDir::create("/tmp", "dray-registry-test-");
+  REQUIRE_OK(directory);
+  const std::string home = directory->path() + "/home", config = home + "/.docker";
+  REQUIRE_OK(make_directories(home));
+  const unsigned owner = ::geteuid() == 0 ? 4711 : ::geteuid();
+  if (::geteuid() == 0) REQUIRE(::chown(home.c_str(), owner, owner) == 0);
+  CancelToken cancel;
+  Stop stop(cancel);
+  Credentials credentials;
+  credentials.username = "u";
+  credentials.password = "p";
+  struct stat status;
+  REQUIRE_OK(store_credentials(config, "r.example", credentials, stop));
+  for (const std::string& made : {config, config + "/config.json"}) {
+    REQUIRE(::stat(made.c_str(), &status) == 0);
+    CHECK(status.st_uid == owner);
+  }
+  const unsigned changed = ::geteuid() == 0 ? 4712 : owner;
+  if (::geteuid() == 0) REQUIRE(::chown((config + "/config.json").c_str(), changed, changed) == 0);
+  REQUIRE(::rename((config + "/config.json").c_str(), (home + "/real").c_str()) == 0);
+  REQUIRE(::symlink("../real", (config + "/config.json").c_str()) == 0);
+  REQUIRE_OK(store_credentials(config, "other.example", credentials, stop));
+  REQUIRE_OK(erase_credentials(config, "r.example", stop));
+  REQUIRE(::lstat((config + "/config.json").c_str(), &status) == 0);
+  CHECK(S_ISLNK(status.st_mode));
+  REQUIRE(::lstat((home + "/real").c_str(), &status) == 0);
+  CHECK(status.st_uid == changed);
+  CHECK((status.st_mode & 07777) == 0600);
+  CHECK(read_file(home + "/real")->find("other.example") != std::string::npos);
+}
+
+TEST_CASE("a credential helper that closes its output and stays is not waited for", "[registry]") {
+  auto directory = TempDir::create("/tmp", "dray-registry-test-");
+  REQUIRE_OK(directory);
+  REQUIRE_OK(write_file_atomically(directory->path() + "/docker-credential-stays",
+                                   "#!/bin/sh\nexec >&-\nexec sleep 20\n", 0755, Durability::none));
+  const std::string path = ::getenv("PATH");
+  ::setenv("PATH", (directory->path() + ":" + path).c_str(), 1);
+  CancelToken cancel;
+  Stop stop(cancel);
+  const auto begin = std::chrono::steady_clock::now();
+  std::thread canceller([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    cancel.cancel();
+  });
+  const auto answer = get_from_helper("stays", "r.example", stop);
+  canceller.join();
+  ::setenv("PATH", path.c_str(), 1);
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code() == ErrorCode::cancelled);
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(10));
 }
 
 TEST_CASE("errors in docker's words", "[registry]") {

@@ -95,6 +95,20 @@ TEST_CASE("one POST, a wrong digest, sha512, cancel") {
   CHECK(server.uploads.count() == 0);
 }
 
+TEST_CASE("on loopback without users, only a name of loopback is served") {
+  Server server;
+  CHECK(server.ask("GET", "/v2/", "", {{"Host", "evil.example:5000"}}).status == 200);
+  server.handlers.only_host = "registry.test";
+  for (const char* host :
+       {"localhost", "LocalHost:5000", "127.0.0.1:5000", "127.8.9.1", "[::1]", "[::1]:5000", "registry.test:5000"})
+    CHECK(server.ask("GET", "/v2/", "", {{"Host", host}}).status == 200);
+  for (const char* host : {"", ":5000", "evil.example:5000", "localhost.evil.example", "127.0.0.1.evil.example",
+                           "10.0.0.1", "[::2]:5000", "[::1", "[evil.example]", "0.0.0.0"})
+    CHECK(server.ask("GET", "/v2/", "", {{"Host", host}}).status == 403);
+  server.handlers.only_host = "";
+  CHECK(server.ask("GET", "/v2/", "", {{"Host", ""}}).status == 403);
+}
+
 TEST_CASE("a POST that breaks off leaves no upload") {
   Server server;
   Request request;
