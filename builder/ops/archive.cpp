@@ -120,7 +120,11 @@ class Extractor {
   /// What a whiteout hides: one name, or everything that lower layers had in the directory.
   Result<void> delete_below(FdRef directory, const std::string& marker) {
     parent_path_.clear();
-    if (marker != kOpaque) return remove_tree(directory, marker.substr(kWhiteout.size()));
+    if (marker != kOpaque) {
+      const std::string name = marker.substr(kWhiteout.size());
+      if (name.empty() || name == "." || name == "..") return fail(ErrorCode::corrupt, "a whiteout of no name");
+      return remove_tree(directory, name);
+    }
     const FileDescriptor fd = TRY(open_file_at(directory, ".", O_RDONLY | O_DIRECTORY));
     std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(TRY(fd.duplicate()).release()), ::closedir);
     if (!listing) return fail_errno("listing a directory");

@@ -16,28 +16,35 @@
 namespace dray {
 namespace {
 
-constexpr int kMaxDepth = 2048;
-
 using Inode = std::pair<dev_t, ino_t>;
 
+constexpr int kDirectory = O_RDONLY | O_DIRECTORY;
+
+/// A list of directories and no recursion: however deep an image's tree is, it costs neither stack nor descriptors.
+/// A path is no longer than PATH_MAX.
 class TreeCopy {
  public:
-  TreeCopy(FdRef target_root) : target_root_(target_root) {}
-  Result<void> directory(FdRef source, FdRef target, const std::string& path, int depth);
+  TreeCopy(FdRef source, FdRef target) : source_root_(source), target_root_(target) {}
+  Result<void> run();
 
  private:
-  Result<void> entry(FdRef source, FdRef target, const std::string& name, const std::string& path, int depth);
+  struct Directory {
+    std::string path;
+    struct stat status;
+  };
+  Result<void> entries(const std::string& path);
+  Result<void> entry(FdRef source, FdRef target, const std::string& name, const std::string& path);
   Result<void> regular(FdRef source, FdRef target, const std::string& name, const struct stat& status);
-  FdRef target_root_;
+  FdRef source_root_, target_root_;
+  std::vector<Directory> directories_;  ///< a directory comes before those in it
   std::map<Inode, std::string> links_;  ///< first place of a file with several names
 };
 
 Result<void> copy_xattrs(FdRef source, FdRef target) {
-  char names[65536];
-  ssize_t length = ::flistxattr(source.get(), names, sizeof names);
+  std::vector<char> names(65536), value(65536);
+  ssize_t length = ::flistxattr(source.get(), names.data(), names.size());
   if (length <= 0) return {};
-  std::vector<char> value(65536);
-  for (const char* name = names; name < names + length; name += std::strlen(name) + 1) {
+  for (const char* name = names.data(); name < names.data() + length; name += std::strlen(name) + 1) {
     if (std::string_view(name).starts_with("trusted.overlay.")) continue;
     ssize_t size = ::fgetxattr(source.get(), name, value.data(), value.size());
     if (size < 0) continue;
@@ -81,7 +88,7 @@ Result<void> TreeCopy::regular(FdRef source, FdRef target, const std::string& na
   return out.close_checked();
 }
 
-Result<void> TreeCopy::entry(FdRef source, FdRef target, const std::string& name, const std::string& path, int depth) {
+Result<void> TreeCopy::entry(FdRef source, FdRef target, const std::string& name, const std::string& path) {
   struct stat status;
   if (::fstatat(source.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("reading status");
   if (!S_ISDIR(status.st_mode) && status.st_nlink > 1) {
@@ -94,10 +101,9 @@ Result<void> TreeCopy::entry(FdRef source, FdRef target, const std::string& name
   }
   if (S_ISREG(status.st_mode)) return regular(source, target, name, status);
   if (S_ISDIR(status.st_mode)) {
-    FileDescriptor in = TRY(open_file_at(source, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
     if (::mkdirat(target.get(), name.c_str(), 0700) != 0) return fail_errno("creating a directory");
-    FileDescriptor out = TRY(open_file_at(target, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-    return directory(in, out, path, depth + 1);
+    directories_.push_back({path, status});
+    return {};
   }
   if (S_ISLNK(status.st_mode)) {
     char link[PATH_MAX];
@@ -117,24 +123,40 @@ Result<void> TreeCopy::entry(FdRef source, FdRef target, const std::string& name
   return {};
 }
 
-Result<void> TreeCopy::directory(FdRef source, FdRef target, const std::string& path, int depth) {
-  if (depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "directories nested too deeply");
-  struct stat status;
-  if (::fstat(source.get(), &status) != 0) return fail_errno("reading status");
-  FileDescriptor listed = TRY(open_file_at(source, ".", O_RDONLY | O_DIRECTORY));
-  std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(listed.get()), ::closedir);
+Result<void> TreeCopy::entries(const std::string& path) {
+  const FileDescriptor target = TRY(open_without_links(target_root_, path, kDirectory));
+  FileDescriptor source = TRY(open_without_links(source_root_, path, kDirectory));
+  std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(source.get()), ::closedir);
   if (!listing) return fail_errno("listing a directory");
-  (void)listed.release();
+  const FdRef listed(source.release());
   while (dirent* item = ::readdir(listing.get())) {
-    std::string name = item->d_name;
+    const std::string name = item->d_name;
     if (name == "." || name == "..") continue;
-    TRY_CTX(entry(source, target, name, path.empty() ? name : path + "/" + name, depth), name);
+    TRY_CTX(entry(listed, target, name, path.empty() ? name : path + "/" + name), name);
   }
-  return copy_metadata(source, target, status);
+  return {};
+}
+
+Result<void> TreeCopy::run() {
+  struct stat status;
+  if (::fstat(source_root_.get(), &status) != 0) return fail_errno("reading status");
+  directories_.push_back({"", status});
+  const auto shown = [](const std::string& path) { return path.size() > 200 ? path.substr(0, 200) + "…" : path; };
+  for (std::size_t i = 0; i < directories_.size(); ++i) {
+    const std::string path = directories_[i].path;  // the list grows
+    TRY_CTX(entries(path), "\"" + shown(path) + "\"");
+  }
+  // Last, and from the inside out: what is made in a directory changes its times.
+  for (auto made = directories_.rbegin(); made != directories_.rend(); ++made) {
+    const FileDescriptor source = TRY(open_without_links(source_root_, made->path, kDirectory));
+    const FileDescriptor target = TRY(open_without_links(target_root_, made->path, kDirectory));
+    TRY_CTX(copy_metadata(source, target, made->status), "\"" + shown(made->path) + "\"");
+  }
+  return {};
 }
 
 }  // namespace
 
-Result<void> copy_directory(FdRef source, FdRef target) { return TreeCopy(target).directory(source, target, "", 0); }
+Result<void> copy_directory(FdRef source, FdRef target) { return TreeCopy(source, target).run(); }
 
 }  // namespace dray

@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <dray/core/rooted_path.hpp>
+#include <dray/core/tar.hpp>
 
 #include "builder/ops/destination.hpp"
+#include "builder/ops/ops.hpp"
 #include "catch.hpp"
 
 using namespace dray;
@@ -230,4 +232,38 @@ TEST_CASE("resolve_links") {
   CHECK(*resolve_links(root, "/no/such") == "/no/such");
   CHECK(*resolve_links(root, "/a/l3") == "/a/x");
   CHECK(*resolve_links(root, "/../..") == "/");
+}
+
+TEST_CASE("a whiteout deletes a name of its directory and nothing else") {
+  const TempDir directory = TempDir::create("/tmp", "dray-unit-").value();
+  const FileDescriptor root = open_file(directory.path(), O_RDONLY | O_DIRECTORY).value();
+  const auto unpack = [&](const std::string& name) {
+    REQUIRE_OK(make_directories(directory.path() + "/d/sub"));
+    REQUIRE_OK(write_file_atomically(directory.path() + "/d/file", "", 0644, Durability::none));
+    tar::Entry entry;
+    entry.path = "d/" + name;
+    entry.mode = 0644;
+    const FileDescriptor file = open_file(directory.path() + "/archive", O_RDWR | O_CREAT | O_TRUNC, 0600).value();
+    const auto archive = make_fd_sink(FdRef(file));
+    tar::Writer writer(*archive);
+    REQUIRE_OK(writer.add(entry, nullptr));
+    REQUIRE_OK(writer.finish());
+    REQUIRE(::lseek(file.get(), 0, SEEK_SET) == 0);
+    const auto source = make_fd_source(FdRef(file));
+    ExtractOptions options;
+    options.keep_owner = false;
+    options.is_layer = true;
+    const CancelToken cancel;
+    const auto done = extract_archive(root, "/", *source, options, cancel);
+    return done ? std::string() : done.error().message();
+  };
+  for (const char* name : {".wh.", ".wh..", ".wh..."}) {
+    CHECK(unpack(name).find("a whiteout of no name") != std::string::npos);
+    CHECK(::access((directory.path() + "/d/sub").c_str(), F_OK) == 0);
+  }
+  CHECK(unpack(".wh.file").empty());
+  CHECK(::access((directory.path() + "/d/file").c_str(), F_OK) != 0);
+  CHECK(::access((directory.path() + "/d/sub").c_str(), F_OK) == 0);
+  CHECK(unpack(".wh..wh..opq").empty());
+  CHECK(::access((directory.path() + "/d/sub").c_str(), F_OK) != 0);
 }

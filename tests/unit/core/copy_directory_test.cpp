@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include <dray/core/copy_directory.hpp>
 #include <dray/core/fd.hpp>
 
@@ -41,4 +43,29 @@ TEST_CASE("copies a tree, hostile links included", "[core]") {
   CHECK(S_ISFIFO(fifo.st_mode));
   REQUIRE(::stat(to.c_str(), &top) == 0);
   CHECK((top.st_mode & 07777) == 0711);
+}
+
+TEST_CASE("a deep tree needs neither stack nor descriptors", "[core]") {
+  const TempDir directory = TempDir::create("/tmp", "dray-unit-").value();
+  const FileDescriptor top = open_file(directory.path(), O_RDONLY | O_DIRECTORY).value();
+  REQUIRE(::mkdirat(top.get(), "from", 0755) == 0);
+  REQUIRE(::mkdirat(top.get(), "to", 0755) == 0);
+  FileDescriptor at = open_file_at(top, "from", O_RDONLY | O_DIRECTORY).value();
+  const auto deeper = [&](int levels) {
+    for (int i = 0; i < levels; ++i) {
+      REQUIRE(::mkdirat(at.get(), "d", 0755) == 0);
+      at = open_file_at(at, "d", O_RDONLY | O_DIRECTORY).value();
+    }
+  };
+  deeper(1500);
+  const FileDescriptor from = open_file_at(top, "from", O_RDONLY | O_DIRECTORY).value();
+  const FileDescriptor to = open_file_at(top, "to", O_RDONLY | O_DIRECTORY).value();
+  REQUIRE_OK(copy_directory(from, to));
+  FileDescriptor made = open_file_at(to, ".", O_RDONLY | O_DIRECTORY).value();
+  for (int i = 0; i < 1500; ++i) made = open_file_at(made, "d", O_RDONLY | O_DIRECTORY).value();
+  REQUIRE(::mkdirat(top.get(), "again", 0755) == 0);
+  deeper(1000);  // no path is that long
+  CHECK_FALSE(copy_directory(from, open_file_at(top, "again", O_RDONLY | O_DIRECTORY).value()).has_value());
+  // Deeper than TempDir removes with the descriptors of a test.
+  CHECK(std::system(("rm -rf " + directory.path() + "/*").c_str()) == 0);
 }
