@@ -48,6 +48,7 @@ class Examination {
 
   Result<CheckReport> run() {
     TRY(look_at_database());
+    TRY(read_records());
     TRY(look_at_blobs());
     TRY(look_at_layers());
     TRY(look_at_images());
@@ -73,6 +74,17 @@ class Examination {
       add(Kind::database, "database", row.text(0), "images, containers and volumes may be missing from lists",
           "save what is needed, then remove the store's directory and pull or build again");
     }
+    return {};
+  }
+
+  /// Before what they name is looked at: a build that runs meanwhile adds the thing first, then its record.
+  Result<void> read_records() {
+    images_ = TRY(store_.list_images());
+    for (const ImageRecord& record : images_) {
+      if (record.reference.empty()) continue;
+      if (auto index = TRY(store_.find_image_index(record.reference))) indexes_[record.reference] = *std::move(index);
+    }
+    cache_ = TRY(store_.list_build_cache());
     return {};
   }
 
@@ -137,7 +149,7 @@ class Examination {
   }
 
   Result<void> look_at_images() {
-    for (const ImageRecord& record : TRY(store_.list_images())) {
+    for (const ImageRecord& record : images_) {
       ++report_.images;
       const std::string subject = "image " + name_of(record);
       auto unusable = [&](const std::string& what) {
@@ -155,7 +167,7 @@ class Examination {
       } else {
         look_at_image_layers(record, *image, subject);
       }
-      if (!record.reference.empty()) TRY(look_at_index(record, subject));
+      look_at_index(record, subject);
     }
     return {};
   }
@@ -182,11 +194,11 @@ class Examination {
     }
   }
 
-  Result<void> look_at_index(const ImageRecord& record, const std::string& subject) {
-    const auto index = TRY(store_.find_image_index(record.reference));
-    if (!index) return {};
+  void look_at_index(const ImageRecord& record, const std::string& subject) {
+    const auto index = indexes_.find(record.reference);
+    if (index == indexes_.end()) return;
     std::string what;
-    const auto blobs = store_.referenced_blobs(*index);
+    const auto blobs = store_.referenced_blobs(index->second);
     if (!blobs) {
       what = blobs.error().message();
     } else {
@@ -196,11 +208,10 @@ class Examination {
     if (!what.empty())
       add(Kind::image_index, subject, "its index: " + what, "a push would not send all of its platforms", again(record))
           .image = record;
-    return {};
   }
 
   Result<void> look_at_cache() {
-    for (const BuildCacheRecord& record : TRY(store_.list_build_cache())) {
+    for (const BuildCacheRecord& record : cache_) {
       ++report_.cache_records;
       const std::string subject = "build cache \"" + record.description + "\"";
       if (record.layer && !layers_.contains(*record.layer)) {
@@ -279,6 +290,9 @@ class Examination {
   const std::set<Digest>* hash_only_;
   const CancelToken& cancel_;
   CheckReport report_;
+  std::vector<ImageRecord> images_;
+  std::map<std::string, image::Descriptor> indexes_;
+  std::vector<BuildCacheRecord> cache_;
   std::set<Digest> good_;
   std::set<DiffId> layers_;
   std::set<std::string> lost_with_power_;

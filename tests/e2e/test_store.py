@@ -43,17 +43,17 @@ class Disk(DrayTestCase):
         self.ok("volume", "rm", "kept", "unused")
 
     def test_prune_containers(self):
-        for name, label in (("a", "keep=yes"), ("b", "keep=no")):
+        for name, label in (("first", "keep=yes"), ("second", "keep=no")):
             self.ok("run", "--name", name, "--label", label, "--network", "none", BASE_IMAGE, "sh", "-c", "echo x > /x")
         self.ok("run", "-d", "--name", "busy", "--network", "none", BASE_IMAGE, "sleep", "100")
-        identifier = self.inspect("b", "Id")
+        identifier = self.inspect("second", "Id")
         declined = self.dray("container", "prune", input="n\n")
         self.assertEqual(1, declined.code)
         self.assertEqual("WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] ", declined.out)
         self.assertEqual("Total reclaimed space: 0B\n", self.ok("container", "prune", "-f", "--filter", "until=1h"))
         out = self.ok("container", "prune", "--filter", "label!=keep=yes", input="y\n")
         self.assertRegex(out, rf"Deleted Containers:\n{identifier}\n\nTotal reclaimed space: \S+B\n$")
-        self.assertEqual({"a", "busy"}, set(self.ok("ps", "-a", "--format", "{{.Names}}").split()))
+        self.assertEqual({"first", "busy"}, set(self.ok("ps", "-a", "--format", "{{.Names}}").split()))
         self.ok("container", "prune", "-f", "--filter", "label=keep")
         self.assertEqual(["busy"], self.ok("ps", "-a", "--format", "{{.Names}}").split())
         self.fails(1, "invalid filter", "container", "prune", "-f", "--filter", "colour=red")
@@ -67,7 +67,7 @@ class Disk(DrayTestCase):
         self.assertEqual("Total reclaimed space: 0B\n", self.ok("image", "prune", "-f", "--filter", "label=kind=new"))
         out = self.ok("image", "prune", input="y\n")
         self.assertIn("WARNING! This will remove all dangling images.\nAre you sure you want to continue? [y/N] ", out)
-        self.assertRegex(out, rf"Deleted Images:\ndeleted: {old}\n\nTotal reclaimed space: \d+\.\d+MB\n$")
+        self.assertRegex(out, rf"Deleted Images:\ndeleted: {old}\n\nTotal reclaimed space: 8(\.\d+)?MB\n$")
         self.ok("run", "--name", "holder", "--network", "none", BASE_IMAGE, "true")
         out = self.ok("image", "prune", "-a", "-f")
         self.assertRegex(out, r"untagged: scrap:1\ndeleted: sha256:")
@@ -96,7 +96,7 @@ class Check(DrayTestCase):
         self.build(f"FROM {BASE_IMAGE}\nRUN echo 1 > /1\nRUN echo 2 > /2\n", tag="built")
         self.ok("create", "--name", "standing", "built")
         out = self.ok("system", "check")
-        self.assertRegex(out, r"^Checked \d+ blobs \(\d.*B\), 3 layers, 2 images, 1 containers, 2 build-cache records: nothing is wrong\n$")
+        self.assertRegex(out, r"^Checked \d+ blobs \(\d.*B\), \d+ layers, 2 images, 1 containers, \d+ build-cache records: nothing is wrong\n$")
         self.assertEqual("", self.ok("system", "check", "-q"))
         self.ok("rm", "standing")
         self.ok("rmi", "built")
@@ -206,7 +206,8 @@ class FileTrees(DrayTestCase):
         folder.mkdir()
         (folder / "file").write_text("text")
         subprocess.run(["tar", "-C", folder, "-czf", folder / "tree.tgz", "file"], check=True)
-        result = subprocess.run(self.command("import", "-", "piped"), stdin=open(folder / "tree.tgz", "rb"), capture_output=True)
+        with open(folder / "tree.tgz", "rb") as tree:
+            result = subprocess.run(self.command("import", "-", "piped"), stdin=tree, capture_output=True)
         self.assertEqual(0, result.returncode, result.stderr)
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=folder)) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
