@@ -13,6 +13,7 @@
 #include "build_executor.hpp"
 #include "container_state.hpp"
 #include "images_private.hpp"
+#include "prune_kinds.hpp"
 
 namespace dray::engine {
 namespace {
@@ -33,39 +34,6 @@ Result<void> remove_unowned(const std::string& parent, const std::vector<std::st
   if (!directory) return {};
   for (const auto& name : seen) {
     if (!owned.contains(name)) TRY(remove_tree(*directory, name));
-  }
-  return {};
-}
-
-Result<void> prune_containers(Context& context, PruneReport& report) {
-  auto containers = TRY(list_containers(context, true));
-  for (const auto& container : containers) {
-    if (container.status == Status::running || container.status == Status::restarting) continue;
-    auto removed = remove_container(context, container.id, false, false);
-    if (removed) {
-      report.containers.push_back(container.id);
-    } else if (removed.error().code() != ErrorCode::in_use && removed.error().code() != ErrorCode::not_found) {
-      return removed;
-    }
-  }
-  return {};
-}
-
-Result<void> prune_images(Context& context, PruneImages which, PruneReport& report) {
-  std::set<Digest> used;
-  auto names = TRY(all_names(context));
-  for (const auto& name : names) {
-    auto record = read_record(context, name);
-    if (record) used.insert(record->image_id);
-  }
-  auto records = TRY(context.store->list_images());
-  for (const auto& record : records) {
-    bool dangling = record.reference.empty();
-    if (used.contains(record.image_id) || (which == PruneImages::dangling && !dangling)) continue;
-    TRY(context.store->remove_image(record));
-    auto reference = Reference::parse(record.reference);
-    report.images.push_back(dangling ? "deleted: " + record.image_id.to_string()
-                                     : "untagged: " + (reference ? reference->familiar() : record.reference));
   }
   return {};
 }
@@ -97,8 +65,8 @@ struct BuildLeftovers {
 
 Result<PruneReport> prune(Context& context, PruneImages which) {
   PruneReport report;
-  TRY(prune_containers(context, report));
-  TRY(prune_images(context, which, report));
+  report.containers = TRY(remove_stopped_containers(context, {})).names;
+  report.images = TRY(forget_unused_images(context, which, {}));
   TRY(context.store->clear_build_cache());
 
   const std::string& root = context.configuration.root;

@@ -16,6 +16,7 @@
 
 #include <dray/core/rooted_path.hpp>
 #include <dray/core/tar.hpp>
+#include <dray/store/tree_tar.hpp>
 
 #include "layer_format.hpp"
 #include "snapshotter_state.hpp"
@@ -60,7 +61,10 @@ Result<Attributes> read_xattrs(FdRef fd, const std::string& path) {
 
 class DiffWriter {
  public:
-  DiffWriter(FdRef root, ByteSink& sink, const CancelToken& cancel) : root_(root), writer_(sink), cancel_(cancel) {}
+  /// changes: overlay's marks of deletions become those of a layer. all: every name is a name.
+  enum class Form { changes, all };
+  DiffWriter(FdRef root, ByteSink& sink, const CancelToken& cancel, Form form = Form::changes)
+      : root_(root), writer_(sink), cancel_(cancel), form_(form) {}
 
   Result<void> write_tree(const std::string& directory) {
     for (const std::string& name : TRY(list_without_links(root_, directory))) {
@@ -113,9 +117,9 @@ class DiffWriter {
     FileDescriptor handle = TRY(open_without_links(root_, path, O_PATH));
     struct stat status;
     if (::fstat(handle.get(), &status) != 0) return fail_errno("reading the status of \"" + path + "\"");
-    if (is_whiteout(status))
+    if (form_ == Form::changes && is_whiteout(status))
       return add_marker((directory.empty() ? "" : directory + "/") + std::string(kWhiteoutPrefix) + name);
-    if (name.starts_with(kWhiteoutPrefix))
+    if (form_ == Form::changes && name.starts_with(kWhiteoutPrefix))
       return fail(ErrorCode::unsupported,
                   "\"/" + path + "\" cannot be stored in a layer: names that begin with \".wh.\" mean deletions there");
     if (S_ISSOCK(status.st_mode)) return {};
@@ -178,12 +182,19 @@ class DiffWriter {
   FdRef root_;
   tar::Writer writer_;
   const CancelToken& cancel_;
+  const Form form_;
   Snapshotter::DiffSummary summary_;
   const std::int64_t now_ = ::time(nullptr);
   std::map<std::pair<dev_t, ino_t>, std::string> links_;
 };
 
 }  // namespace
+
+Result<void> write_tree(FdRef root, ByteSink& sink, const CancelToken& cancel) {
+  DiffWriter writer(root, sink, cancel, DiffWriter::Form::all);
+  TRY(writer.write_tree(""));
+  return writer.finish();
+}
 
 Result<Snapshotter::DiffSummary> Snapshotter::write_diff(const std::string& id, ByteSink& sink,
                                                          const CancelToken& cancel) const {

@@ -65,6 +65,10 @@ Result<Store::GarbageReport> Store::collect_garbage(const std::vector<DiffId>& e
     if (size) report.bytes += *size;
   }
   report.orphans += TRY(snapshots_->remove_orphans());
+  // Records of layers that a power failure took. Last, as a full disk has no room to say so.
+  auto forgotten = database_->execute(
+      "DELETE FROM build_cache WHERE layer IS NOT NULL AND NOT EXISTS (SELECT 1 FROM snapshots WHERE diff_id = layer)");
+  if (!forgotten && forgotten.error().code() != ErrorCode::no_space) return Failure(std::move(forgotten).error());
   return report;
 }
 

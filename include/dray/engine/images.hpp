@@ -89,12 +89,4 @@ Result<builder::LintReport> check_build(Context& context, const builder::BuildRe
 Result<builder::Outline> outline_build(Context& context, const builder::BuildRequest& request, ProgressSink& progress,
                                        const CancelToken& cancel);
 
-struct PruneReport {
-  std::vector<std::string> containers, images;
-  std::uint64_t bytes = 0;
-};
-enum class PruneImages { dangling, all };
-/// `system prune`: stopped containers, untagged (or all unused) images, build cache, leftovers of killed processes.
-Result<PruneReport> prune(Context& context, PruneImages which);
-
 }  // namespace dray::engine

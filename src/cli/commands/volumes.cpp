@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <dray/engine/containers.hpp>
 
-#include "../command.hpp"
 #include <dray/flags/flags.hpp>
+#include "../command.hpp"
 #include "../table.hpp"
 
 namespace dray::cli {
@@ -14,7 +14,7 @@ Result<int> create(Invocation& invocation) {
   flags.operands(names, 0, 1);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   engine::Context context = TRY(open_engine(invocation));
-  print(TRY(engine::create_volume(context, names.empty() ? random_hex(32) : names[0])).name + "\n");
+  print(TRY(engine::create_volume(context, names.empty() ? "" : names[0])).name + "\n");
   return 0;
 }
 
