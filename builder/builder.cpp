@@ -21,6 +21,7 @@
 #include "plan/planner.hpp"
 #include "progress_step.hpp"
 #include "solve/solver.hpp"
+#include "verify/verify.hpp"
 
 namespace dray::builder {
 namespace {
@@ -191,6 +192,14 @@ const SourceOp& base_of(const Plan& plan, int result) {
   return std::get<SourceOp>(vertex->op);
 }
 
+Result<void> check_shell(const BuildRequest& request, const Plan& plan) {
+  if (request.shell_at == 0) return {};
+  for (const Vertex& vertex : plan.vertices)
+    if (vertex.location.line == request.shell_at && std::holds_alternative<RunOp>(vertex.op)) return {};
+  return fail(ErrorCode::not_found,
+              "--shell-at " + std::to_string(request.shell_at) + ": no RUN that this build needs begins at that line");
+}
+
 std::string percent_encoded(const std::string& text) {
   std::string result;
   for (const char c : text) result += c == '/' ? "%2F" : std::string(1, c);
@@ -224,25 +233,6 @@ Result<std::vector<Material>> materials_of(const Plan& plan, int result, Bases& 
     if (!material.uri.empty()) materials.push_back(std::move(material));
   }
   return materials;
-}
-
-/// What the solver and the export can stand on.
-Result<void> check_bases(const Plan& plan, const std::vector<int>& results) {
-  for (const Vertex& vertex : plan.vertices) {
-    if (vertex.inputs.empty()) continue;
-    const Op& base = plan.vertices[static_cast<std::size_t>(vertex.inputs.front())].op;
-    if (std::holds_alternative<LocalOp>(base) || std::holds_alternative<HttpOp>(base) ||
-        std::holds_alternative<GitOp>(base))
-      return Failure(Error(ErrorCode::unsupported, "FROM a build context that is no image is not supported yet")
-                         .with_hint("FROM scratch, and COPY --from=NAME / /")
-                         .with_location(vertex.location.to_string()));
-  }
-  for (const int result : results) {
-    const Vertex& vertex = plan.vertices[static_cast<std::size_t>(result)];
-    if (vertex.inputs.empty() && !std::holds_alternative<SourceOp>(vertex.op))
-      return fail(ErrorCode::unsupported, "FROM a build context that is no image is not supported yet");
-  }
-  return {};
 }
 
 Result<BuildContext> open_main_context(const BuildRequest& request, const SourceContext& sources,
@@ -369,7 +359,7 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
   TRY(check_emulation(plan));
 
   TRY(check_entitlements(request, plan));
-  TRY(check_bases(plan, merged.results));
+  TRY(check_shell(request, plan));
 
   std::map<std::string, BuildContext> directories;
   std::map<std::string, SourceTree> locals = {
@@ -432,6 +422,7 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
   const ExportRequest exporting{
       .store = store, .registry = registry, .outputs = outputs, .images = built, .epoch = epoch, .numbers = numbers};
   BuildResult result = TRY(export_images(exporting, progress, cancel));
+  result.steps = steps_of(plan, results, built);
   for (const BuiltImage& image : built)
     for (const Attestation& attestation : image.attestations)
       if (attestation.file_name == "provenance.json")
@@ -449,10 +440,19 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
 
 Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& images, const BuildRequest& request,
                           ProgressSink& progress, const CancelToken& cancel, Registry* registry) {
+  if (request.verify_reproducible && request.context_tar.valid())
+    return fail(ErrorCode::invalid_argument, "--verify-reproducible: a context from \"-\" can be read only once");
+  const store::Store::Lease lease = TRY(store.lease());  // both builds' layers stay until they are compared
   BuildContext context;
   Linter linter;
   auto result = build_dockerfile(store, executor, images, request, context, linter, progress, cancel, registry);
   report_findings(context, linter, result ? nullptr : &result.error(), progress);
+  if (result && request.verify_reproducible)
+    TRY(verify_reproducible(store, request, *result, progress, [&](const BuildRequest& again, ProgressSink& silent) {
+      BuildContext another;
+      Linter other_linter;
+      return build_dockerfile(store, executor, images, again, another, other_linter, silent, cancel, nullptr);
+    }));
   return result;
 }
 

@@ -46,7 +46,7 @@ Result<builder::BuildResult> build_image(Context& context, const builder::BuildR
   const std::int64_t started = ::time(nullptr);
   auto result = [&]() -> Result<builder::BuildResult> {
     store::Store::Lease lease = TRY(context.store->lease());
-    BuildExecutor executor(context, options.trust_host_ca || context.configuration.trust_host_ca);
+    BuildExecutor executor(context, options);
     StoreThenRegistry images(context);
     BuildRegistry registry(context);
     return builder::build(*context.store, executor, images, request, progress, cancel, &registry);
