@@ -299,7 +299,8 @@ Result<HttpAnswer> ImageSource::download(const HttpRequest& request, ProgressSin
 
 static Result<BuildResult> build_dockerfile(store::Store& store, Executor& executor, ImageSource& images,
                                             const BuildRequest& request, BuildContext& context, Linter& linter,
-                                            ProgressSink& progress, const CancelToken& cancel, Registry* registry) {
+                                            ProgressSink& progress, const CancelToken& cancel, Registry* registry,
+                                            std::optional<std::int64_t>& epoch) {
   for (const std::string& tag : request.tags) {
     const Reference reference = TRY_CTX(Reference::parse(tag), "invalid tag \"" + tag + "\"");
     if (reference.digest())
@@ -324,12 +325,16 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
   TRY(read_definition(request, context, numbers, progress));
   linter = Linter(TRY(check_options(context.dockerfile, request.build_args)));
   const Dockerfile dockerfile = TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name, linter));
-  const std::optional<std::int64_t> epoch = TRY(source_date_epoch(request, std::nullopt));
+  std::optional<std::int64_t> commit_time;
+  if (context.is_git) commit_time = TRY(time_of_tree(context.directory));
+  epoch = TRY(source_date_epoch(request, commit_time));
   const auto named_contexts = TRY(read_named_contexts(request));
   const auto options_for = [&](const image::Platform& platform) {
     PlanOptions options = plan_options(request, platform);
     if (context.is_git) options.context = {ContextSource::Kind::git, request.context_url};
     options.named_contexts = named_contexts;
+    for (auto& [name, value] : options.build_args)  // "context" has become a number
+      if (name == "SOURCE_DATE_EPOCH" && epoch) value = std::to_string(*epoch);
     return options;
   };
 
@@ -351,6 +356,7 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
     }
     plans.push_back(TRY(plan_build(dockerfile, options, resolve)));
   }
+  if (!epoch) epoch = plans.front().source_date_epoch;  // a global ARG of the Dockerfile
   TRY(linter.verdict(context.dockerfile_name));
   for (const std::string& warning : plans.front().warnings)
     progress.report({.kind = ProgressEvent::Kind::message, .text = "WARN: " + warning});
@@ -445,14 +451,17 @@ Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& 
   const store::Store::Lease lease = TRY(store.lease());  // both builds' layers stay until they are compared
   BuildContext context;
   Linter linter;
-  auto result = build_dockerfile(store, executor, images, request, context, linter, progress, cancel, registry);
+  std::optional<std::int64_t> epoch;
+  auto result = build_dockerfile(store, executor, images, request, context, linter, progress, cancel, registry, epoch);
   report_findings(context, linter, result ? nullptr : &result.error(), progress);
   if (result && request.verify_reproducible)
-    TRY(verify_reproducible(store, request, *result, progress, [&](const BuildRequest& again, ProgressSink& silent) {
-      BuildContext another;
-      Linter other_linter;
-      return build_dockerfile(store, executor, images, again, another, other_linter, silent, cancel, nullptr);
-    }));
+    TRY(verify_reproducible(store, request, *result, epoch, progress,
+                            [&](const BuildRequest& again, ProgressSink& silent) {
+                              BuildContext another;
+                              Linter other_linter;
+                              return build_dockerfile(store, executor, images, again, another, other_linter, silent,
+                                                      cancel, nullptr, epoch);
+                            }));
   return result;
 }
 

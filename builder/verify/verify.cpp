@@ -2,6 +2,7 @@
 // --verify-reproducible: which step of two equal builds made something else, and in which file it shows first.
 #include "verify/verify.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include <dray/core/tar.hpp>
@@ -36,24 +37,26 @@ std::string time_of(const tar::Entry& entry) {
   return std::to_string(entry.mtime_seconds) + "." + std::string(9 - nanoseconds.size(), '0') + nanoseconds;
 }
 
-Result<std::string> layer_difference(store::Store& store, const BuiltStep& a, const BuiltStep& b) {
+Result<std::string> layer_difference(store::Store& store, const BuiltStep& a, const BuiltStep& b,
+                                     std::optional<std::int64_t> epoch) {
   if (!a.blob || !b.blob) return std::string();
   auto first_file = make_fd_source(TRY(store.content().open_blob(a.blob->digest)));
   auto second_file = make_fd_source(TRY(store.content().open_blob(b.blob->digest)));
   auto first = make_decompressing_source(*first_file), second = make_decompressing_source(*second_file);
-  return first_difference(*first, *second);
+  return first_difference(*first, *second, epoch);
 }
 
 /// Else an error that names the first step, and the file.
-Result<void> check_same(store::Store& store, const std::vector<BuiltStep>& first,
-                        const std::vector<BuiltStep>& second) {
+Result<void> check_same(store::Store& store, const std::vector<BuiltStep>& first, const std::vector<BuiltStep>& second,
+                        std::optional<std::int64_t> epoch) {
   for (std::size_t i = 0; i < first.size(); ++i) {
     if (i >= second.size() || first[i].title != second[i].title)
       return fail(ErrorCode::corrupt, "not reproducible: the second build has other steps");
     if (first[i].digest == second[i].digest) continue;
+    const std::string file = TRY(layer_difference(store, first[i], second[i], epoch));
+    if (file.empty() && epoch && (first[i].blob || i + 1 == first.size())) continue;
     std::string message =
         "not reproducible: " + first[i].title + " made " + first[i].digest + ", and then " + second[i].digest;
-    const std::string file = TRY(layer_difference(store, first[i], second[i]));
     if (!file.empty()) message += ": " + file;
     Error error(ErrorCode::corrupt, std::move(message));
     if (!first[i].location.empty()) error = std::move(error).with_location(first[i].location);
@@ -64,12 +67,17 @@ Result<void> check_same(store::Store& store, const std::vector<BuiltStep>& first
 
 }  // namespace
 
-Result<std::string> first_difference(ByteSource& first, ByteSource& second) {
+Result<std::string> first_difference(ByteSource& first, ByteSource& second, std::optional<std::int64_t> epoch) {
   tar::Reader one(first), two(second);
   std::string other_time;  // said only if nothing worse is found: times of directories differ as soon as a file does
   for (;;) {
-    const std::optional<tar::Entry> a = TRY(one.next());
-    const std::optional<tar::Entry> b = TRY(two.next());
+    std::optional<tar::Entry> a = TRY(one.next());
+    std::optional<tar::Entry> b = TRY(two.next());
+    for (std::optional<tar::Entry>* entry : {&a, &b}) {
+      if (!*entry || !epoch || (*entry)->mtime_seconds < *epoch) continue;
+      (*entry)->mtime_seconds = *epoch;
+      (*entry)->mtime_nanoseconds = 0;
+    }
     if (!a && !b) return other_time;
     if (!a || !b || a->path != b->path) {
       const bool only_first = a && (!b || a->path < b->path);
@@ -99,7 +107,8 @@ std::vector<BuiltStep> steps_of(const Plan& plan, const std::vector<StepResult>&
 }
 
 Result<void> verify_reproducible(
-    store::Store& store, const BuildRequest& request, const BuildResult& first, ProgressSink& progress,
+    store::Store& store, const BuildRequest& request, const BuildResult& first, std::optional<std::int64_t> epoch,
+    ProgressSink& progress,
     const std::function<Result<BuildResult>(const BuildRequest& request, ProgressSink& progress)>& build) {
   progress.report({.kind = ProgressEvent::Kind::message, .text = "building again without the cache, to compare"});
   class Silent : public ProgressSink {
@@ -114,7 +123,11 @@ Result<void> verify_reproducible(
   again.cache_to.clear();
   again.attestations.clear();
   const BuildResult second = TRY_CTX(build(again, silent), "the second build");
-  return check_same(store, first.steps, second.steps);
+  const bool levelled = std::ranges::any_of(request.outputs, [](const TypedOptions& output) {
+    const auto wish = output.attributes.find("rewrite-timestamp");
+    return wish != output.attributes.end() && wish->second == "true";
+  });
+  return check_same(store, first.steps, second.steps, levelled ? epoch : std::nullopt);
 }
 
 }  // namespace dray::builder

@@ -39,8 +39,9 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
   flags.option("--call", command.call, "Ask instead of building: check, outline or targets (,format=json)");
   flags.flag("--check", check, "Check the Dockerfile instead of building it (--call=check)");
   flags.flag("-D,--debug", command.debug, "Explain warnings, with the lines they are about");
-  flags.list("--build-context", named_contexts,
-             "Additional build contexts (NAME=DIRECTORY, docker-image://, git or http URL, target:STAGE)");
+  flags.list(
+      "--build-context", named_contexts,
+      "Additional build contexts (NAME=DIRECTORY, docker-image://, oci-layout://, git or http URL, target:STAGE)");
   flags.option("-f,--file", request.dockerfile, "Name of the Dockerfile (default: PATH/Dockerfile)");
   flags.option("--iidfile", command.iidfile, "Write the image ID to a file");
   flags.list("--label", labels, "Set metadata for an image");
