@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verify/verify.hpp"
 
+#include <algorithm>
+#include <cstring>
+
 #include <dray/core/tar.hpp>
 
 #include "catch.hpp"
