@@ -21,6 +21,7 @@
 #include "plan/planner.hpp"
 #include "progress_step.hpp"
 #include "solve/solver.hpp"
+#include "verify/verify.hpp"
 
 namespace dray::builder {
 namespace {
@@ -191,6 +192,14 @@ const SourceOp& base_of(const Plan& plan, int result) {
   return std::get<SourceOp>(vertex->op);
 }
 
+Result<void> check_shell(const BuildRequest& request, const Plan& plan) {
+  if (request.shell_at == 0) return {};
+  for (const Vertex& vertex : plan.vertices)
+    if (vertex.location.line == request.shell_at && std::holds_alternative<RunOp>(vertex.op)) return {};
+  return fail(ErrorCode::not_found,
+              "--shell-at " + std::to_string(request.shell_at) + ": no RUN that this build needs begins at that line");
+}
+
 std::string percent_encoded(const std::string& text) {
   std::string result;
   for (const char c : text) result += c == '/' ? "%2F" : std::string(1, c);
@@ -224,25 +233,6 @@ Result<std::vector<Material>> materials_of(const Plan& plan, int result, Bases& 
     if (!material.uri.empty()) materials.push_back(std::move(material));
   }
   return materials;
-}
-
-/// What the solver and the export can stand on.
-Result<void> check_bases(const Plan& plan, const std::vector<int>& results) {
-  for (const Vertex& vertex : plan.vertices) {
-    if (vertex.inputs.empty()) continue;
-    const Op& base = plan.vertices[static_cast<std::size_t>(vertex.inputs.front())].op;
-    if (std::holds_alternative<LocalOp>(base) || std::holds_alternative<HttpOp>(base) ||
-        std::holds_alternative<GitOp>(base))
-      return Failure(Error(ErrorCode::unsupported, "FROM a build context that is no image is not supported yet")
-                         .with_hint("FROM scratch, and COPY --from=NAME / /")
-                         .with_location(vertex.location.to_string()));
-  }
-  for (const int result : results) {
-    const Vertex& vertex = plan.vertices[static_cast<std::size_t>(result)];
-    if (vertex.inputs.empty() && !std::holds_alternative<SourceOp>(vertex.op))
-      return fail(ErrorCode::unsupported, "FROM a build context that is no image is not supported yet");
-  }
-  return {};
 }
 
 Result<BuildContext> open_main_context(const BuildRequest& request, const SourceContext& sources,
@@ -309,7 +299,8 @@ Result<HttpAnswer> ImageSource::download(const HttpRequest& request, ProgressSin
 
 static Result<BuildResult> build_dockerfile(store::Store& store, Executor& executor, ImageSource& images,
                                             const BuildRequest& request, BuildContext& context, Linter& linter,
-                                            ProgressSink& progress, const CancelToken& cancel, Registry* registry) {
+                                            ProgressSink& progress, const CancelToken& cancel, Registry* registry,
+                                            std::optional<std::int64_t>& epoch) {
   for (const std::string& tag : request.tags) {
     const Reference reference = TRY_CTX(Reference::parse(tag), "invalid tag \"" + tag + "\"");
     if (reference.digest())
@@ -334,12 +325,16 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
   TRY(read_definition(request, context, numbers, progress));
   linter = Linter(TRY(check_options(context.dockerfile, request.build_args)));
   const Dockerfile dockerfile = TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name, linter));
-  const std::optional<std::int64_t> epoch = TRY(source_date_epoch(request, std::nullopt));
+  std::optional<std::int64_t> commit_time;
+  if (context.is_git) commit_time = TRY(time_of_tree(context.directory));
+  epoch = TRY(source_date_epoch(request, commit_time));
   const auto named_contexts = TRY(read_named_contexts(request));
   const auto options_for = [&](const image::Platform& platform) {
     PlanOptions options = plan_options(request, platform);
     if (context.is_git) options.context = {ContextSource::Kind::git, request.context_url};
     options.named_contexts = named_contexts;
+    for (auto& [name, value] : options.build_args)  // "context" has become a number
+      if (name == "SOURCE_DATE_EPOCH" && epoch) value = std::to_string(*epoch);
     return options;
   };
 
@@ -361,6 +356,7 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
     }
     plans.push_back(TRY(plan_build(dockerfile, options, resolve)));
   }
+  if (!epoch) epoch = plans.front().source_date_epoch;  // a global ARG of the Dockerfile
   TRY(linter.verdict(context.dockerfile_name));
   for (const std::string& warning : plans.front().warnings)
     progress.report({.kind = ProgressEvent::Kind::message, .text = "WARN: " + warning});
@@ -369,7 +365,7 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
   TRY(check_emulation(plan));
 
   TRY(check_entitlements(request, plan));
-  TRY(check_bases(plan, merged.results));
+  TRY(check_shell(request, plan));
 
   std::map<std::string, BuildContext> directories;
   std::map<std::string, SourceTree> locals = {
@@ -432,6 +428,7 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
   const ExportRequest exporting{
       .store = store, .registry = registry, .outputs = outputs, .images = built, .epoch = epoch, .numbers = numbers};
   BuildResult result = TRY(export_images(exporting, progress, cancel));
+  result.steps = steps_of(plan, results, built);
   for (const BuiltImage& image : built)
     for (const Attestation& attestation : image.attestations)
       if (attestation.file_name == "provenance.json")
@@ -449,10 +446,22 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
 
 Result<BuildResult> build(store::Store& store, Executor& executor, ImageSource& images, const BuildRequest& request,
                           ProgressSink& progress, const CancelToken& cancel, Registry* registry) {
+  if (request.verify_reproducible && request.context_tar.valid())
+    return fail(ErrorCode::invalid_argument, "--verify-reproducible: a context from \"-\" can be read only once");
+  const store::Store::Lease lease = TRY(store.lease());  // both builds' layers stay until they are compared
   BuildContext context;
   Linter linter;
-  auto result = build_dockerfile(store, executor, images, request, context, linter, progress, cancel, registry);
+  std::optional<std::int64_t> epoch;
+  auto result = build_dockerfile(store, executor, images, request, context, linter, progress, cancel, registry, epoch);
   report_findings(context, linter, result ? nullptr : &result.error(), progress);
+  if (result && request.verify_reproducible)
+    TRY(verify_reproducible(store, request, *result, epoch, progress,
+                            [&](const BuildRequest& again, ProgressSink& silent) {
+                              BuildContext another;
+                              Linter other_linter;
+                              return build_dockerfile(store, executor, images, again, another, other_linter, silent,
+                                                      cancel, nullptr, epoch);
+                            }));
   return result;
 }
 

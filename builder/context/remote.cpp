@@ -3,6 +3,7 @@
 // from the cache when nothing has changed.
 #include "context/remote.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -72,6 +73,22 @@ Result<BuildContext> open_remote_context(const std::string& url, const SourceCon
   return fail(ErrorCode::invalid_argument, "\"" + url + "\" is no URL of a build context");
 }
 
+Result<std::optional<std::int64_t>> time_of_tree(FdRef directory) {
+  FileDescriptor again = TRY(open_file_at(directory, ".", O_RDONLY | O_DIRECTORY));
+  const std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(again.get()), ::closedir);
+  if (!listing) return fail_errno("reading the git context");
+  (void)again.release();
+  while (const dirent* entry = ::readdir(listing.get())) {
+    const std::string_view name = entry->d_name;
+    struct stat status = {};
+    if (name == "." || name == "..") continue;
+    if (::fstatat(::dirfd(listing.get()), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0)
+      return fail_errno("reading the time of the git context");
+    return std::optional<std::int64_t>(status.st_mtim.tv_sec);
+  }
+  return std::optional<std::int64_t>();
+}
+
 Result<std::map<std::string, ContextSource>> read_named_contexts(const BuildRequest& request) {
   using Kind = ContextSource::Kind;
   constexpr std::string_view kImage = "docker-image://", kStage = "target:", kLayout = "oci-layout://";
@@ -87,9 +104,7 @@ Result<std::map<std::string, ContextSource>> read_named_contexts(const BuildRequ
     } else if (value.starts_with(kStage)) {
       source = {Kind::stage, value.substr(kStage.size())};
     } else if (value.starts_with(kLayout)) {
-      return fail(ErrorCode::unsupported, "build context \"" + name +
-                                              "\": oci-layout:// is not supported yet: load the image and name it " +
-                                              "with docker-image://");
+      return fail(ErrorCode::unsupported, "build context \"" + name + "\": oci-layout:// cannot be read here");
     } else if (git && !(git->looks_local && ::access(value.c_str(), F_OK) == 0)) {
       source.kind = Kind::git;
     } else if (is_http(value)) {

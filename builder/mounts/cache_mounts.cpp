@@ -114,14 +114,23 @@ std::uint64_t disk_usage(FdRef directory, std::set<ino_t>& linked, int depth = 0
 
 Result<CacheMountInfo> describe(const std::string& root, const std::string& name) {
   const std::string path = stores(root) + "/" + name;
-  const FileDescriptor about = TRY(open_file(path + "/about", O_RDONLY));
+  const auto about = open_file(path + "/about", O_RDONLY);
+  const bool lost = !about && about.error().code() == ErrorCode::not_found;
+  if (!about && !lost) return Failure(about.error());
   struct stat status = {};
-  if (::fstat(about.get(), &status) != 0) return fail_errno("reading a cache mount");
-  CacheMountInfo info = parse_about(TRY(read_all(about, kMaxAbout)));
+  if ((lost ? ::lstat(path.c_str(), &status) : ::fstat(about->get(), &status)) != 0)
+    return fail_errno("reading a cache mount");
+  CacheMountInfo info;
+  if (lost)  // nobody knows what it was; it takes space all the same, and can be pruned
+    info.created_at = format_time(status.st_mtim.tv_sec);
+  else
+    info = parse_about(TRY(read_all(*about, kMaxAbout)));
   info.directory = name;
   info.last_used_at = format_time(status.st_mtim.tv_sec, static_cast<std::uint32_t>(status.st_mtim.tv_nsec));
   std::set<ino_t> linked;
-  info.size = disk_usage(TRY(open_data(root, name)), linked);
+  const auto data = open_data(root, name);
+  if (!data && !lost) return Failure(data.error());
+  if (data) info.size = disk_usage(*data, linked);
   const auto lock = try_named_lock(lock_path(root, name), FileLock::Mode::exclusive);
   info.in_use = lock && !lock->has_value();
   return info;

@@ -66,6 +66,7 @@ class Planner : public PlanBuilder {
       if (!planned) return Failure(std::move(planned).error().with_location(graph_.location(graph_.nodes[i].line)));
     }
     StageState& state = *states_[static_cast<std::size_t>(graph_.target)];
+    stand_on(state, graph_.nodes[static_cast<std::size_t>(graph_.target)], "");
     plan_.result = state.vertex;
     plan_.config = std::move(state.image);
     plan_.config.created = options_.created;
@@ -238,6 +239,7 @@ class Planner : public PlanBuilder {
       if (!base) return invalid("stage \"" + node.base_name + "\" needs to be defined before");
       state = *base;
       state.image.config.on_build.clear();
+      if (node.stage != nullptr) stand_on(state, node, step_title(context, "FROM " + node.base_name, false));
       for (const image::History& entry : state.image.history) size_ += entry.created_by.size();
       size_ += state.environment.bytes() + state.config_env.bytes();
       if (size_ > kMaxPlan) return invalid("the build's stages hold more than 256 MiB of text together");
@@ -276,12 +278,41 @@ class Planner : public PlanBuilder {
     }
     if (!image && node.context != nullptr) {
       state.vertex = context_source(*node.context, node.context_name);
+      if (node.context->kind == ContextSource::Kind::http) add_context_history(state, node);
+      if (node.stage != nullptr && !node.replaced)
+        stand_on(state, node, step_title(context, "FROM " + node.context_name, false));
       return {};
     }
     std::string title = image ? "FROM " + image->canonical() : "";
     if (image && node.stage != nullptr) title = step_title(context, title, false);
     state.vertex = source_vertex(SourceOp{image, state.platform}, std::move(title), location);
     return {};
+  }
+
+  /// A directory or a git tree that a stage stands on is its first layer; what only reads it needs no copy.
+  void stand_on(StageState& state, const StageNode& node, std::string title) {
+    const Op& op = plan_.vertices[static_cast<std::size_t>(state.vertex)].op;
+    if (!std::holds_alternative<LocalOp>(op) && !std::holds_alternative<GitOp>(op)) return;
+    CopyOp copy;
+    copy.paths = {"/"};
+    copy.destination = "/";
+    Vertex vertex;
+    vertex.location = {dockerfile_.file, node.line};
+    vertex.inputs = {source_vertex(SourceOp{std::nullopt, state.platform}, "", vertex.location), state.vertex};
+    vertex.op = std::move(copy);
+    vertex.stage = node.name;
+    vertex.title = title.empty() ? "FROM " + node.name : std::move(title);
+    if (std::holds_alternative<LocalOp>(op)) read_paths_[state.vertex].insert("");
+    state.vertex = append(std::move(vertex));
+    add_context_history(state, node);
+  }
+
+  void add_context_history(StageState& state, const StageNode& node) const {
+    const std::string& name = node.context_name.empty() ? node.base_name : node.context_name;
+    image::History entry;
+    entry.created = options_.created;
+    entry.created_by = "FROM " + name + " # build context";
+    state.image.history.push_back(std::move(entry));
   }
 
   /// A stage begins with its base's variables; build arguments of a base stage stay known.

@@ -19,6 +19,7 @@ class ActiveSnapshot {
   }
   const std::string& id() const { return id_; }
   void keep() { id_.clear(); }
+  std::string release() { return std::exchange(id_, ""); }
 
  private:
   store::Snapshotter& snapshots_;

@@ -43,6 +43,10 @@ class Solver {
     if (cancel_.cancelled() || error_) stop_.cancel();
     changed_.notify_all();
     for (std::thread& thread : threads) thread.join();
+    if (error_ && !cancel_.cancelled()) {
+      auto shell = runner_.open_shell(cancel_);
+      if (!shell) error_ = std::move(*error_).with_cleanup_failure(shell.error());
+    }
     if (error_ && !cancel_.cancelled()) return Failure(std::move(*error_));
     if (left_ > 0) return fail(ErrorCode::cancelled, "build cancelled");
     return std::move(results_);

@@ -51,6 +51,14 @@ struct StepRunner::Work {
   std::vector<DiffId> base() const { return is_link ? std::vector<DiffId>() : below; }
 };
 
+/// A RUN whose file system is kept for a shell.
+struct StepRunner::Stopped {
+  Vertex vertex;
+  std::vector<const StepResult*> inputs;
+  int id;
+  ActiveSnapshot snapshot;
+};
+
 namespace {
 
 /// Passes a process's output on and remembers its last line, for the error.
@@ -122,6 +130,7 @@ Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<cons
   work.use_cache = !request_.build.no_cache && std::none_of(filter.begin(), filter.end(), [&](const std::string& name) {
     return ::strcasecmp(name.c_str(), vertex.stage.c_str()) == 0;
   });
+  if (stops_at(vertex)) return make(work);
   std::optional<StepResult> hit;
   if (std::holds_alternative<CopyOp>(vertex.op)) {
     hit = TRY(find_copy(work));
@@ -274,7 +283,8 @@ Result<void> StepRunner::open_copy(Work& work) {
     CopyInput::Tree& from = copy.trees.at(input_of_path(op, path));
     for (std::size_t count = from.content->counts.at(from.paths++); count > 0; --count, ++from.sources) {
       copy.parts.push_back({&from.tree, &from.content->sources.at(from.sources)});
-      copy.digests.push_back(from.content->digests.at(from.sources));
+      // ADD unpacks an archive of the context, but not the same one by http.
+      copy.digests.push_back((from.tree.is_download ? "download " : "") + from.content->digests.at(from.sources));
     }
   }
   return {};
@@ -307,7 +317,15 @@ Result<StepResult> StepRunner::make(Work& work) {
   ::clock_gettime(CLOCK_REALTIME_COARSE, &started);
   const std::string active = TRY(request_.store.snapshots().prepare(work.base()));
   ActiveSnapshot snapshot(request_.store.snapshots(), active);
-  TRY(change(work, snapshot.id()));
+  if (stops_at(work.vertex)) {
+    keep_for_shell(work, snapshot);
+    return fail(ErrorCode::command_failed, "stopped before this step, for a shell");
+  }
+  if (auto changed = change(work, snapshot.id()); !changed) {
+    if (request_.build.shell_on_failure && changed.error().code() == ErrorCode::command_failed)
+      keep_for_shell(work, snapshot);
+    return Failure(std::move(changed).error());
+  }
   if (!std::holds_alternative<RunOp>(work.vertex.op))
     TRY(request_.store.snapshots().settle_times(snapshot.id(), work.base(), started));
   StepResult result = TRY(commit(work, snapshot.id()));
@@ -327,6 +345,20 @@ Result<void> StepRunner::run_process(Work& work, const store::MountRecipe& rootf
   const RunOp& op = std::get<RunOp>(work.vertex.op);
   RunMounts mounts(request_, progress_, work.id, cancel_);
   TRY(mounts.open(op, work.inputs));
+  const RunRequest request = run_request(op, rootfs, mounts);
+  Output output(progress_, work.id);
+  const ExitStatus status = TRY(request_.executor.run(
+      request, [&](std::string_view bytes, bool is_stderr) { output.add(bytes, is_stderr); }, cancel_));
+  if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+  if (status.exit_code() == 0) return {};
+  Error error(ErrorCode::command_failed,
+              "process \"" + join(op.args, " ") +
+                  "\" did not complete successfully: exit code: " + std::to_string(status.exit_code()));
+  if (!output.last_line().empty()) error = std::move(error).with_hint("its last output: " + output.last_line());
+  return Failure(std::move(error));
+}
+
+RunRequest StepRunner::run_request(const RunOp& op, const store::MountRecipe& rootfs, RunMounts& mounts) const {
   RunRequest request;
   request.rootfs = rootfs;
   request.args = op.args;
@@ -344,16 +376,36 @@ Result<void> StepRunner::run_process(Work& work, const store::MountRecipe& rootf
   request.ulimits = request_.build.ulimits;
   request.shm_size = request_.build.shm_size;
   request.cgroup_parent = request_.build.cgroup_parent;
-  Output output(progress_, work.id);
-  const ExitStatus status = TRY(request_.executor.run(
-      request, [&](std::string_view bytes, bool is_stderr) { output.add(bytes, is_stderr); }, cancel_));
-  if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
-  if (status.exit_code() == 0) return {};
-  Error error(ErrorCode::command_failed,
-              "process \"" + join(op.args, " ") +
-                  "\" did not complete successfully: exit code: " + std::to_string(status.exit_code()));
-  if (!output.last_line().empty()) error = std::move(error).with_hint("its last output: " + output.last_line());
-  return Failure(std::move(error));
+  return request;
+}
+
+bool StepRunner::stops_at(const Vertex& vertex) const {
+  return request_.build.shell_at > 0 && vertex.location.line == request_.build.shell_at &&
+         std::holds_alternative<RunOp>(vertex.op);
+}
+
+void StepRunner::keep_for_shell(const Work& work, ActiveSnapshot& snapshot) {
+  const std::scoped_lock lock(mutex_);
+  if (stopped_) return;
+  stopped_ = std::shared_ptr<Stopped>(
+      new Stopped{work.vertex, work.inputs, work.id, {request_.store.snapshots(), snapshot.release()}});
+}
+
+Result<void> StepRunner::open_shell(const CancelToken& cancel) {
+  const std::shared_ptr<Stopped> stopped = std::exchange(stopped_, nullptr);
+  if (!stopped) return {};
+  const RunOp& op = std::get<RunOp>(stopped->vertex.op);
+  RunMounts mounts(request_, progress_, stopped->id, cancel);
+  TRY(mounts.open(op, stopped->inputs));
+  const store::MountRecipe rootfs = TRY(request_.store.snapshots().mount_recipe(stopped->snapshot.id(), true));
+  RunRequest request = run_request(op, rootfs, mounts);
+  const bool shell_form = op.args.size() == 3 && op.args[1] == "-c";
+  request.args = {shell_form ? op.args[0] : "/bin/sh"};
+  request.is_interactive = true;
+  progress_.report({.kind = ProgressEvent::Kind::message,
+                    .text = "a shell in " + stopped->vertex.title + "; its command: " + join(op.args, " ")});
+  TRY_CTX(request_.executor.run(request, {}, cancel), "opening a shell in " + stopped->vertex.title);
+  return {};
 }
 
 Result<StepResult> StepRunner::commit(const Work& work, const std::string& snapshot) {

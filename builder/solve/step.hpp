@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
+#include <mutex>
+
 #include "context/scan.hpp"
 #include "solve/solver.hpp"
 #include "source/source_layer.hpp"
 
 namespace dray::builder {
+
+class ActiveSnapshot;
+class RunMounts;
 
 /// Runs one vertex: looks into the cache, else makes the layer. Thread-safe.
 class StepRunner {
@@ -16,7 +22,12 @@ class StepRunner {
   /// `inputs`: the results of vertex.inputs.
   Result<StepResult> run(const Vertex& vertex, const std::vector<const StepResult*>& inputs);
 
+  /// Where a RUN failed or was to be stopped at (BuildRequest::shell_*): a shell in its file system, with its mounts,
+  /// environment, user and directory. When no other step runs any more. Nothing, if no such RUN was met.
+  Result<void> open_shell(const CancelToken& cancel);
+
  private:
+  struct Stopped;
   struct CopyInput;
   SourceContext source_context(int id);
   struct Work;
@@ -29,12 +40,17 @@ class StepRunner {
   Result<StepResult> make(Work& work);
   Result<void> change(Work& work, const std::string& snapshot);
   Result<void> run_process(Work& work, const store::MountRecipe& rootfs);
+  RunRequest run_request(const RunOp& op, const store::MountRecipe& rootfs, RunMounts& mounts) const;
+  bool stops_at(const Vertex& vertex) const;
+  void keep_for_shell(const Work& work, ActiveSnapshot& snapshot);
   Result<StepResult> commit(const Work& work, const std::string& snapshot);
   Result<void> remember(const Work& work, const StepResult& result, const std::vector<std::string>& keys);
 
   const SolveRequest& request_;
   ProgressSink& progress_;
   const CancelToken& cancel_;
+  std::mutex mutex_;
+  std::shared_ptr<Stopped> stopped_;  ///< the first RUN that a shell is wanted in
 };
 
 }  // namespace dray::builder

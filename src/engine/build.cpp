@@ -7,6 +7,7 @@
 #include "build_executor.hpp"
 #include "build_registry.hpp"
 #include "images_private.hpp"
+#include "layout_contexts.hpp"
 #include "platform_images.hpp"
 #include "registry_process.hpp"
 
@@ -19,7 +20,7 @@ class StoreThenRegistry : public builder::ImageSource {
 
   Result<store::LoadedImage> resolve(const Reference& reference, const image::Platform& platform, bool always_pull,
                                      ProgressSink& progress, const CancelToken& cancel) override {
-    if (!always_pull) {
+    if (!always_pull || LayoutContexts::is_own(reference)) {
       auto found = TRY(find_platform_image(context_, reference, platform));
       if (found) return *std::move(found);
     }
@@ -46,10 +47,12 @@ Result<builder::BuildResult> build_image(Context& context, const builder::BuildR
   const std::int64_t started = ::time(nullptr);
   auto result = [&]() -> Result<builder::BuildResult> {
     store::Store::Lease lease = TRY(context.store->lease());
-    BuildExecutor executor(context, options.trust_host_ca || context.configuration.trust_host_ca);
+    BuildExecutor executor(context, options);
     StoreThenRegistry images(context);
     BuildRegistry registry(context);
-    return builder::build(*context.store, executor, images, request, progress, cancel, &registry);
+    LayoutContexts layouts(context);
+    const builder::BuildRequest resolved = TRY(layouts.bring_in(request, cancel));
+    return builder::build(*context.store, executor, images, resolved, progress, cancel, &registry);
   }();
   // The image is made; a cache that could not be trimmed is no reason to fail.
   auto limited = cancel.cancelled() ? Result<void>() : apply_build_cache_limits(context, started);
@@ -62,13 +65,17 @@ Result<builder::BuildResult> build_image(Context& context, const builder::BuildR
 Result<builder::LintReport> check_build(Context& context, const builder::BuildRequest& request, ProgressSink& progress,
                                         const CancelToken& cancel) {
   StoreThenRegistry images(context);
-  return builder::check_build(*context.store, images, request, progress, cancel);
+  LayoutContexts layouts(context);
+  const builder::BuildRequest resolved = TRY(layouts.bring_in(request, cancel));
+  return builder::check_build(*context.store, images, resolved, progress, cancel);
 }
 
 Result<builder::Outline> outline_build(Context& context, const builder::BuildRequest& request, ProgressSink& progress,
                                        const CancelToken& cancel) {
   StoreThenRegistry images(context);
-  return builder::outline_build(*context.store, images, request, progress, cancel);
+  LayoutContexts layouts(context);
+  const builder::BuildRequest resolved = TRY(layouts.bring_in(request, cancel));
+  return builder::outline_build(*context.store, images, resolved, progress, cancel);
 }
 
 }  // namespace dray::engine

@@ -26,7 +26,7 @@ namespace dray::engine {
 
 struct BuildExecutor::Step {
   std::string id, directory, cgroup;
-  FileDescriptor rootfs, out, err;
+  FileDescriptor rootfs, in, out, err;
   runtime::Spec spec;
 };
 
@@ -139,6 +139,8 @@ Result<void> BuildExecutor::make_spec(Step& step, const builder::RunRequest& req
   process.user = user.user;
   process.args = request.args;
   process.env = merge_environment({std::string(kDefaultPath)}, request.env);
+  if (request.is_interactive && options_.terminal && !has_variable(process.env, "TERM"))
+    process.env.push_back("TERM=xterm");
   if (!has_variable(process.env, "HOME")) process.env.push_back("HOME=" + user.home);
   process.cwd = clean_path("/" + request.working_dir);
   const auto capabilities = request.insecure ? runtime::all_capabilities() : runtime::default_capabilities();
@@ -176,7 +178,17 @@ Result<runtime::Launched> BuildExecutor::start(Step& step, const builder::RunReq
   runtime::LaunchRequest launch;
   launch.spec = &step.spec;
   launch.rootfs = step.rootfs;
-  FileDescriptor in = TRY(open_file("/dev/null", O_RDONLY));
+  FileDescriptor in;
+  if (request.is_interactive) {
+    Pipe input = TRY(make_pipe());
+    in = std::move(input.read_end);
+    step.in = std::move(input.write_end);
+    step.spec.process.terminal = options_.terminal;
+    step.spec.process.console_rows = options_.rows;
+    step.spec.process.console_columns = options_.columns;
+  } else {
+    in = TRY(open_file("/dev/null", O_RDONLY));
+  }
   Pipe out = TRY(make_pipe());
   Pipe err = TRY(make_pipe());
   step.out = std::move(out.read_end);
@@ -195,6 +207,23 @@ Result<runtime::Launched> BuildExecutor::start(Step& step, const builder::RunReq
   return runtime::launch(launch);
 }
 
+/// A shell, and the user at it.
+Result<ExitStatus> BuildExecutor::attend(Step& step, runtime::Launched launched) {
+  Exec shell;
+  shell.pid = launched.pid;
+  shell.pidfd = std::move(launched.pidfd);
+  if (options_.terminal) {
+    shell.console = std::move(launched.console);
+  } else {
+    shell.stdin_write = std::move(step.in);
+    shell.stdout_read = std::move(step.out);
+    shell.stderr_read = std::move(step.err);
+  }
+  ExitStatus status;
+  status.code = TRY(options_.session(std::move(shell)));
+  return status;
+}
+
 Result<ExitStatus> BuildExecutor::execute(Step& step, const builder::RunRequest& request,
                                           const std::function<void(std::string_view, bool)>& output,
                                           const CancelToken& cancel) {
@@ -205,6 +234,7 @@ Result<ExitStatus> BuildExecutor::execute(Step& step, const builder::RunRequest&
   auto outcome = [&]() -> Result<ExitStatus> {
     TRY(std::move(made));
     runtime::Launched launched = TRY(start(step, request));
+    if (request.is_interactive) return attend(step, std::move(launched));
     return relay(launched, step.out, step.err, output, cancel);
   }();
   stubs.remove();
@@ -217,6 +247,7 @@ Result<ExitStatus> BuildExecutor::run(const builder::RunRequest& request,
   if (request.network != "default" && request.network != "none" && request.network != "host")
     return fail(ErrorCode::invalid_argument,
                 "unknown network mode \"" + request.network + "\": use default, none or host");
+  if (request.is_interactive && !options_.session) return fail(ErrorCode::unsupported, "a shell needs somebody at it");
   Step step;
   step.id = "build-" + random_hex(8);
   step.cgroup = TRY(cgroup_of(request.cgroup_parent, step.id));

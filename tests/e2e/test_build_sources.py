@@ -9,6 +9,7 @@ import os
 import subprocess
 import tarfile
 import threading
+import time
 
 from harness import DrayTestCase, eventually, free_port, main, require
 
@@ -223,6 +224,36 @@ class Git(Sources):
         log = self.good(f"FROM scratch\nADD {self.url}#other /src\nADD --keep-git-dir=true {self.url}#v1 /kept\n")
         self.assertNotIn("warning", log.lower())
 
+    def test_add_of_several_kinds(self):
+        """A file of the context, a URL and a repository in one ADD; each has its part in the cache's key."""
+        site = Site()
+        self.addCleanup(site.server_close)
+        self.addCleanup(site.shutdown)
+        site.pages["/page.tar.gz"] = tar_bytes({"packed": "P"})
+        text = f"FROM scratch\nADD local {site.base}/page.tar.gz {self.url}#v1:dir own.tar.gz /all/\n"
+        files = {"local": "L", "own.tar.gz": tar_bytes({"unpacked": "U"})}
+        self.good(text, files=files)
+        found = self.files()
+        self.assertEqual(("L", "X", "U"), (found["all/local"][1], found["all/x"][1], found["all/unpacked"][1]))
+        self.assertIn("all/page.tar.gz", found)
+        self.assertNotIn("all/packed", found)
+        self.assertIn("CACHED", self.good(text, files=files))
+        self.good(text, files={**files, "local": "other"})
+        self.assertEqual("other", self.files()["all/local"][1])
+        site.pages["/page.tar.gz"] = b"no archive"
+        self.good(text, files=files)
+        self.assertEqual("no archive", self.files()["all/page.tar.gz"][1])
+
+    def test_from_a_repository(self):
+        self.good("FROM base\nCOPY local /local\n", "--build-context", f"base={self.url}#v1:dir", files={"local": "L"})
+        found = self.files()
+        self.assertEqual(("X", "L", 0), (found["x"][1], found["local"][1], found["x"][0].uid))
+
+    def test_the_epoch_of_a_context(self):
+        seconds = int(self.git("app", "show", "--no-patch", "--format=%ct", "master"))
+        self.ok("build", "-t", "test", "--build-arg", "SOURCE_DATE_EPOCH=context", self.url)
+        self.assertEqual(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)), self.inspect("test", "Created"))
+
     def test_options_are_not_injected(self):
         marker = self.scratch / "owned"
         for url in (f"{self.url}#--upload-pack=touch {marker}", f"{self.url}#-x", f"{self.url}#a..b",
@@ -264,6 +295,23 @@ class Named(Sources):
         self.assertEqual("K", found["o/keep"][1])
         self.assertNotIn("o/secret", found)
         self.assertIn(".dockerignore:1", self.bad("FROM scratch\nCOPY --from=other secret /\n", "--build-context", f"other={other}"))
+
+    def test_from_a_directory(self):
+        other = self.context({"keep": "K", "secret": "S", ".dockerignore": "secret\n"})
+        self.good("FROM other\nCOPY f /f\n", "--build-context", f"other={other}", files={"f": "F"})
+        found = self.files()
+        self.assertEqual(("K", "F"), (found["keep"][1], found["f"][1]))
+        self.assertNotIn("secret", found)
+
+    def test_an_oci_layout(self):
+        self.good("FROM scratch\nCOPY f /\n", files={"f": "LAYOUT"})
+        layout = self.scratch / "layout"
+        self.ok("image", "copy", "-q", "local:test", f"oci:{layout}:v1")
+        self.good("FROM base\nCOPY --from=base f /again\n", "--build-context", f"base=oci-layout://{layout}:v1")
+        self.assertEqual("LAYOUT", self.files()["again"][1])
+        self.assertNotIn("dray-oci-layout", self.ok("images"))
+        for value, message in ((f"{layout}:none", "none"), (f"{layout}", "latest"), (f"{self.scratch}/nothing", "no OCI layout"), (f"{layout}@sha256:{'0' * 64}", "digest")):
+            self.assertIn(message, self.bad("FROM base\n", "--build-context", f"base=oci-layout://{value}"))
 
     def test_others(self):
         self.good("FROM scratch\nCOPY f /\n", "-t", "img", files={"f": "IMAGE"})

@@ -43,6 +43,8 @@ struct RunRequest {
   std::vector<std::string> ulimits;                              ///< "nofile=1024:2048"
   std::uint64_t shm_size = 0;                                    ///< bytes; 0 = 64 MiB
   std::string cgroup_parent;
+  /// A shell for a person: its input and output are the user's terminal, not `output`.
+  bool is_interactive = false;
 };
 
 /// Runs a process in a rootfs, isolated like a container. Output is delivered as it comes, from the calling thread.
@@ -150,13 +152,22 @@ struct BuildRequest {
   std::uint64_t shm_size = 0;                                    ///< bytes; 0 = 64 MiB
   std::string cgroup_parent;
   std::vector<std::string> allowed;  ///< entitlements: security.insecure, network.host, device
-  bool squash = false;             ///< the build's own layers become one; the base's stay
-  std::vector<std::string> unset;  ///< what the base's config shall not hand down: "env=NAME", "label=KEY", "cmd", …
+  bool squash = false;               ///< the build's own layers become one; the base's stay
+  std::vector<std::string> unset;    ///< what the base's config shall not hand down: "env=NAME", "label=KEY", "cmd", …
   std::map<std::string, std::string> annotations;  ///< "[LEVEL,…:]KEY" to value, as of parse_annotation
-  std::vector<TypedOptions> outputs;  ///< empty: the image store
+  std::vector<TypedOptions> outputs;               ///< empty: the image store
   std::vector<TypedOptions> cache_from, cache_to;
   std::vector<TypedOptions> attestations;    ///< type provenance or sbom
   std::vector<std::string> no_cache_filter;  ///< stages whose cache is not used
+  bool shell_on_failure = false;             ///< where a RUN fails, a shell in its file system
+  int shell_at = 0;                          ///< instead of the RUN that begins at this line, a shell; 0: nowhere
+  bool verify_reproducible = false;          ///< built a second time, without cache: an error unless the same comes out
+};
+
+/// What a step has come to.
+struct BuiltStep {
+  std::string title, location, digest;    ///< the digest: of its layer, or of all it stands on; of the final config
+  std::optional<image::Descriptor> blob;  ///< the layer it made
 };
 
 struct BuildResult {
@@ -166,6 +177,7 @@ struct BuildResult {
   /// Of what was exported as an image; nullopt where every output is files or nothing.
   std::optional<image::Descriptor> descriptor;
   std::vector<std::pair<std::string, std::string>> provenance;  ///< platform, the predicate's JSON; where asked for
+  std::vector<BuiltStep> steps;                                 ///< in the plan's order, then the configs
 };
 
 /// Builds. Progress: one step per vertex in BuildKit's words ("[internal] load build definition from Dockerfile",

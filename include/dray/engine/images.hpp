@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include <dray/builder/cache.hpp>
 #include <dray/builder/lint.hpp>
+#include <dray/engine/containers.hpp>
 #include <dray/engine/engine.hpp>
 
 namespace dray::engine {
@@ -74,6 +76,10 @@ Result<Digest> bootstrap_image(Context& context, const BootstrapRequest& request
 
 struct BuildOptions {
   bool trust_host_ca = false;
+  /// Stands between the user and a shell in a step until it ends; its exit code. Empty: there is nobody to ask.
+  std::function<Result<int>(Exec)> session;
+  bool terminal = false;  ///< the shell gets one, of this size
+  unsigned short rows = 0, columns = 0;
 };
 /// builder::build with the runtime as executor and the store/registry as image source.
 Result<builder::BuildResult> build_image(Context& context, const builder::BuildRequest& request,

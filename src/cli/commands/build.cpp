@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdlib>
 
 #include <dray/core/output_file.hpp>
@@ -10,6 +13,7 @@
 #include <dray/flags/flags.hpp>
 #include "../command.hpp"
 #include "../progress.hpp"
+#include "../session.hpp"
 #include "build_command.hpp"
 #include "build_outputs.hpp"
 #include "build_run_flags.hpp"
@@ -25,6 +29,7 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
   BuildCommand command;
   builder::BuildRequest& request = command.request;
   std::vector<std::string> build_args, labels, contexts, named_contexts;
+  std::string shell_at;
   bool check = false;
   BuildRunFlags run_flags;
   OutputFlags output_flags;
@@ -35,8 +40,9 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
   flags.option("--call", command.call, "Ask instead of building: check, outline or targets (,format=json)");
   flags.flag("--check", check, "Check the Dockerfile instead of building it (--call=check)");
   flags.flag("-D,--debug", command.debug, "Explain warnings, with the lines they are about");
-  flags.list("--build-context", named_contexts,
-             "Additional build contexts (NAME=DIRECTORY, docker-image://, git or http URL, target:STAGE)");
+  flags.list(
+      "--build-context", named_contexts,
+      "Additional build contexts (NAME=DIRECTORY, docker-image://, oci-layout://, git or http URL, target:STAGE)");
   flags.option("-f,--file", request.dockerfile, "Name of the Dockerfile (default: PATH/Dockerfile)");
   flags.option("--iidfile", command.iidfile, "Write the image ID to a file");
   flags.list("--label", labels, "Set metadata for an image");
@@ -46,15 +52,26 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
   flags.flag("--pull", request.always_pull, "Always attempt to pull all referenced images");
   flags.flag("-q,--quiet", command.quiet, "Suppress the build output and print image ID on success");
   flags.list("-t,--tag", request.tags, "Name and optionally a tag (format: \"name:tag\")");
+  flags.option("--shell-at", shell_at,
+               "Open a shell instead of the RUN that begins at this line, with its mounts, environment and user");
+  flags.flag("--shell-on-failure", request.shell_on_failure,
+             "Open a shell in the step when a RUN fails, with its mounts, environment and user");
   flags.option("--target", request.target, "Set the target build stage to build");
   flags.flag("--trust-host-ca", command.options.trust_host_ca,
              "Let RUN steps trust the host's certificate authorities (leaves no trace in the image)");
+  flags.flag("--verify-reproducible", request.verify_reproducible,
+             "Build again without cache; fail if a step makes something else, and say in which file");
   run_flags.declare(flags);
   output_flags.declare(flags, request);
   flags.operands(contexts, 1, 1);
   if (TRY(flags.parse(arguments)) == Flags::Outcome::help_shown) {
     command.help_shown = true;
     return command;
+  }
+  if (!shell_at.empty()) {
+    const auto [end, error] = std::from_chars(shell_at.data(), shell_at.data() + shell_at.size(), request.shell_at);
+    if (error != std::errc() || end != shell_at.data() + shell_at.size() || request.shell_at < 1)
+      return fail(ErrorCode::invalid_argument, "invalid --shell-at \"" + shell_at + "\": a line of the Dockerfile");
   }
   if (check) command.call = "check";
   TRY(check_call(command.call));
@@ -101,9 +118,42 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
 
 namespace {
 
+bool wants_shell(const builder::BuildRequest& request) { return request.shell_on_failure || request.shell_at > 0; }
+
+/// The user at a shell in a step. Signals are the session's while it lasts.
+Result<int> attend_shell(engine::Exec shell, bool terminal) {
+  sigset_t before;
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &before);
+  block_session_signals();
+  SessionOptions session;
+  session.terminal = terminal;
+  session.forward_stdin = true;
+  const FileDescriptor target = TRY(shell.pidfd.duplicate());
+  session.deliver_signal = [&target](int number) {
+    ::syscall(SYS_pidfd_send_signal, target.get(), number, nullptr, 0);
+  };
+  auto end = run_exec_session(std::move(shell), session);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return end;
+}
+
+void prepare_shell(BuildCommand& command) {
+  // A view that is redrawn and a shell cannot share a terminal.
+  if (command.progress.empty() || command.progress == "auto" || command.progress == "tty") command.progress = "plain";
+  engine::BuildOptions& options = command.options;
+  options.terminal = is_terminal(0) && is_terminal(1);
+  const TerminalSize size = terminal_size(0);
+  options.rows = size.rows;
+  options.columns = size.columns;
+  options.session = [terminal = options.terminal](engine::Exec shell) {
+    return attend_shell(std::move(shell), terminal);
+  };
+}
+
 Result<int> build(Invocation& invocation) {
-  const BuildCommand command = TRY(parse_build_command(invocation.arguments));
+  BuildCommand command = TRY(parse_build_command(invocation.arguments));
   if (command.help_shown) return 0;
+  if (wants_shell(command.request)) prepare_shell(command);
   CancelToken& cancel = install_cancel_handlers();
   if (!command.call.starts_with("build")) {
     engine::Context context = TRY(open_engine(invocation));

@@ -46,6 +46,13 @@ class StoreOnly : public ImageSource {
     if (!record) return fail(ErrorCode::not_found, "no such image");
     return store_.load_image(*record);
   }
+  Result<HttpAnswer> download(const HttpRequest& request, ProgressSink&, const CancelToken&) override {
+    const auto page = pages.find(request.url);
+    if (page == pages.end()) return fail(ErrorCode::not_found, "404");
+    TRY(write_file_atomically(request.file, page->second, 0600, Durability::none));
+    return HttpAnswer{.digest = Digest::of(page->second), .size = page->second.size()};
+  }
+  std::map<std::string, std::string> pages;
 
  private:
   store::Store& store_;
@@ -73,6 +80,7 @@ struct Bench {
   StoreOnly images{*store};
   Recorder progress;
   CancelToken cancel;
+  std::vector<std::pair<std::string, std::string>> named;  ///< build contexts
 
   void put(const std::string& path, const std::string& content, unsigned mode = 0644) {
     const std::string full = context + "/" + path;
@@ -86,6 +94,7 @@ struct Bench {
     request.context_directory = context;
     request.dockerfile_text = dockerfile;
     request.tags = {tag};
+    request.named_contexts = named;
     return builder::build(*store, executor, images, request, progress, cancel);
   }
   store::LoadedImage load(const std::string& tag = "test") {
@@ -276,4 +285,69 @@ TEST_CASE("ADD unpacks archives, COPY does not; a context may be an archive; bot
         builder::build(*bench.store, bench.executor, bench.images, request, bench.progress, bench.cancel);
     CHECK(result.has_value() == (std::string(name) == "ctx.tgz"));
   }
+}
+
+TEST_CASE("an ADD of files and URLs: each from its place, in order; the cache sees each of them") {
+  NEEDS_ROOT();
+  Bench bench;
+  bench.put("a.txt", "A");
+  bench.put("dir/f", "F");
+  bench.images.pages = {{"http://h/one", "1"}, {"http://h/two", "2"}};
+  const std::string text = "FROM scratch\nADD http://h/one a.txt http://h/two dir <<EOF /d/\nE\nEOF\n";
+  REQUIRE_OK(bench.build(text));
+  CHECK(bench.read("/d/one") == "1");
+  CHECK(bench.read("/d/a.txt") == "A");
+  CHECK(bench.read("/d/two") == "2");
+  CHECK(bench.read("/d/f") == "F");
+  CHECK(bench.read("/d/EOF") == "E\n");
+  const auto layers = bench.load().config.diff_ids;
+  REQUIRE_OK(bench.build(text));
+  CHECK(bench.load().config.diff_ids == layers);
+  const auto is_add = [](const std::string& name) { return name.find("ADD http://h/one a.txt") != std::string::npos; };
+  CHECK(std::ranges::any_of(bench.progress.cached, is_add));
+  bench.put("a.txt", "other");
+  REQUIRE_OK(bench.build(text));
+  CHECK(bench.read("/d/a.txt") == "other");
+  bench.images.pages["http://h/two"] = "other 2";
+  REQUIRE_OK(bench.build(text));
+  CHECK(bench.read("/d/two") == "other 2");
+  bench.images.pages.erase("http://h/two");
+  CHECK_FALSE(bench.build(text));
+}
+
+TEST_CASE("FROM a directory: its files are the root filesystem, root's, without what is ignored") {
+  NEEDS_ROOT();
+  Bench bench;
+  const std::string other = bench.directory.path() + "/other";
+  REQUIRE_OK(make_directories(other + "/etc"));
+  REQUIRE_OK(write_file_atomically(other + "/etc/name", "N", 0640, Durability::none));
+  REQUIRE_OK(write_file_atomically(other + "/hidden", "H", 0640, Durability::none));
+  REQUIRE_OK(write_file_atomically(other + "/.dockerignore", "hidden\n", 0640, Durability::none));
+  REQUIRE(::chown((other + "/etc/name").c_str(), 1234, 1234) == 0);
+  bench.named = {{"base", other}};
+  REQUIRE_OK(bench.build("FROM base\nRUN [\"x\", \"one\"]\n"));
+  CHECK(bench.read("/etc/name") == "N");
+  CHECK(bench.read("/log") == "one\n");
+  CHECK_FALSE(open_in_root(bench.rootfs(), "/hidden", O_RDONLY));
+  const auto file = open_in_root(bench.rootfs(), "/etc/name", O_RDONLY);
+  REQUIRE_OK(file);
+  struct stat status = {};
+  REQUIRE(::fstat(file->get(), &status) == 0);
+  CHECK(status.st_uid == 0);
+  CHECK((status.st_mode & 07777) == 0640);
+  CHECK(bench.load().config.diff_ids.size() == 2);
+  CHECK(bench.load().config.history.size() == 2);
+  REQUIRE_OK(bench.build("FROM base\nRUN [\"x\", \"one\"]\n"));
+  CHECK(bench.progress.cached.size() == 2);
+  REQUIRE_OK(write_file_atomically(other + "/etc/name", "M", 0640, Durability::none));
+  REQUIRE_OK(bench.build("FROM base AS a\nFROM a\nCOPY --from=base /etc/name /again\n"));
+  CHECK(bench.read("/again") == "M");
+  CHECK(bench.load().config.diff_ids.size() == 2);
+  // A stage of that name is replaced: what stands on it and the target itself alike.
+  REQUIRE_OK(bench.build("FROM scratch AS base\nRUN [\"x\", \"never\"]\nFROM base\nRUN [\"x\", \"two\"]\n"));
+  CHECK(bench.read("/etc/name") == "M");
+  CHECK(bench.read("/log") == "two\n");
+  REQUIRE_OK(bench.build("FROM scratch AS base\nRUN [\"x\", \"never\"]\n"));
+  CHECK(bench.read("/etc/name") == "M");
+  CHECK(bench.load().config.history.size() == 1);
 }

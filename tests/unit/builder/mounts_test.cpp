@@ -141,6 +141,24 @@ TEST_CASE("cache mounts: kept, shared, alone, or a copy of one's own", "[builder
   REQUIRE_OK(remove_cache_mount(root, own));
   CHECK(list_cache_mounts(root)->size() == 1);
   CHECK(entries(root + "/cache-mounts") == 2);  // the store and its lock
+
+  // One that has lost its description takes space all the same.
+  REQUIRE(::unlink((root + "/cache-mounts/" + again->directory + "/about").c_str()) == 0);
+  REQUIRE(list_cache_mounts(root)->size() == 1);
+  const CacheMountInfo lost = list_cache_mounts(root)->front();
+  CHECK(lost.id.empty());
+  CHECK(lost.size > 0);
+  CHECK(lost.in_use);
+}
+
+TEST_CASE("a cache mount without its description can be pruned", "[builder]") {
+  Place place;
+  const std::string root = place.store->root();
+  const std::string name = open_cache_mount(root, {.id = "x"}, {}, {}, place.cancel)->directory;
+  REQUIRE(::unlink((root + "/cache-mounts/" + name + "/about").c_str()) == 0);
+  REQUIRE(list_cache(*place.store, {})->size() == 1);
+  REQUIRE_OK(prune_cache(*place.store, {.all = true}, {}));
+  CHECK(list_cache_mounts(root)->empty());
 }
 
 TEST_CASE("cache mounts start with mode, owner and content; others of the same id are others", "[builder]") {

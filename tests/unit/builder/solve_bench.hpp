@@ -14,6 +14,7 @@
 #include <cstring>
 #include <thread>
 
+#include <dray/builder/cache.hpp>
 #include <dray/builder/cache_mounts.hpp>
 #include <dray/core/rooted_path.hpp>
 
