@@ -9,6 +9,7 @@
 
 #include <dray/registry/remote.hpp>
 
+#include "parallel.hpp"
 #include "platform_choice.hpp"
 #include "transport.hpp"
 #include "transport_json.hpp"
@@ -117,33 +118,14 @@ class Copier {
   }
 
   Result<void> copy_blobs(HttpClient& first_client) {
-    std::atomic<std::size_t> next{0};
-    std::mutex mutex;
-    std::optional<Error> first_error;
-    const auto work = [&](HttpClient& client) {
-      for (std::size_t i = next++; i < blobs_.size() && !stop_.requested(); i = next++) {
-        StepProgress step(context_.progress, static_cast<int>(i) + 1, blobs_[i].digest.short_hex());
-        auto copied = copy_blob(client, blobs_[i], step);
-        if (copied) continue;
-        if (copied.error().code() != ErrorCode::cancelled)
-          step.end(ProgressEvent::Kind::failed, copied.error().message());
-        const std::lock_guard lock(mutex);
-        if (!first_error) first_error = std::move(copied).error();
-        return stop_.abandon();
-      }
-    };
-    std::vector<std::thread> workers;
-    const int threads = std::max(1, context_.options.parallel_transfers);
-    for (std::size_t i = 1; i < std::min<std::size_t>(static_cast<std::size_t>(threads), blobs_.size()); ++i) {
-      auto client = HttpClient::create();
-      if (!client) break;
-      workers.emplace_back([&work, own = *std::move(client)]() mutable { work(own); });
-    }
-    work(first_client);
-    for (std::thread& worker : workers) worker.join();
-    if (first_error) return Failure(*std::move(first_error));
-    if (stop_.requested()) return Failure(Stop::error());
-    return {};
+    const int threads = context_.options.parallel_transfers;
+    return transfer_all(first_client, blobs_.size(), threads, stop_, [&](HttpClient& client, std::size_t i) {
+      StepProgress step(context_.progress, static_cast<int>(i) + 1, blobs_[i].digest.short_hex());
+      auto copied = copy_blob(client, blobs_[i], step);
+      if (!copied && copied.error().code() != ErrorCode::cancelled)
+        step.end(ProgressEvent::Kind::failed, copied.error().message());
+      return copied;
+    });
   }
 
   CopyContext& context_;

@@ -9,6 +9,7 @@
 #include <dray/registry/client.hpp>
 
 #include "fetch.hpp"
+#include "parallel.hpp"
 #include "platform_choice.hpp"
 
 namespace dray::registry {
@@ -56,37 +57,15 @@ struct LayerJob {
 };
 
 /// Fetches all layers in `threads` threads. The first error stops the others.
-Result<void> fetch_layers(Session& session, HttpClient first_client, store::Store& store,
+Result<void> fetch_layers(Session& session, HttpClient& first_client, store::Store& store,
                           const std::vector<LayerJob>& jobs, int threads, ProgressSink& progress, Stop& stop) {
-  std::atomic<std::size_t> next{0};
   SpareConnections spare{kSpareConnections};
-  std::mutex mutex;
-  std::optional<Error> first_error;
-  const auto give_up = [&](Error error) {
-    const std::lock_guard lock(mutex);
-    if (!first_error) first_error = std::move(error);
-    stop.abandon();
+  const auto fetch = [&](HttpClient& client, std::size_t i) {
+    StepProgress step(progress, jobs[i].id, jobs[i].descriptor->digest.short_hex());
+    return fetch_layer(session, client, store, *jobs[i].descriptor, *jobs[i].diff_id, spare, step);
   };
-  const auto work = [&](HttpClient client) {
-    for (std::size_t i = next++; i < jobs.size() && !stop.requested(); i = next++) {
-      StepProgress step(progress, jobs[i].id, jobs[i].descriptor->digest.short_hex());
-      auto fetched = fetch_layer(session, client, store, *jobs[i].descriptor, *jobs[i].diff_id, spare, step);
-      if (!fetched) return give_up(std::move(fetched).error());
-    }
-    ++spare;  // for the layers that are still on their way
-  };
-  std::vector<std::thread> workers;
-  const std::size_t count = std::min<std::size_t>(static_cast<std::size_t>(std::max(1, threads)), jobs.size());
-  for (std::size_t i = 1; i < count; ++i) {
-    auto client = HttpClient::create();
-    if (!client) break;  // fewer threads do as well
-    workers.emplace_back(work, *std::move(client));
-  }
-  work(std::move(first_client));
-  for (std::thread& worker : workers) worker.join();
-  if (first_error) return Failure(*std::move(first_error));
-  if (stop.requested()) return Failure(Stop::error());
-  return {};
+  // Who has nothing to do helps with the layers that are still on their way.
+  return transfer_all(first_client, jobs.size(), threads, stop, fetch, [&] { ++spare; });
 }
 
 bool is_complete(store::Store& store, const image::Manifest& manifest, const image::ImageConfig& config) {
@@ -157,7 +136,7 @@ Result<PullResult> pull_from(const Endpoint& endpoint, store::Store& store, cons
   for (std::size_t i = 0; i < manifest.layers.size(); ++i)
     if (seen.emplace(manifest.layers[i].digest, config.diff_ids[i]).second)
       jobs.push_back({&manifest.layers[i], &config.diff_ids[i], static_cast<int>(jobs.size()) + 1});
-  TRY(fetch_layers(*session, std::move(client), store, jobs, options.parallel_transfers, progress, stop));
+  TRY(fetch_layers(*session, client, store, jobs, options.parallel_transfers, progress, stop));
   TRY(store_manifest(store, document));
   TRY_CTX(store.put_image(record), "recording " + reference.familiar());
   return result;

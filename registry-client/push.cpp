@@ -6,6 +6,7 @@
 #include <dray/registry/client.hpp>
 
 #include "blob_upload.hpp"
+#include "parallel.hpp"
 
 namespace dray::registry {
 namespace {
@@ -59,32 +60,10 @@ class Pusher {
 
 Result<void> push_layers(Pusher& pusher, HttpClient& first_client, const std::vector<image::Descriptor>& layers,
                          int threads, ProgressSink& progress, Stop& stop) {
-  std::atomic<std::size_t> next{0};
-  std::mutex mutex;
-  std::optional<Error> first_error;
-  const auto work = [&](HttpClient& client) {
-    for (std::size_t i = next++; i < layers.size() && !stop.requested(); i = next++) {
-      StepProgress step(progress, static_cast<int>(i) + 1, layers[i].digest.short_hex());
-      auto pushed = pusher.push_blob(client, layers[i], step);
-      if (pushed) continue;
-      const std::lock_guard lock(mutex);
-      if (!first_error) first_error = std::move(pushed).error();
-      stop.abandon();
-      return;
-    }
-  };
-  std::vector<std::thread> workers;
-  const std::size_t count = std::min<std::size_t>(static_cast<std::size_t>(std::max(1, threads)), layers.size());
-  for (std::size_t i = 1; i < count; ++i) {
-    auto client = HttpClient::create();
-    if (!client) break;
-    workers.emplace_back([&work, own = *std::move(client)]() mutable { work(own); });
-  }
-  work(first_client);
-  for (std::thread& worker : workers) worker.join();
-  if (first_error) return Failure(*std::move(first_error));
-  if (stop.requested()) return Failure(Stop::error());
-  return {};
+  return transfer_all(first_client, layers.size(), threads, stop, [&](HttpClient& client, std::size_t i) {
+    StepProgress step(progress, static_cast<int>(i) + 1, layers[i].digest.short_hex());
+    return pusher.push_blob(client, layers[i], step);
+  });
 }
 
 /// A document to push, after those below it.

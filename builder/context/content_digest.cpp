@@ -14,6 +14,7 @@
 #include <dray/core/process.hpp>
 #include <dray/core/rooted_path.hpp>
 
+#include "context/attributes.hpp"
 #include "context/scan.hpp"
 
 namespace dray::builder {
@@ -40,6 +41,11 @@ void add_field(std::string& text, std::string_view field) {
   text += field;
 }
 
+std::string full_path(const Source& source, const TreeEntry& entry) {
+  if (entry.path.empty()) return source.path;
+  return (source.path == "/" ? "/" : source.path + "/") + entry.path;
+}
+
 /// Reads "hex " from the front of `text`.
 bool take_number(std::string_view& text, std::int64_t& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
@@ -55,6 +61,20 @@ void put_number(std::string& text, std::int64_t value) {
   text += ' ';
 }
 
+/// The digest of a file's content together with the extended attributes that a copy of it gets. Setting one changes
+/// ctime, so what is remembered of a file holds for them, too.
+std::string with_attributes(std::string content, FdRef file, bool is_context) {
+  const std::map<std::string, std::string> attributes = copied_attributes(file, is_context);
+  if (attributes.empty()) return content;
+  std::string text;
+  add_field(text, content);
+  for (const auto& [name, value] : attributes) {
+    add_field(text, name);
+    add_field(text, value);
+  }
+  return Digest::of(text).hex();
+}
+
 Result<std::string> digest_file(const SourceTree& tree, const std::string& path, std::vector<std::byte>& buffer,
                                 const CancelToken& cancel) {
   const FileDescriptor file = TRY_CTX(tree.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY), "reading \"" + path + "\"");
@@ -65,7 +85,7 @@ Result<std::string> digest_file(const SourceTree& tree, const std::string& path,
     if (count == 0) break;
     hasher.update(std::span<const std::byte>(buffer).first(count));
   }
-  return hasher.finish().hex();
+  return with_attributes(hasher.finish().hex(), file, tree.is_context);
 }
 
 }  // namespace
@@ -160,11 +180,13 @@ Result<std::string> digest_source(const SourceTree& tree, const Source& source, 
       if (known != nullptr) {
         add_field(text, *known);
       } else {
-        const std::string full = is_top ? source.path : (source.path == "/" ? "/" : source.path + "/") + entry.path;
-        const std::string digest = TRY(digest_file(tree, full, buffer, cancel));
+        const std::string digest = TRY(digest_file(tree, full_path(source, entry), buffer, cancel));
         if (memory != nullptr) memory->learn(status, digest);
         add_field(text, digest);
       }
+    } else if (S_ISDIR(status.st_mode) && !tree.is_context) {
+      const FileDescriptor directory = TRY(tree.open(full_path(source, entry), O_RDONLY | O_DIRECTORY));
+      add_field(text, with_attributes("", directory, false));
     } else if (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode)) {
       add_field(text, std::to_string(status.st_rdev));
     }

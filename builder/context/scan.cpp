@@ -281,6 +281,23 @@ Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, co
   return sources;
 }
 
+bool is_unchanged(const SourceTree& tree, const Source& source) {
+  const auto top = tree.open(source.path, O_PATH);
+  if (!top) return false;
+  return std::all_of(source.entries.begin(), source.entries.end(), [&](const TreeEntry& entry) {
+    if (!S_ISREG(entry.status.st_mode)) return true;
+    struct stat now = {};
+    const int flags = AT_SYMLINK_NOFOLLOW | (entry.path.empty() ? AT_EMPTY_PATH : 0);
+    if (::fstatat(top->get(), entry.path.c_str(), &now, flags) != 0) return false;
+    const struct stat& then = entry.status;
+    const auto same = [](const timespec& a, const timespec& b) {
+      return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+    };
+    return now.st_dev == then.st_dev && now.st_ino == then.st_ino && now.st_size == then.st_size &&
+           same(now.st_mtim, then.st_mtim) && same(now.st_ctim, then.st_ctim);
+  });
+}
+
 int input_of_path(const CopyOp& op, std::size_t path) {
   return path < op.path_inputs.size() ? op.path_inputs[path] : 1;
 }

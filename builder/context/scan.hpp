@@ -59,6 +59,9 @@ Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, co
                                                       const std::vector<std::string>& exclude,
                                                       const CancelToken& cancel);
 
+/// Whether the files are still the ones that were listed, by inode, size and times.
+bool is_unchanged(const SourceTree& tree, const Source& source);
+
 /// Digests of a context's files, remembered in the database from build to build for files that keep device,
 /// inode, size, mtime and ctime. Not thread-safe.
 class FileDigests {

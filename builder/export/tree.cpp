@@ -19,32 +19,11 @@
 namespace dray::builder {
 namespace {
 
-Result<FileDescriptor> open_plain(FdRef root, const std::string& path, int flags) {
-  struct open_how how{};
-  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  const long fd = ::syscall(SYS_openat2, root.get(), path.empty() ? "." : path.c_str(), &how, sizeof how);
-  if (fd < 0) return fail_errno("opening \"" + path + "\"");
-  return FileDescriptor(static_cast<int>(fd));
-}
-
 std::string below(const std::string& directory, const std::string& name) {
   return directory.empty() ? name : directory + "/" + name;
 }
 
 std::string proc_path(FdRef fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
-
-Result<std::vector<std::string>> list_sorted(FdRef root, const std::string& path) {
-  FileDescriptor fd = TRY(open_plain(root, path, O_RDONLY | O_DIRECTORY));
-  std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(fd.get()), ::closedir);
-  if (!listing) return fail_errno("listing \"" + path + "\"");
-  (void)fd.release();
-  std::vector<std::string> names;
-  while (const dirent* item = ::readdir(listing.get()))
-    if (const std::string_view name = item->d_name; name != "." && name != "..") names.emplace_back(name);
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 bool is_portable(std::string_view name) {
   return name.starts_with("user.") || name == "security.capability" || name.starts_with("system.posix_acl_");
@@ -70,7 +49,7 @@ class Walk {
   Walk(FdRef root, const VisitEntry& visit, const CancelToken& cancel) : root_(root), visit_(visit), cancel_(cancel) {}
 
   Result<void> directory(const std::string& path) {
-    for (const std::string& name : TRY(list_sorted(root_, path))) {
+    for (const std::string& name : TRY(list_without_links(root_, path))) {
       if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
       TRY(entry(below(path, name)));
     }
@@ -79,7 +58,7 @@ class Walk {
 
  private:
   Result<void> entry(const std::string& path) {
-    const FileDescriptor handle = TRY(open_plain(root_, path, O_PATH));
+    const FileDescriptor handle = TRY(open_without_links(root_, path, O_PATH));
     struct stat status;
     if (::fstat(handle.get(), &status) != 0) return fail_errno("reading the status of \"" + path + "\"");
     if (S_ISSOCK(status.st_mode)) return {};
@@ -115,7 +94,7 @@ class Walk {
       }
     }
     if (S_ISREG(status.st_mode)) {
-      const FileDescriptor file = TRY(open_plain(root_, path, O_RDONLY | O_NONBLOCK));
+      const FileDescriptor file = TRY(open_without_links(root_, path, O_RDONLY | O_NONBLOCK));
       entry.xattrs = read_xattrs(file);
       entry.size = static_cast<std::uint64_t>(status.st_size);
       return visit_(entry, file);
@@ -152,14 +131,14 @@ Result<void> TreeWriter::make_directory(FdRef parent, const std::string& name) {
 
 Result<FdRef> TreeWriter::parent(const std::string& directory) {
   if (directory == parent_path_) return FdRef(parent_);
-  auto opened = open_plain(root_, directory, O_PATH | O_DIRECTORY);
+  auto opened = open_without_links(root_, directory, O_PATH | O_DIRECTORY);
   const bool can_be_made = !directory.empty() && directory != "/";
   if (!opened && can_be_made) {  // it, or one above it, is missing or is no directory
     const auto [above, name] = split_path(directory);
     const FdRef upper = TRY(parent(above));
     TRY(make_directory(upper, name));
     placed_.insert(directory);
-    opened = open_plain(root_, directory, O_PATH | O_DIRECTORY);
+    opened = open_without_links(root_, directory, O_PATH | O_DIRECTORY);
   }
   if (!opened) return Failure(std::move(opened).error());
   parent_ = *std::move(opened);
@@ -185,6 +164,8 @@ Result<void> TreeWriter::set_attributes(const tar::Entry& entry, FdRef fd) {
 }
 
 Result<void> TreeWriter::place(const tar::Entry& entry, FdRef file, const CancelToken& cancel) {
+  if (const std::string rooted = "/" + entry.path; entry.path.empty() || clean_path(rooted) != rooted)
+    return fail(ErrorCode::corrupt, "\"" + entry.path + "\" is no path below the destination");
   const auto [directory, name] = split_path(entry.path);
   const FdRef parent_fd = TRY_CTX(parent(directory), "\"" + entry.path + "\"");
   placed_.insert(entry.path);
@@ -204,7 +185,8 @@ Result<void> TreeWriter::place(const tar::Entry& entry, FdRef file, const Cancel
       return made.close_checked();
     }
     if (entry.type == tar::EntryType::hardlink) {
-      const FileDescriptor first = TRY(open_plain(root_, split_path(entry.link_target).first, O_PATH | O_DIRECTORY));
+      const FileDescriptor first =
+          TRY(open_without_links(root_, split_path(entry.link_target).first, O_PATH | O_DIRECTORY));
       if (::linkat(first.get(), split_path(entry.link_target).second.c_str(), parent_fd.get(), temporary.c_str(), 0) !=
           0)
         return fail_errno("linking to \"" + entry.link_target + "\"");
@@ -239,8 +221,8 @@ Result<void> TreeWriter::place(const tar::Entry& entry, FdRef file, const Cancel
 }
 
 Result<void> TreeWriter::remove_others_in(const std::string& directory) {
-  const FileDescriptor fd = TRY(open_plain(root_, directory, O_RDONLY | O_DIRECTORY));
-  for (const std::string& name : TRY(list_sorted(root_, directory))) {
+  const FileDescriptor fd = TRY(open_without_links(root_, directory, O_RDONLY | O_DIRECTORY));
+  for (const std::string& name : TRY(list_without_links(root_, directory))) {
     const std::string path = below(directory, name);
     if (!placed_.contains(path)) {
       TRY(remove_tree(fd, name));
@@ -257,7 +239,7 @@ Result<void> TreeWriter::remove_others() { return remove_others_in(""); }
 
 Result<void> TreeWriter::finish() {
   for (auto made = directories_.rbegin(); made != directories_.rend(); ++made) {
-    const FileDescriptor fd = TRY(open_plain(root_, made->first, O_RDONLY | O_DIRECTORY));
+    const FileDescriptor fd = TRY(open_without_links(root_, made->first, O_RDONLY | O_DIRECTORY));
     TRY_CTX(set_attributes(made->second, fd), "\"" + made->first + "\"");
   }
   return {};

@@ -128,18 +128,8 @@ Result<TempDir> make_scratch(store::Store& store, const struct stat& root, store
   return scratch;
 }
 
-/// The name of an open directory for overlay. Where it holds what separates overlay's options, that of the descriptor.
-Result<std::string> directory_name(FdRef directory) {
-  const std::string link = "/proc/self/fd/" + std::to_string(directory.get());
-  std::string path(PATH_MAX, '\0');
-  const ssize_t length = ::readlink(link.c_str(), path.data(), path.size());
-  if (length < 0) return fail_errno("reading /proc/self/fd");
-  path.resize(static_cast<std::size_t>(length));
-  struct stat named = {}, opened = {};
-  const bool same = ::stat(path.c_str(), &named) == 0 && ::fstat(directory.get(), &opened) == 0 &&
-                    named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
-  return same && path.find_first_of(":,\\") == std::string::npos ? path : link;
-}
+/// The name of an open directory for overlay: the descriptor's, since any other name could lead somewhere else by now.
+std::string descriptor_path(FdRef directory) { return "/proc/self/fd/" + std::to_string(directory.get()); }
 
 Result<void> show(BindMount& bind, const std::string& source, bool read_only) {
   if (source != "/") {
@@ -184,7 +174,7 @@ Result<BindMount> bind_directory(store::Store& store, const SourceTree& tree, co
   struct stat root = {};
   if (::fstat(tree.root.get(), &root) != 0) return fail_errno("reading the context");
   store::MountRecipe recipe;
-  recipe.lower.push_back(TRY(directory_name(tree.root)));
+  recipe.lower.push_back(descriptor_path(tree.root));
   bind.scratch = TRY(make_scratch(store, root, recipe));
   if (filtered) {
     const FileDescriptor upper = TRY(open_file(recipe.upper, O_RDONLY | O_DIRECTORY));

@@ -129,6 +129,8 @@ Result<CacheMountInfo> describe(const std::string& root, const std::string& name
 
 }  // namespace
 
+std::string cache_mount_directory(const CacheMountWish& wish) { return directory_of(wish, 0); }
+
 Result<CacheMount> open_cache_mount(const std::string& root, const CacheMountWish& wish,
                                     const std::function<Result<void>(FdRef directory)>& fill,
                                     const std::function<void()>& waiting, const CancelToken& cancel) {

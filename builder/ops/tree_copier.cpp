@@ -13,11 +13,12 @@
 
 #include <dray/core/rooted_path.hpp>
 
+#include "context/attributes.hpp"
+
 namespace dray::builder {
 namespace {
 
 constexpr std::size_t kChunk = 64u << 20;
-constexpr std::size_t kMaxXattr = 64u << 10;
 
 std::string proc_path(FdRef fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
 
@@ -82,23 +83,11 @@ Result<void> make_room(FdRef directory, const std::string& name, const std::stri
   return fail_errno("replacing \"" + path + "\"");
 }
 
-/// File capabilities, and of a stage's files user.*: those of the user's own directory would be news of his machine.
 /// Of our own descriptors, so /proc/self/fd is no hostile path.
 Result<void> TreeCopier::copy_xattrs(FdRef from, FdRef to, const std::string& path) {
-  std::string names(kMaxXattr, '\0');
-  const ssize_t length = ::listxattr(proc_path(from).c_str(), names.data(), names.size());
-  if (length <= 0) return {};
-  std::string value(kMaxXattr, '\0');
-  for (std::size_t at = 0; at < static_cast<std::size_t>(length);) {
-    const std::string name = names.c_str() + at;
-    at += name.size() + 1;
-    if (name != "security.capability" && (tree_.is_context || !name.starts_with("user."))) continue;
-    const ssize_t size = ::getxattr(proc_path(from).c_str(), name.c_str(), value.data(), value.size());
-    if (size < 0) continue;
-    if (::setxattr(proc_path(to).c_str(), name.c_str(), value.data(), static_cast<std::size_t>(size), 0) != 0 &&
-        errno != ENOTSUP)
+  for (const auto& [name, value] : copied_attributes(from, tree_.is_context))
+    if (::setxattr(proc_path(to).c_str(), name.c_str(), value.data(), value.size(), 0) != 0 && errno != ENOTSUP)
       return fail_errno("setting \"" + name + "\" of \"" + path + "\"");
-  }
   return {};
 }
 

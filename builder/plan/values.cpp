@@ -111,16 +111,6 @@ Result<void> check_signal(std::string_view text) {
   return invalid("invalid signal: " + std::string(text));
 }
 
-Result<std::optional<std::uint32_t>> parse_mode(std::string_view text) {
-  using Mode = std::optional<std::uint32_t>;
-  if (text.empty()) return Mode();
-  TRY(check_mode(text));
-  std::uint32_t mode = 0;
-  if (parse_number(text, mode, 8)) return Mode(mode);
-  return fail(ErrorCode::unsupported,
-              "--chmod=" + std::string(text) + " is not supported: give the mode as an octal number");
-}
-
 Result<void> check_mode(std::string_view text) {
   std::uint32_t mode = 0;
   if (text.empty() || (parse_number(text, mode, 8) && mode <= 07777)) return {};

@@ -20,7 +20,6 @@ Result<void> check_signal(std::string_view text);
 /// --chmod: octal, or symbolic as chmod(1) has it ("u+rwX,go-w").
 Result<void> check_mode(std::string_view text);
 /// An octal --chmod; symbolic ones are unsupported.
-Result<std::optional<std::uint32_t>> parse_mode(std::string_view text);
 
 /// path.Join("/", path): absolute, no "." or "..", no trailing "/".
 std::string clean_path(std::string_view path);

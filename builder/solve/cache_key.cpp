@@ -5,7 +5,7 @@
 namespace dray::builder {
 namespace {
 
-constexpr std::string_view kVersion = "dray build cache 3";  // change it when the same step gives other layers
+constexpr std::string_view kVersion = "dray build cache 4";  // change it when the same step gives other layers
 
 class Fields {
  public:

@@ -27,16 +27,23 @@ std::string origin_of(const StepResult& input) {
   return Digest::of(text).hex();
 }
 
+CacheMountWish wish_of(const RunMount& mount, const StepResult* input) {
+  CacheMountWish wish;
+  wish.id = mount.id;
+  if (input != nullptr) wish.origin = origin_of(*input);
+  wish.mode = mount.mode.value_or(kCacheMode);
+  wish.uid = mount.uid;
+  wish.gid = mount.gid;
+  if (mount.sharing == RunMount::Sharing::private_copy) wish.sharing = CacheMountWish::Sharing::private_copy;
+  if (mount.sharing == RunMount::Sharing::locked) wish.sharing = CacheMountWish::Sharing::locked;
+  return wish;
+}
+
 }  // namespace
 
 Result<void> RunMounts::open(const RunOp& op, const std::vector<const StepResult*>& inputs) {
-  std::vector<const RunMount*> order;
-  for (const RunMount& mount : op.mounts) order.push_back(&mount);
-  const auto rank = [](const RunMount* mount) {
-    return mount->type == RunMount::Type::cache ? std::make_pair(0, mount->id) : std::make_pair(1, std::string());
-  };
-  std::stable_sort(order.begin(), order.end(), [&](const auto* a, const auto* b) { return rank(a) < rank(b); });
-  for (const RunMount* mount : order) TRY(add(*mount, inputs));
+  TRY(open_caches(op, inputs));
+  for (const RunMount& mount : op.mounts) TRY(add(mount, inputs));
   if (!op.script.empty()) {
     StepMount script{.target = op.args.back()};
     script.tree = TRY(make_memory_file(op.script, kScriptMode, 0, 0, true));
@@ -74,17 +81,28 @@ Result<FileDescriptor> RunMounts::bind(const RunMount& mount, const StepResult& 
   return std::move(bound.tree);
 }
 
-Result<FileDescriptor> RunMounts::cache(const RunMount& mount, const StepResult* input) {
-  CacheMountWish wish;
-  wish.id = mount.id;
-  wish.mode = mount.mode.value_or(kCacheMode);
-  wish.uid = mount.uid;
-  wish.gid = mount.gid;
-  if (mount.sharing == RunMount::Sharing::private_copy) wish.sharing = CacheMountWish::Sharing::private_copy;
-  if (mount.sharing == RunMount::Sharing::locked) wish.sharing = CacheMountWish::Sharing::locked;
+/// Each store once, however many mounts show it: who has its lock would wait for himself. In the order of their names,
+/// so that two steps that want the same ones cannot wait for each other.
+Result<void> RunMounts::open_caches(const RunOp& op, const std::vector<const StepResult*>& inputs) {
+  struct Wanted {
+    CacheMountWish wish;
+    const StepResult* input = nullptr;
+  };
+  std::map<std::string, Wanted> wanted;
+  for (const RunMount& mount : op.mounts) {
+    if (mount.type != RunMount::Type::cache) continue;
+    const StepResult* input = mount.input >= 0 ? inputs.at(static_cast<std::size_t>(mount.input)) : nullptr;
+    CacheMountWish wish = wish_of(mount, input);
+    const auto [known, is_new] = wanted.try_emplace(cache_mount_directory(wish), Wanted{wish, input});
+    if (!is_new) known->second.wish.sharing = std::max(known->second.wish.sharing, wish.sharing);  // the strictest
+  }
+  for (auto& [directory, one] : wanted) caches_.emplace(directory, TRY(open_cache(one.wish, one.input)));
+  return {};
+}
+
+Result<CacheMount> RunMounts::open_cache(const CacheMountWish& wish, const StepResult* input) {
   std::function<Result<void>(FdRef)> fill;
   if (input != nullptr) {
-    wish.origin = origin_of(*input);
     fill = [&](FdRef directory) -> Result<void> {
       BindMount from;
       if (!input->local.empty()) {
@@ -99,10 +117,14 @@ Result<FileDescriptor> RunMounts::cache(const RunMount& mount, const StepResult*
   const auto waiting = [&] {
     progress_.report({.kind = ProgressEvent::Kind::output,
                       .id = step_id_,
-                      .text = "waiting for the cache mount \"" + mount.id + "\", which another step uses\n",
+                      .text = "waiting for the cache mount \"" + wish.id + "\", which another step uses\n",
                       .is_stderr = true});
   };
-  CacheMount opened = TRY(open_cache_mount(request_.store.root(), wish, fill, waiting, cancel_));
+  return open_cache_mount(request_.store.root(), wish, fill, waiting, cancel_);
+}
+
+Result<FileDescriptor> RunMounts::cache(const RunMount& mount, const StepResult* input) {
+  const CacheMount& opened = caches_.at(cache_mount_directory(wish_of(mount, input)));
   // Found and cloned in one: what a step that shares it puts in its place meanwhile is not what is mounted.
   const std::string source = mount.source.empty() ? "/" : mount.source;
   const auto place = open_in_root(opened.data, source, O_PATH);
@@ -110,7 +132,6 @@ Result<FileDescriptor> RunMounts::cache(const RunMount& mount, const StepResult*
     return Failure(Error(place.error()).with_context("the cache mount \"" + mount.id + "\" has no \"" + source + "\""));
   FileDescriptor tree = TRY(clone_mount_at(*place, Below::no));
   TRY(set_mount_attributes(tree, MOUNT_ATTR_NODEV | (mount.read_only ? unsigned{MOUNT_ATTR_RDONLY} : 0u), Below::no));
-  caches_.push_back(std::move(opened));
   return tree;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,8 @@ class RunMounts {
  private:
   Result<void> add(const RunMount& mount, const std::vector<const StepResult*>& inputs);
   Result<FileDescriptor> bind(const RunMount& mount, const StepResult& input);
+  Result<void> open_caches(const RunOp& op, const std::vector<const StepResult*>& inputs);
+  Result<CacheMount> open_cache(const CacheMountWish& wish, const StepResult* input);
   Result<FileDescriptor> cache(const RunMount& mount, const StepResult* input);
   Result<void> secret(const RunMount& mount);
   Result<void> ssh(const RunMount& mount);
@@ -39,7 +42,7 @@ class RunMounts {
   int step_id_;
   const CancelToken& cancel_;
   std::vector<TempDir> scratch_;
-  std::vector<CacheMount> caches_;
+  std::map<std::string, CacheMount> caches_;  ///< by cache_mount_directory()
   std::vector<std::unique_ptr<SshProxy>> agents_;
   std::vector<StepMount> mounts_;
   std::vector<std::string> environment_;

@@ -301,10 +301,12 @@ Result<std::optional<StepResult>> StepRunner::look_up(const std::string& key, co
 }
 
 Result<StepResult> StepRunner::make(Work& work) {
+  // The clock of file times. Before the snapshot is made: its root directory is as new as what the step puts there, for
+  // overlayfs gives a directory its time back when it copies something up into it.
+  struct timespec started;
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &started);
   const std::string active = TRY(request_.store.snapshots().prepare(work.base()));
   ActiveSnapshot snapshot(request_.store.snapshots(), active);
-  struct timespec started;
-  ::clock_gettime(CLOCK_REALTIME_COARSE, &started);  // the clock of file times
   TRY(change(work, snapshot.id()));
   if (!std::holds_alternative<RunOp>(work.vertex.op))
     TRY(request_.store.snapshots().settle_times(snapshot.id(), work.base(), started));
@@ -370,6 +372,11 @@ Result<StepResult> StepRunner::commit(const Work& work, const std::string& snaps
   TRY(request_.store.snapshots().commit(snapshot, layer));
   // Not the clock's time: it goes into the image, and equal layers shall make equal images.
   result.created_at = format_time(summary.newest);
+  // A file of the user's that was written to meanwhile: the layer is not that of the content the keys are for.
+  const bool changed = std::any_of(work.copy.parts.begin(), work.copy.parts.end(), [](const CopyPart& part) {
+    return part.tree->is_context && !is_unchanged(*part.tree, *part.source);
+  });
+  if (changed) return result;
   result.keys = work.keys;
   TRY(remember(work, result, work.keys));
   return result;

@@ -14,19 +14,15 @@
 #include <cstdlib>
 
 namespace dray {
-namespace {
-
-ExitStatus decode(int status) {
+ExitStatus exit_status(int wait_status) {
   ExitStatus result;
-  if (WIFSIGNALED(status)) {
-    result.signal = WTERMSIG(status);
+  if (WIFSIGNALED(wait_status)) {
+    result.signal = WTERMSIG(wait_status);
   } else {
-    result.code = WEXITSTATUS(status);
+    result.code = WEXITSTATUS(wait_status);
   }
   return result;
 }
-
-}  // namespace
 
 std::vector<char*> string_pointers(const std::vector<std::string>& strings) {
   std::vector<char*> result;
@@ -95,7 +91,7 @@ Result<ExitStatus> ChildProcess::wait() {
   } while (outcome < 0 && errno == EINTR);
   if (outcome < 0) return fail_errno("waiting for a process");
   pid_ = -1;
-  return decode(status);
+  return exit_status(status);
 }
 
 void ChildProcess::signal(int number) {

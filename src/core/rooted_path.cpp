@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rooted resolution through openat2(2), which the kernel does atomically: no check-then-use, no own walk over symlinks.
 // EAGAIN (a rename raced with "..") is repeated, as the manual page asks.
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <memory>
 
 #include <dray/core/rooted_path.hpp>
 
@@ -42,6 +45,22 @@ Result<FileDescriptor> open_in_root(FdRef root, const std::string& path, int fla
 
 Result<FileDescriptor> open_beneath(FdRef root, const std::string& path, int flags, unsigned mode) {
   return openat2(root, relative(path), flags, mode, RESOLVE_BENEATH);
+}
+
+Result<FileDescriptor> open_without_links(FdRef root, const std::string& path, int flags) {
+  return openat2(root, path, flags | O_NOFOLLOW, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+}
+
+Result<std::vector<std::string>> list_without_links(FdRef root, const std::string& path) {
+  FileDescriptor fd = TRY(open_without_links(root, path, O_RDONLY | O_DIRECTORY));
+  const std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(fd.get()), ::closedir);
+  if (!listing) return fail_errno("listing \"" + path + "\"");
+  (void)fd.release();
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(listing.get()))
+    if (const std::string_view name = entry->d_name; name != "." && name != "..") names.emplace_back(name);
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 Result<FileDescriptor> make_directories_in_root(FdRef root, const std::string& path, unsigned mode, unsigned uid,

@@ -34,15 +34,6 @@ namespace {
 
 constexpr const char* kHostname = "buildkitsandbox";  // the name scripts see under BuildKit
 
-runtime::Mount bind_mount(const std::string& source, const std::string& destination) {
-  runtime::Mount mount;
-  mount.type = "bind";
-  mount.source = source;
-  mount.destination = destination;
-  mount.options = {"bind", "rprivate", "ro"};
-  return mount;
-}
-
 /// Those of the step take the place of the default ones at the same path.
 void add_step_mounts(runtime::Spec& spec, const builder::RunRequest& request, FdRef rootfs) {
   for (const builder::StepMount& wish : request.mounts) {
@@ -119,13 +110,7 @@ Result<ExitStatus> relay(runtime::Launched& launched, FdRef out, FdRef err,
     if (errno != EINTR) return fail_errno("waiting for a build step");
   }
   if (killed) return fail(ErrorCode::cancelled, "interrupted");
-  ExitStatus result;
-  if (WIFSIGNALED(status)) {
-    result.signal = WTERMSIG(status);
-  } else {
-    result.code = WEXITSTATUS(status);
-  }
-  return result;
+  return exit_status(status);
 }
 
 }  // namespace
@@ -174,8 +159,8 @@ Result<void> BuildExecutor::make_spec(Step& step, const builder::RunRequest& req
   std::string resolv = TRY(network::make_resolv_conf({}, request.network == "host"));
   TRY(write_file_atomically(step.directory + "/resolv.conf", resolv, 0644, Durability::none));
   TRY(write_network_files(step, request, "", ""));
-  spec.mounts.push_back(bind_mount(step.directory + "/resolv.conf", "/etc/resolv.conf"));
-  spec.mounts.push_back(bind_mount(step.directory + "/hosts", "/etc/hosts"));
+  spec.mounts.push_back(read_only_bind(step.directory + "/resolv.conf", "/etc/resolv.conf"));
+  spec.mounts.push_back(read_only_bind(step.directory + "/hosts", "/etc/hosts"));
   if (trust_host_ca_) {
     HostCa trust = TRY(make_host_ca(context_, step.rootfs, HostCaPlaces::variables));
     apply_host_ca(trust, spec);

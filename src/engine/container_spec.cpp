@@ -155,6 +155,15 @@ Result<void> add_mounts(Context& context, const ContainerRecord& record, runtime
 
 }  // namespace
 
+runtime::Mount read_only_bind(const std::string& source, const std::string& destination) {
+  runtime::Mount mount;
+  mount.type = "bind";
+  mount.source = source;
+  mount.destination = destination;
+  mount.options = {"bind", "rprivate", "ro"};
+  return mount;
+}
+
 void make_privileged(runtime::Spec& spec) {
   spec.masked_paths.clear();
   spec.readonly_paths.clear();

@@ -26,6 +26,9 @@ Result<std::optional<runtime::Seccomp>> make_seccomp(const ContainerOptions& opt
 runtime::Capabilities make_capabilities(const std::vector<std::string>& names, std::uint32_t uid);
 Result<std::vector<std::string>> capability_names(const ContainerOptions& options, bool privileged);
 
+/// A file or directory of the host, read-only.
+runtime::Mount read_only_bind(const std::string& source, const std::string& destination);
+
 /// Nothing of /proc, /sys and the cgroups is masked or read-only.
 void make_privileged(runtime::Spec& spec);
 

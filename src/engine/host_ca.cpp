@@ -31,15 +31,6 @@ std::string in_place(std::string_view name) {
   return path;
 }
 
-runtime::Mount read_only_bind(const std::string& source, const std::string& destination) {
-  runtime::Mount mount;
-  mount.type = "bind";
-  mount.source = source;
-  mount.destination = destination;
-  mount.options = {"bind", "rprivate", "ro"};
-  return mount;
-}
-
 Result<std::string> find_host_bundle() {
   for (const char* path : kHostBundles) {
     struct stat status;

@@ -14,6 +14,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <dray/core/rooted_path.hpp>
 #include <dray/core/tar.hpp>
 #include <dray/store/tree_tar.hpp>
 
@@ -22,30 +23,6 @@
 
 namespace dray::store {
 namespace {
-
-Result<FileDescriptor> open_plain(FdRef root, const std::string& path, int flags) {
-  struct open_how how{};
-  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  long fd = ::syscall(SYS_openat2, root.get(), path.empty() ? "." : path.c_str(), &how, sizeof how);
-  if (fd < 0) return fail_errno("opening \"" + path + "\"");
-  return FileDescriptor(static_cast<int>(fd));
-}
-
-Result<std::vector<std::string>> list_sorted(FdRef root, const std::string& path) {
-  FileDescriptor fd = TRY(open_plain(root, path, O_RDONLY | O_DIRECTORY));
-  DIR* listing = ::fdopendir(fd.get());
-  if (listing == nullptr) return fail_errno("listing \"" + path + "\"");
-  (void)fd.release();
-  std::vector<std::string> names;
-  while (dirent* entry = ::readdir(listing)) {
-    std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  ::closedir(listing);
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 struct Attributes {
   std::map<std::string, std::string> portable;
@@ -90,7 +67,7 @@ class DiffWriter {
       : root_(root), writer_(sink), cancel_(cancel), form_(form) {}
 
   Result<void> write_tree(const std::string& directory) {
-    for (const std::string& name : TRY(list_sorted(root_, directory))) {
+    for (const std::string& name : TRY(list_without_links(root_, directory))) {
       if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
       TRY(write_entry(directory, name));
     }
@@ -99,7 +76,7 @@ class DiffWriter {
   Result<void> write_root(const struct stat& status) {
     tar::Entry entry = entry_of(".", status);
     entry.type = tar::EntryType::directory;
-    FileDescriptor fd = TRY(open_plain(root_, "", O_RDONLY | O_DIRECTORY));
+    FileDescriptor fd = TRY(open_without_links(root_, "", O_RDONLY | O_DIRECTORY));
     entry.xattrs = TRY(read_xattrs(fd, "/")).portable;
     return add(entry, nullptr);
   }
@@ -137,7 +114,7 @@ class DiffWriter {
 
   Result<void> write_entry(const std::string& directory, const std::string& name) {
     const std::string path = directory.empty() ? name : directory + "/" + name;
-    FileDescriptor handle = TRY(open_plain(root_, path, O_PATH));
+    FileDescriptor handle = TRY(open_without_links(root_, path, O_PATH));
     struct stat status;
     if (::fstat(handle.get(), &status) != 0) return fail_errno("reading the status of \"" + path + "\"");
     if (form_ == Form::changes && is_whiteout(status))
@@ -180,7 +157,7 @@ class DiffWriter {
     const std::string path = entry.path;
     bool is_opaque;
     {
-      FileDescriptor fd = TRY(open_plain(root_, path, O_RDONLY | O_DIRECTORY));
+      FileDescriptor fd = TRY(open_without_links(root_, path, O_RDONLY | O_DIRECTORY));
       Attributes attributes = TRY(read_xattrs(fd, path));
       entry.xattrs = std::move(attributes.portable);
       is_opaque = attributes.is_opaque;
@@ -192,7 +169,7 @@ class DiffWriter {
   }
 
   Result<void> write_regular(tar::Entry entry, const struct stat& status) {
-    FileDescriptor file = TRY(open_plain(root_, entry.path, O_RDONLY | O_NONBLOCK));
+    FileDescriptor file = TRY(open_without_links(root_, entry.path, O_RDONLY | O_NONBLOCK));
     struct stat opened;
     if (::fstat(file.get(), &opened) != 0 || opened.st_ino != status.st_ino || !S_ISREG(opened.st_mode))
       return fail(ErrorCode::in_use, "\"/" + entry.path + "\" changed while the layer was written");

@@ -13,6 +13,15 @@ from sandbox import own_file_system
 BASE_IMAGE = "debian:bookworm"
 
 
+def end(daemon):
+    daemon.terminate()
+    try:
+        daemon.wait(20)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
+
+
 class Engine:
     """A program that speaks docker's command line."""
 
@@ -164,12 +173,7 @@ class Docker(Engine):
         self.run("builder", "prune", "-a", "-f")
 
     def stop(self):
-        self.daemon.terminate()
-        try:
-            self.daemon.wait(20)
-        except subprocess.TimeoutExpired:
-            self.daemon.kill()
-            self.daemon.wait()
+        end(self.daemon)
 
 
 class Buildah(Engine):
@@ -247,9 +251,4 @@ class BuildKit(Engine):
         self.has_base = True
 
     def stop(self):
-        self.daemon.terminate()
-        try:
-            self.daemon.wait(20)
-        except subprocess.TimeoutExpired:
-            self.daemon.kill()
-            self.daemon.wait()
+        end(self.daemon)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `dray build` pushes: images, indexes and caches at a real registry, registries that die; and that others load what it makes."""
 import hashlib
+import http.server
 import json
 import shutil
 import socket
@@ -10,6 +11,77 @@ import threading
 
 from build_harness import OutputTestCase
 from harness import Registry, main
+
+
+class DyingRegistry(http.server.ThreadingHTTPServer):
+    """Takes one whole blob; in the middle of the next it dies: connections are cut, and nobody listens any more."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), DyingHandler)
+        self.address = f"127.0.0.1:{self.server_address[1]}"
+        self.taken, self.log, self.lock, self.dead = 0, [], threading.Lock(), threading.Event()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def die(self):
+        if not self.dead.is_set():
+            self.dead.set()
+            self.socket.close()
+
+    def handle_error(self, *_):
+        pass
+
+    def close(self):
+        self.shutdown()
+        self.die()
+
+
+class DyingHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, code, **headers):
+        self.send_response(code)
+        for name, value in {"Content-Length": "0", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def handle_one_request(self):
+        if self.server.dead.is_set():
+            self.close_connection = True
+            return self.connection.close()
+        super().handle_one_request()
+
+    def do_GET(self):
+        self.answer(200 if self.path == "/v2/" else 404)
+
+    do_HEAD = do_GET
+
+    def do_POST(self):
+        self.answer(202, Location=f"{self.path}upload")
+
+    def upload(self):
+        with self.server.lock:
+            self.server.log.append(f"{self.command} {self.path} {self.headers}")
+            size = int(self.headers.get("Content-Length") or -1)
+            if self.server.taken == 1:
+                self.rfile.read(5)
+                self.server.die()
+                self.close_connection = True
+                return self.connection.shutdown(socket.SHUT_RDWR)
+            if size >= 0:
+                self.rfile.read(size)
+            else:
+                while (length := int(self.rfile.readline(), 16)) > 0:
+                    self.rfile.read(length + 2)
+                self.rfile.readline()
+            if self.command == "PUT":
+                self.server.taken = 1
+                return self.answer(201)
+            self.answer(202, Location=self.path, Range=f"0-{size - 1}")
+
+    do_PUT = do_PATCH = upload
+
+    def log_message(self, *_):
+        pass
 
 
 class ToRegistry(OutputTestCase):
@@ -80,31 +152,20 @@ class ToRegistry(OutputTestCase):
         self.assertIn("is not used", result.err)
 
     def test_a_registry_that_dies_half_way(self):
-        """It takes the first blob and is gone."""
-        listener = socket.create_server(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-
-        def serve():
-            for _ in range(4):
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    if connection.recv(65536).startswith(b"GET /v2/ "):
-                        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-                    connection.recv(65536)
-            listener.close()
-        threading.Thread(target=serve, daemon=True).start()
+        """It takes the first blob, begins with the second, and is gone."""
+        registry = DyingRegistry()
+        self.addCleanup(registry.close)
         folder, root, out = self.sources(), self.place(), self.place()
-        end = f"type=registry,ref=127.0.0.1:{port}/c:1,mode=max"
+        end = f"type=registry,ref={registry.address}/c:1,mode=max"
         command = self.command("build", "-t", "kept", "-o", "type=image", "-o", out, "--cache-to", end, folder)
         command[command.index("--root") + 1] = str(root / "root")
         died = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        listener.close()
         self.assertEqual(1, died.returncode, died.stderr)
         self.assertIn("exporting the build cache", died.stderr)
+        self.assertRegex(died.stderr, r"(?m)^dray: .+")
+        self.assertEqual(1, registry.taken, registry.log)
         self.assertTrue((out / "app/a").exists())
+        self.assertEqual([], list((root / "root/tmp").glob("*")))
         after = self.elsewhere("build", "--progress", "plain", "-t", "kept", "--cache-to", end + ",ignore-error=true", folder, root=root)
         self.assertEqual(5, len(self.steps(after)), after.stderr)  # the cache is whole
         self.assertIn("WARN: the build cache was not exported", after.stderr)

@@ -135,7 +135,12 @@ class Http(Sources):
 
     def test_redirects(self):
         self.site.pages["/loop"] = "/loop"
+        self.site.pages["/there"], self.site.pages["/back"] = self.site.base + "/back", "/there?again"
         self.site.pages["/file"] = "file:///etc/passwd"
+        for start in ("/loop", "/there"):
+            self.fails(1, "more than 10 redirects", "build", self.site.base + start)
+            self.assertIn("more than 10 redirects", self.bad("FROM scratch\nCOPY --from=c . /\n", "--build-context", f"c={self.site.base}{start}"))
+        self.assertIn("only http and https", self.dray("build", self.site.base + "/file").err)
         self.assertIn("more than 10 redirects", self.bad(f"FROM scratch\nADD {self.site.base}/loop /x\n"))
         self.assertIn("only http and https", self.bad(f"FROM scratch\nADD {self.site.base}/file /x\n"))
         self.assertIn("404", self.bad(f"FROM scratch\nADD {self.site.base}/none /x\n"))
@@ -223,6 +228,11 @@ class Git(Sources):
         for url in (f"{self.url}#--upload-pack=touch {marker}", f"{self.url}#-x", f"{self.url}#a..b",
                     f"ssh://-oProxyCommand=touch%20{marker}/x", f"ext::sh -c touch% {marker}", f"{self.url}\n--upload-pack=x"):
             self.assertNotEqual(0, self.dray("build", "-t", "test", url).code, url)
+            if " " not in url and "\n" not in url:
+                self.bad(f"FROM scratch\nADD {url} /x\n")
+            self.bad("FROM scratch\nCOPY --from=c . /\n", "--build-context", f"c={url}")
+        for query in ("ref=--upload-pack=touch%20" + str(marker), "branch=-x", "tag=--exec=x", f"subdir=--output={marker}", "checksum=--help"):
+            self.assertNotEqual(0, self.dray("build", "-t", "test", f"{self.url}?{query}").code, query)
         self.assertFalse(marker.exists())
 
     def test_hostile_repositories(self):

@@ -149,16 +149,17 @@ class Interrupted(DrayTestCase):
             self.addCleanup(registry.stop)
             self.assertEqual(130, self.interrupt(*command, f"{registry.address}/slow:1", when=lambda: self.assertTrue(registry.stalled.wait(20))), command)
             self.assertEqual(before, self.ok("images", "-a"))
-            self.assertEqual([], self.work_folders())
+            self.assertEqual([self.partial(image)], self.work_folders())  # for the next pull
         blobs[digest(image.layer)] = (image.layer, len(image.layer))
         whole = FakeRegistry(blobs, image.manifest)
         self.addCleanup(whole.stop)
         self.ok("pull", f"{whole.address}/slow:1")
+        self.assertEqual([], self.work_folders())
 
     def test_ctrl_c_during_build(self):
         """While a step runs, and while its base is pulled."""
-        folder = self.context({"Dockerfile": f"FROM {BASE_IMAGE}\nRUN echo begun; sleep 100\n"})
-        running = lambda: eventually(lambda: any(b"sleep\x00100" in command_line(pid) for pid in os.listdir("/proc") if pid.isdigit()))
+        folder = self.context({"Dockerfile": f"FROM {BASE_IMAGE}\nRUN echo begun; sleep 100.0625\n"})  # like nobody else's
+        running = lambda: eventually(lambda: any(b"sleep\x00100.0625" in command_line(pid) for pid in os.listdir("/proc") if pid.isdigit()))
         self.assertEqual(130, self.interrupt("build", "-t", "never", folder, when=running))
         image = Image(tar_of({"file": os.urandom(300000)}))
         registry = FakeRegistry({digest(image.config): (image.config, len(image.config)), digest(image.layer): (image.layer[:100000], len(image.layer))},
@@ -167,10 +168,16 @@ class Interrupted(DrayTestCase):
         (folder / "Dockerfile").write_text(f"FROM {registry.address}/slow:1\nCOPY Dockerfile /\n")
         self.assertEqual(130, self.interrupt("build", "-t", "never", folder, when=lambda: self.assertTrue(registry.stalled.wait(20))))
         self.assertNotIn("never", self.ok("images"))
+        self.assertEqual([self.partial(image)], self.work_folders())
+        self.ok("system", "prune", "-f")
         self.assertEqual([], self.work_folders())
         (folder / "Dockerfile").write_text(f"FROM {BASE_IMAGE}\nRUN echo begun\n")
         self.ok("build", "-t", "after", folder)
         self.ok("rmi", "after")
+
+    def partial(self, image):
+        """Where a layer that did not come whole is kept."""
+        return str(self.root / "content" / "ingest" / f"partial-{digest(image.layer).replace(':', '-')}")
 
     def work_folders(self):
         folders = (self.root / "content" / "ingest", self.root / "tmp")

@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every folder of Dockerfile-examples, built and run. These are the real thing: apt and pip reach their registries."""
-import re
+"""Every folder of Dockerfile-examples, built and run. These are the real thing: apt, pip, npm and go reach their registries.
+What is built runs under podman and docker, too, where they are installed."""
+import os
 import subprocess
+import unittest
 
 from harness import SOURCE, DrayTestCase, eventually, fetch, free_port, main
+from peers import Docker, Podman
 
 EXAMPLES = SOURCE / "Dockerfile-examples"
+large = unittest.skipUnless(os.environ.get("DRAY_TEST_LARGE"), "minutes of downloads: set DRAY_TEST_LARGE=1")
 
 
 class Examples(DrayTestCase):
@@ -60,6 +64,59 @@ class Examples(DrayTestCase):
         self.assertEqual("42\n", self.ok("exec", "db", "psql", "-Atc", "select x from t"))
         self.ok("rm", "-f", "db")
         self.ok("volume", "rm", "pgdata")
+
+    # -- real work: compilers and package managers, cache mounts ---------------------------------------------------------
+
+    def runs_everywhere(self, name, expected, *arguments):
+        """The same output from dray, podman and docker; nobody has left anything when they are done."""
+        self.assertEqual(expected, self.ok("run", "--rm", "--network", "none", name, *arguments))
+        archive = self.scratch / f"{name}.tar"
+        self.ok("save", "-o", archive, name)
+        for engine in (Podman, Docker):
+            peer = engine(self.scratch / f"{engine.__name__.lower()}-{name}")
+            try:
+                if peer.missing:
+                    print(f"not run: {peer.missing}", flush=True)
+                    continue
+                with self.subTest(engine.__name__):
+                    peer.ok("load", "-i", archive)
+                    peer.settle()
+                    self.assertEqual(expected, peer.ok(*peer.run_flags(), name, *arguments))
+            finally:
+                peer.stop()
+        archive.unlink()
+
+    def caches(self):
+        return self.ok("builder", "cache-mount", "ls")
+
+    def test_cpp(self):
+        self.build_example("cpp")
+        self.runs_everywhere("cpp", "3 words\n", "one", "two", "three")
+        # The compiler stays in its stage, and packages and object files in their caches.
+        self.assertEqual("", self.ok("run", "--rm", "--network", "none", "--entrypoint", "sh", "cpp", "-c", "ls -d /src /build /usr/bin/g++ 2>/dev/null || true"))
+        self.assertIn("/var/cache/apt", self.caches())
+
+    @large
+    def test_numpy(self):
+        self.build_example("python", "python:3.11-slim")
+        self.build_example("numpy")
+        self.runs_everywhere("numpy", "12\n")
+        self.assertEqual("", self.ok("run", "--rm", "--network", "none", "numpy", "sh", "-c", "ls -A /root/.cache 2>/dev/null || true"))
+        self.assertIn("/root/.cache/pip", self.caches())
+
+    @large
+    def test_node(self):
+        self.build_example("node")
+        self.runs_everywhere("node", "....dray\n")
+        self.assertEqual("1000:1000\n", self.ok("run", "--rm", "--network", "none", "node", "stat", "-c", "%u:%g", "index.js"))
+
+    @large
+    def test_go(self):
+        self.build_example("go")
+        self.runs_everywhere("go", "aad03681-8b63-5304-89e0-8ca8f49461b5\n")
+        self.assertEqual(1, len(self.inspect("go", "RootFS.Layers")))
+        # A change of the source compiles that, with what the cache mounts hold.
+        self.assertIn("/root/.cache/go-build", self.caches())
 
 
 if __name__ == "__main__":

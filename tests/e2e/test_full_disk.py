@@ -4,14 +4,22 @@
 
 The file system is a tmpfs, so these tests also show that a store, with its overlay upper folders, works on one.
 """
+import functools
+import http.server
 import os
 import shutil
 import subprocess
+import threading
 
 from harness import BASE_IMAGE, DrayTestCase, Registry, base_archive, main, require
 
 MEGABYTE = 1 << 20
 FULL = "(?i)no space left on device|disk is full"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 class FullDisk(DrayTestCase):
@@ -103,6 +111,50 @@ class FullDisk(DrayTestCase):
                 self.load_base()
                 shutil.rmtree(folder)
         self.ok("rmi", BASE_IMAGE)
+
+    def test_output_of_a_build(self):
+        """The steps have space, but not what is made of them: no half output stays, and the cache is as good as before."""
+        folder = self.context({"Dockerfile": "FROM scratch\nCOPY big /\n", "big": os.urandom(40 * MEGABYTE)})
+        out = self.root / "out"
+        for kind in ("-o type=oci,dest=", "-o type=docker,dest=", "-o type=tar,dest=", "-o type=local,dest=", "-o type=cacheonly --cache-to type=local,dest="):
+            with self.subTest(kind):
+                flags = (kind + str(out)).split()
+                self.ok("builder", "prune", "-a", "-f")
+                self.leave(100 * MEGABYTE)  # the copy and its blob
+                self.fails(1, FULL, "build", "--progress", "plain", *flags, folder)
+                if "local" not in kind:
+                    self.assertFalse(out.exists())
+                self.assertEqual([], [path for path in self.root.glob("out*/**/*") if path.name.startswith(".dray-")] + list(self.root.glob(".dray-*")))
+                self.free()
+                again = self.dray("build", "--progress", "plain", *flags, folder)
+                self.assertEqual(0, again.code, again)
+                self.assertIn("CACHED", again.err)
+                self.assertGreater(sum(path.stat().st_size for path in [out, *out.rglob("*")]), 40 * MEGABYTE)
+                shutil.rmtree(out) if out.is_dir() else out.unlink()
+        self.ok("builder", "prune", "-a", "-f")
+
+    def test_download_of_a_build(self):
+        site = self.scratch / "site"
+        site.mkdir()
+        (site / "big").write_bytes(os.urandom(40 * MEGABYTE))
+        handler = functools.partial(Quiet, directory=str(site))
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.handle_error = lambda *_: None  # whoever has no space for it hangs up
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        address = f"http://127.0.0.1:{server.server_address[1]}/big"
+        # The download, the file, its blob, ADD's copy of it.
+        for left in (20, 60, 100, 140):
+            with self.subTest(left):
+                folder = self.context({"Dockerfile": f"FROM scratch\nADD {address} /\n"})
+                self.leave(left * MEGABYTE)
+                self.fails(1, FULL, "build", "--progress", "plain", "-t", "big", folder)
+                self.assertEqual([], list((self.root / "tmp").glob("*")))
+                self.free()
+                self.ok("build", "-t", "big", folder)
+                self.ok("rmi", "big")
+                self.ok("builder", "prune", "-a", "-f")
 
     def test_run(self):
         self.load_base()

@@ -27,6 +27,9 @@ struct CacheMountWish {
   enum class Sharing { shared, private_copy, locked } sharing = Sharing::shared;
 };
 
+/// The name of the store's directory; of a private one, of the first copy. Two wishes with one name are for one store.
+std::string cache_mount_directory(const CacheMountWish& wish);
+
 /// A store in use. `data` is the directory.
 struct CacheMount {
   std::string directory;

@@ -19,6 +19,9 @@ struct ExitStatus {
   int exit_code() const { return signal != 0 ? 128 + signal : code; }
 };
 
+/// What waitpid() said of a process that has ended.
+ExitStatus exit_status(int wait_status);
+
 /// A helper program of the host (mmdebstrap, credential helper, dray-registry). Never for anything from a container.
 struct SpawnRequest {
   std::vector<std::string> argv;                ///< argv[0] is looked up in PATH unless it has a slash

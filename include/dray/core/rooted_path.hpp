@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <dray/core/fd.hpp>
 
@@ -21,6 +22,12 @@ Result<FileDescriptor> open_in_root(FdRef root, const std::string& path, int fla
 /// RESOLVE_BENEATH: any component that would leave `root` is an error (permission_denied). For build contexts and
 /// archives.
 Result<FileDescriptor> open_beneath(FdRef root, const std::string& path, int flags, unsigned mode = 0);
+
+/// RESOLVE_BENEATH without any symlink on the way: for a walk through a tree, where a link that appears is an attack.
+/// "" is `root` itself.
+Result<FileDescriptor> open_without_links(FdRef root, const std::string& path, int flags);
+/// The names in a directory opened so, sorted, without "." and "..".
+Result<std::vector<std::string>> list_without_links(FdRef root, const std::string& path);
 
 /// Opens the directory `path` in `root`, creating missing components with `mode`, owner `uid`:`gid`. The returned
 /// descriptor is O_PATH|O_DIRECTORY. Symlinks on the way are followed in root; a dangling one is an error.

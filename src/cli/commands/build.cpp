@@ -16,7 +16,7 @@
 namespace dray::cli {
 namespace {
 
-constexpr std::size_t kMaxDockerfile = 4u << 20;
+constexpr std::size_t kMaxDockerfile = 16u << 20;  // as for a file
 
 }  // namespace
 

@@ -16,9 +16,7 @@
 
 namespace corpus {
 
-inline std::filesystem::path root() {
-  return std::filesystem::path(DRAY_SOURCE_DIR) / "../shared/corpus";
-}
+inline std::filesystem::path root() { return std::filesystem::path(DRAY_SOURCE_DIR) / "../shared/corpus"; }
 inline bool present() {
   if (std::filesystem::exists(root())) return true;
   WARN("no corpus: skipped");

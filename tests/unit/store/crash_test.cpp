@@ -16,9 +16,10 @@ using namespace dray::store::test;
 
 namespace {
 
-/// A layer of very many files, made as it is read.
+/// A layer of very many files, made as it is read. Writes a byte to `told` when the file number `count` is asked for.
 class EndlessLayer : public ByteSource {
  public:
+  EndlessLayer(FdRef told, int count) : told_(told), told_at_(count) {}
   Result<std::size_t> read(std::span<std::byte> buffer) override {
     if (at_ == builder_.text.size()) {
       builder_.text.clear();
@@ -29,7 +30,7 @@ class EndlessLayer : public ByteSource {
       entry.size = content_.size();
       auto source = make_memory_source(content_);
       TRY(writer_.add(entry, source.get()));
-      ++count_;
+      if (++count_ == told_at_) TRY(write_all(told_, "x"));
     }
     std::size_t count = std::min(buffer.size(), builder_.text.size() - at_);
     std::memcpy(buffer.data(), builder_.text.data() + at_, count);
@@ -42,7 +43,8 @@ class EndlessLayer : public ByteSource {
   tar::Writer writer_{builder_};
   std::string content_ = std::string(3000, 'x');
   std::size_t at_ = 0;
-  int count_ = 0;
+  FdRef told_;
+  int told_at_, count_ = 0;
 };
 
 /// Runs in a child that may do what it likes to its namespaces; its exit code.
@@ -61,7 +63,8 @@ TEST_CASE("kill -9 while unpacking leaves garbage that is removed", "[store][cra
   TempDir directory = *TempDir::create(temp_parent(), "dray-crash-");
   const std::string root = directory.path() + "/root";
   const std::string good = TarBuilder().file("good", "1").text();
-  for (int delay_ms : {3, 11, 40}) {
+  for (int files : {1, 30, 1000}) {
+    Pipe told = *make_pipe();
     pid_t child = ::fork();
     if (child == 0) {
       auto store = Store::open(root);
@@ -69,11 +72,13 @@ TEST_CASE("kill -9 while unpacking leaves garbage that is removed", "[store][cra
       auto lease = (*store)->lease();
       (void)unpack(**store, good);
       (void)(*store)->snapshots().prepare({diff_id_of(good)});
-      EndlessLayer endless;
+      EndlessLayer endless(told.write_end, files);
       (void)(*store)->snapshots().unpack(endless, DiffId{Digest::of("endless")});
       ::_exit(2);
     }
-    ::usleep(static_cast<useconds_t>(delay_ms) * 1000 + 20'000);
+    told.write_end.reset();
+    char byte = 0;
+    REQUIRE(::read(told.read_end.get(), &byte, 1) == 1);
     ::kill(child, SIGKILL);
     int status = 0;
     ::waitpid(child, &status, 0);
