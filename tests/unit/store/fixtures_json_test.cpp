@@ -3,6 +3,8 @@
 // their folder (default: beside the checkout); without it the test is skipped.
 #include <nlohmann/json.hpp>
 
+#include <dray/store/check.hpp>
+
 #include "support.hpp"
 
 using namespace dray;
@@ -30,6 +32,14 @@ Result<std::vector<std::string>> load_file(Store& store, const std::string& path
   auto source = make_fd_source(TRY(open_file(path, O_RDONLY)));
   SilentProgress progress;
   return load_archive(store, *source, progress, CancelToken());
+}
+
+/// Loaded or refused, the store is whole, and nothing in it is nobody's.
+void check_whole(Store& store) {
+  const auto report = check(store, {}, CancelToken());
+  REQUIRE_OK(report);
+  for (const Problem& problem : report->problems) FAIL_CHECK(problem.subject << ": " << problem.what);
+  CHECK(report->orphans.total() == 0);
 }
 
 void compare_entry(FdRef root, const std::string& path, const json& wanted) {
@@ -102,6 +112,7 @@ TEST_CASE("synthetic image archives", "[store][fixtures]") {
     TestStore store;
     auto loaded = load_file(*store, fixtures() + "/synthetic/" + name + ".tar");
     INFO((loaded ? "loaded" : loaded.error().message()));
+    check_whole(*store);
     const std::string expect = wanted.value("expect", "");
     if (name == "hardlink-lower") {
       // Layers are unpacked independently of what is below them; such a link is refused with its name.
@@ -136,6 +147,7 @@ TEST_CASE("image archives of other projects", "[store][fixtures]") {
     TestStore store;
     auto loaded = load_file(*store, fixtures() + "/upstream/" + name);
     INFO((loaded ? "loaded" : loaded.error().message()));
+    check_whole(*store);
     if (!wanted.contains("images")) {
       CHECK(!loaded);
       continue;
