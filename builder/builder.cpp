@@ -21,6 +21,7 @@
 #include "plan/planner.hpp"
 #include "progress_step.hpp"
 #include "solve/solver.hpp"
+#include "source/credentials.hpp"
 #include "verify/verify.hpp"
 
 namespace dray::builder {

@@ -52,15 +52,6 @@ std::vector<int> needed_vertices(const Plan& plan, int result) {
   return list;
 }
 
-std::string without_credentials(const std::string& url) {
-  const std::size_t scheme = url.find("://");
-  if (scheme == std::string::npos) return url;
-  const std::size_t host = scheme + 3, end = std::min(url.find_first_of("/?#", host), url.size());
-  const std::size_t at = url.rfind('@', end);
-  if (at == std::string::npos || at < host || at >= end) return url;
-  return url.substr(0, host) + url.substr(at + 1);
-}
-
 Result<std::vector<Attestation>> attest(store::Store& store, const BuiltImage& image, const ProvenanceFacts& facts,
                                         const CancelToken& cancel) {
   std::vector<Attestation> made;

@@ -36,8 +36,6 @@ Attestation make_provenance(const ProvenanceFacts& facts);
 
 /// The vertices that a result needs, itself included, in order.
 std::vector<int> needed_vertices(const Plan& plan, int result);
-/// Without user and password.
-std::string without_credentials(const std::string& url);
 
 struct Package {
   std::string kind;  ///< package URL type: deb, apk, pypi, npm

@@ -6,6 +6,7 @@
 
 #include "attest/attest.hpp"
 #include "dockerfile/text.hpp"
+#include "source/credentials.hpp"
 
 namespace dray::builder {
 namespace {

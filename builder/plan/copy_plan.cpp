@@ -6,6 +6,7 @@
 #include "dockerfile/text.hpp"
 #include "plan/stage_builder.hpp"
 #include "plan/values.hpp"
+#include "source/credentials.hpp"
 #include "source/git_reference.hpp"
 
 namespace dray::builder {
@@ -77,7 +78,7 @@ Result<StageBuilder::CopySource> StageBuilder::git_source(const CopyInstruction&
   op.skip_submodules = git.submodules && !*git.submodules;
   op.fetch_by_commit = git.fetch_by_commit;
   const SourceLocation location{context_.dockerfile.file, command_->instruction->line};
-  return CopySource{"/", context_.builder.source_vertex(std::move(op), "ADD " + text, location)};
+  return CopySource{"/", context_.builder.source_vertex(std::move(op), "ADD " + without_credentials(text), location)};
 }
 
 Result<StageBuilder::CopySource> StageBuilder::copy_source(const CopyInstruction& copy, const std::string& text,
@@ -88,7 +89,8 @@ Result<StageBuilder::CopySource> StageBuilder::copy_source(const CopyInstruction
     if (!checksum.empty()) TRY(check_digest(checksum));
     const std::string name = file_name(text);
     const SourceLocation location{context_.dockerfile.file, command_->instruction->line};
-    const int vertex = context_.builder.source_vertex(HttpOp{text, checksum, name}, "ADD " + text, location);
+    const int vertex =
+        context_.builder.source_vertex(HttpOp{text, checksum, name}, "ADD " + without_credentials(text), location);
     return CopySource{clean_path(name), vertex};
   }
   if (copy.from.empty() && context_.options.ignore != nullptr)
@@ -169,7 +171,7 @@ Result<void> StageBuilder::run(const CopyInstruction& copy) {
   op.destination_dot = destination.ends_with("/.");
   const bool directory = destination.empty() || destination == "." || destination.ends_with('/') || op.destination_dot;
   if (directory && op.destination != "/") op.destination += "/";
-  std::string shown = title(lex_, command_->instruction->original);
+  std::string shown = without_credentials(title(lex_, command_->instruction->original));
   return layer(std::move(op), std::move(inputs), std::move(shown), text + " # buildkit");
 }
 

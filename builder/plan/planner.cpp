@@ -9,6 +9,7 @@
 #include "lint/plan_checks.hpp"
 #include "plan/stage_builder.hpp"
 #include "plan/values.hpp"
+#include "source/credentials.hpp"
 #include "source/git_reference.hpp"
 
 namespace dray::builder {
@@ -199,7 +200,8 @@ class Planner : public PlanBuilder {
         op.fetch_by_commit = (*git)->fetch_by_commit;
         for (const auto& [key, value] : options_.build_args)
           if (key == "BUILDKIT_CONTEXT_KEEP_GIT_DIR" && (value == "1" || value == "true")) op.keep_git_dir = true;
-        return source_vertex(std::move(op), "[internal] load git source " + source.value, {dockerfile_.file, 0});
+        return source_vertex(std::move(op), "[internal] load git source " + without_credentials(source.value),
+                             {dockerfile_.file, 0});
       }
     }
     if (source.kind == Kind::http) {  // an archive

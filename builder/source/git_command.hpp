@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,13 @@
 #include <dray/core/progress.hpp>
 
 namespace dray::builder {
+
+/// What stops git, whatever the other side does.
+struct GitLimits {
+  std::chrono::milliseconds total = std::chrono::hours(24);
+  std::chrono::milliseconds stall = std::chrono::seconds(120);  ///< without reading, writing or computing
+  std::size_t output = 32u << 20;                               ///< each of stdout and stderr
+};
 
 /// Runs the host's git on repositories nobody trusts: without the host's and the user's configuration, hooks,
 /// templates, prompts; http, https, ssh and git are the only protocols, for submodules too.
@@ -22,7 +30,8 @@ class GitCommand {
   void set_ssh_options(std::string options) { ssh_options_ = std::move(options); }
 
   /// Its standard output. `directory`: where it runs; "" = anywhere. On failure the message has what git said.
-  Result<std::string> run(const std::string& directory, const std::vector<std::string>& arguments) const;
+  Result<std::string> run(const std::string& directory, const std::vector<std::string>& arguments,
+                          const GitLimits& limits = {}) const;
 
  private:
   const CancelToken& cancel_;

@@ -9,10 +9,12 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <map>
 
 #include <dray/core/rooted_path.hpp>
 
 #include "ops/ops.hpp"
+#include "source/credentials.hpp"
 #include "source/git_command.hpp"
 #include "source/source_layer.hpp"
 
@@ -25,27 +27,6 @@ bool is_hex(std::string_view text) {
   });
 }
 bool is_commit(std::string_view text) { return is_hex(text) && (text.size() == 40 || text.size() == 64); }
-
-/// Without a password, for messages and for .git/config.
-std::string without_user(const std::string& remote) {
-  const std::size_t begin = remote.find("://");
-  if (begin == std::string::npos || remote.starts_with("ssh")) return remote;
-  const std::size_t end = std::min(remote.find('/', begin + 3), remote.size());
-  const std::size_t at = remote.rfind('@', end);
-  return at == std::string::npos || at < begin ? remote : remote.substr(0, begin + 3) + remote.substr(at + 1);
-}
-
-/// "https://host:port/", the scope of a credential; "" for other protocols.
-std::string http_scope(const std::string& remote) {
-  if (!remote.starts_with("http://") && !remote.starts_with("https://")) return "";
-  const std::string clean = without_user(remote);
-  return clean.substr(0, std::min(clean.find('/', clean.find("://") + 3), clean.size())) + "/";
-}
-
-std::string host_of(const std::string& scope) {
-  const std::size_t begin = scope.find("://");
-  return begin == std::string::npos ? "" : scope.substr(begin + 3, scope.size() - begin - 4);
-}
 
 Failure refuse(const std::string& what, const std::string& text) {
   return fail(ErrorCode::invalid_argument, "invalid git " + what + " \"" + text.substr(0, 200) + "\"");
@@ -65,7 +46,7 @@ Result<void> check(const GitOp& op) {
   std::string host = op.remote.substr(scheme == std::string::npos ? 0 : scheme + 3);
   if (const std::size_t at = host.substr(0, host.find('/')).rfind('@'); at != std::string::npos) host.erase(0, at + 1);
   if (!known || op.remote.starts_with('-') || host.empty() || host[0] == '-' || bad_character(op.remote))
-    return refuse("remote", without_user(op.remote));
+    return refuse("remote", without_credentials(op.remote));
   if (op.ref.starts_with('-') || bad_character(op.ref) || op.ref.find("..") != std::string::npos ||
       op.ref.find_first_of("~^:?*[\\") != std::string::npos)
     return refuse("ref", op.ref);
@@ -87,17 +68,12 @@ class GitFetch {
   GitFetch(const GitOp& op, const SourceContext& context) : op_(op), context_(context), git_(context.cancel) {}
 
   Result<void> authorize(const std::string& temporary) {
-    const std::string scope = http_scope(op_.remote);
-    if (scope.empty()) return use_ssh(temporary);
-    for (const char* suffix : {"host", ""}) {
-      const std::string ending = *suffix != '\0' ? "." + host_of(scope) : "";
-      std::optional<std::string> header = TRY(context_.secrets.find("GIT_AUTH_HEADER" + ending));
-      const std::optional<std::string> token = TRY(context_.secrets.find("GIT_AUTH_TOKEN" + ending));
-      if (!header && token) header = "basic " + base64("x-access-token:" + trimmed(*token));
-      if (!header) continue;
-      git_.configure("http." + scope + ".extraheader", "Authorization: " + trimmed(*header));
-      break;
-    }
+    access_ = TRY(git_access(op_.remote, [&](const std::string& id) { return context_.secrets.find(id); }));
+    if (access_.scope.empty()) return use_ssh(temporary);
+    if (access_.authorization.empty()) return {};
+    git_.configure("http." + access_.scope + ".extraheader", "Authorization: " + access_.authorization);
+    // git would send the header to wherever the host points.
+    git_.configure("http." + access_.scope + ".followRedirects", "false");
     return {};
   }
 
@@ -110,10 +86,11 @@ class GitFetch {
       return result;
     }
     std::string ref = op_.ref;
-    std::vector<std::string> arguments = {"ls-remote", "--symref", "--", op_.remote, ref.empty() ? "HEAD" : ref};
+    std::vector<std::string> arguments = {"ls-remote", "--symref", "--", access_.remote, ref.empty() ? "HEAD" : ref};
     if (!ref.empty()) arguments.push_back(ref + "^{}");
-    const std::string listing = TRY(run("", arguments));
-    std::string head, branch, tag, peeled, exact;
+    const std::string listing = TRY(run("", arguments, {.total = std::chrono::minutes(2)}));
+    std::string head, branch, tag, exact;
+    std::map<std::string, std::string> peeled;
     const auto plain = [&](const std::string& prefix) { return ref.starts_with(prefix) ? ref : prefix + ref; };
     for (std::size_t begin = 0; begin < listing.size();) {
       const std::size_t end = std::min(listing.find('\n', begin), listing.size());
@@ -128,7 +105,7 @@ class GitFetch {
       if (name == (ref.starts_with("refs/") ? ref : "refs/" + ref)) exact = value;
       if (name == plain("refs/heads/")) branch = value;
       if (name == plain("refs/tags/")) tag = value;
-      if (name == plain("refs/tags/") + "^{}") peeled = value;
+      if (name.ends_with("^{}")) peeled[name.substr(0, name.size() - 3)] = value;
     }
     // As git checkout: a branch before a tag of the same name.
     if (ref.empty() || ref == "HEAD") {
@@ -136,18 +113,20 @@ class GitFetch {
     } else if (!exact.empty()) {
       result.object = exact;
       result.ref = ref.starts_with("refs/") ? ref : "refs/" + ref;
-      result.commit = peeled.empty() ? exact : peeled;
     } else if (!branch.empty()) {
       result.object = result.commit = branch;
       result.ref = plain("refs/heads/");
     } else {
       result.object = tag;
       result.ref = plain("refs/tags/");
-      result.commit = peeled.empty() ? tag : peeled;
+    }
+    if (result.commit.empty()) {
+      const auto found = peeled.find(result.ref);
+      result.commit = found == peeled.end() ? result.object : found->second;
     }
     if (!is_commit(result.object) || !is_commit(result.commit))
-      return fail(ErrorCode::not_found,
-                  "repository " + without_user(op_.remote) + " does not contain ref " + (ref.empty() ? "HEAD" : ref));
+      return fail(ErrorCode::not_found, "repository " + without_credentials(op_.remote) + " does not contain ref " +
+                                            (ref.empty() ? "HEAD" : ref));
     context_.report(result.object + "\t" + (result.ref.empty() ? "HEAD" : result.ref));
     return result;
   }
@@ -155,17 +134,18 @@ class GitFetch {
   /// One commit into `repository`, checked out there. Returns its time.
   Result<std::int64_t> check_out(const std::string& repository, const Resolved& resolved) {
     TRY(run("", {"init", "--quiet", "--", repository}));
-    TRY(run(repository, {"config", "remote.origin.url", without_user(op_.remote)}));
+    TRY(run(repository, {"config", "remote.origin.url", access_.remote}));
     std::string refspec = resolved.object;
     if (op_.keep_git_dir && !resolved.ref.empty() && resolved.ref.starts_with("refs/tags/"))
       refspec += ":" + resolved.ref;
     else if (op_.keep_git_dir && resolved.ref.starts_with("refs/heads/"))
       refspec += ":refs/remotes/origin/" + resolved.ref.substr(11);
-    const std::vector<std::string> shallow = {"fetch", "--quiet", "--no-tags", "--depth=1", "--", op_.remote, refspec};
+    const std::vector<std::string> shallow = {"fetch", "--quiet",      "--no-tags", "--depth=1",
+                                              "--",    access_.remote, refspec};
     if (auto fetched = run(repository, shallow); !fetched) {
       if (context_.cancel.cancelled()) return Failure(std::move(fetched).error());
       // A server that gives no single commit (old, or "dumb"): all it has.
-      auto all = run(repository, {"fetch", "--quiet", "--", op_.remote, "+refs/heads/*:refs/remotes/origin/*",
+      auto all = run(repository, {"fetch", "--quiet", "--", access_.remote, "+refs/heads/*:refs/remotes/origin/*",
                                   "+refs/tags/*:refs/tags/*"});
       if (!all) return Failure(std::move(all).error());
     }
@@ -176,7 +156,7 @@ class GitFetch {
     TRY(run(repository, {"checkout", "--quiet", "--force", "--detach", commit}));
     if (!op_.skip_submodules)
       TRY(run(repository, {"submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"}));
-    if (op_.keep_git_dir) ::unlink((repository + "/.git/FETCH_HEAD").c_str());
+    if (op_.keep_git_dir) TRY(settle_git_directory(repository));
     const std::string time = trimmed(TRY(run(repository, {"show", "--no-patch", "--format=%ct", commit})));
     std::int64_t seconds = 0;
     std::from_chars(time.data(), time.data() + time.size(), seconds);
@@ -184,20 +164,18 @@ class GitFetch {
   }
 
  private:
-  static std::string trimmed(std::string text) {
-    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
-    return text;
+  /// Of what git keeps, that which is not the same for every fetch of the commit: an index knows the inodes and times
+  /// of the files it was made with; one that was read from a tree knows none.
+  Result<void> settle_git_directory(const std::string& repository) {
+    const std::string command = "git read-tree HEAD && rm -f \"$(git rev-parse --git-dir)/FETCH_HEAD\"";
+    TRY(run(repository, {"read-tree", "HEAD"}));
+    ::unlink((repository + "/.git/FETCH_HEAD").c_str());
+    if (!op_.skip_submodules) TRY(run(repository, {"submodule", "--quiet", "foreach", "--recursive", command}));
+    return {};
   }
 
-  static std::string base64(const std::string& bytes) {
-    static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    std::string text;
-    for (std::size_t i = 0; i < bytes.size(); i += 3) {
-      unsigned group = 0;
-      for (std::size_t k = 0; k < 3; ++k)
-        group = group << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u);
-      for (std::size_t k = 0; k < 4; ++k) text += i + k > bytes.size() ? '=' : kAlphabet[group >> (18 - 6 * k) & 63];
-    }
+  static std::string trimmed(std::string text) {
+    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
     return text;
   }
 
@@ -234,19 +212,17 @@ class GitFetch {
     return result + "'";
   }
 
-  Result<std::string> run(const std::string& directory, const std::vector<std::string>& arguments) {
-    auto output = git_.run(directory, arguments);
+  Result<std::string> run(const std::string& directory, const std::vector<std::string>& arguments,
+                          const GitLimits& limits = {}) {
+    auto output = git_.run(directory, arguments, limits);
     if (output) return output;
-    std::string message = output.error().message();
-    const std::string secret = op_.remote, shown = without_user(op_.remote);
-    for (std::size_t at = 0; secret != shown && (at = message.find(secret, at)) != std::string::npos;)
-      message.replace(at, secret.size(), shown);
-    return fail(output.error().code(), "fetching " + shown + ": " + message);
+    return fail(output.error().code(), "fetching " + without_credentials(op_.remote) + ": " + output.error().message());
   }
 
   const GitOp& op_;
   const SourceContext& context_;
   GitCommand git_;
+  GitAccess access_;
 };
 
 /// The checkout, or a directory of it, becomes the root filesystem: all of it root's, and of the commit's time, so that
@@ -290,7 +266,7 @@ Result<SourceLayer> fetch_git(const GitOp& op, const SourceContext& context) {
   if (hit) return *hit;
   const std::string repository = directory.path() + "/repository";
   const std::int64_t time = TRY(fetch.check_out(repository, resolved));
-  return make_source_layer(context, {key}, "git source " + without_user(op.remote) + " " + resolved.commit,
+  return make_source_layer(context, {key}, "git source " + without_credentials(op.remote) + " " + resolved.commit,
                            [&](FdRef root) { return place(root, op, repository, time, context.cancel); });
 }
 

@@ -97,7 +97,8 @@ Result<Digest> apply_changes(Context& context, const ImportRequest& request, sto
   for (const std::string& change : request.changes) *build.dockerfile_text += change + "\n";
   if (!request.reference.empty()) build.tags = {request.reference};
   build.platforms = {image.config.platform};
-  BuildExecutor executor(context, false);
+  const BuildOptions options;
+  BuildExecutor executor(context, options);
   Imported images(std::move(image));
   return TRY_CTX(builder::build(*context.store, executor, images, build, progress, cancel), "applying the changes")
       .image_id;

@@ -12,6 +12,7 @@
 #include "export/tree.hpp"
 #include "export/unset.hpp"
 #include "plan/merge_plans.hpp"
+#include "source/credentials.hpp"
 
 using namespace dray;
 using namespace dray::builder;
@@ -219,6 +220,8 @@ TEST_CASE("URLs lose their credentials, package.json is limited") {
   CHECK(without_credentials("https://user:token@host/x@y") == "https://host/x@y");
   CHECK(without_credentials("https://host/a@b") == "https://host/a@b");
   CHECK(without_credentials("git@host:x") == "git@host:x");
+  CHECK(without_credentials("ADD https://u:p@a/x?y=http://t@b/ ssh://git@c/d e@f /") ==
+        "ADD https://a/x?y=http://b/ ssh://c/d e@f /");
   CHECK(parse_package_json(R"({"name":"a","version":"1"})")->name == "a");
   CHECK_FALSE(parse_package_json(R"({"name":1,"version":"1"})"));
   CHECK_FALSE(parse_package_json(std::string(500000, '[')));

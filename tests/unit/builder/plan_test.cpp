@@ -223,6 +223,13 @@ TEST_CASE("RUN: a script of its own, devices, security, network, proxies") {
   CHECK(run.required_devices == std::vector<std::string>{"v.com/c=d"});
 }
 
+TEST_CASE("titles have no passwords") {
+  const auto result = plan("FROM a\nARG P=hidden\nADD https://u:$P@host/x.git https://u:hidden@host/f /y/\n");
+  REQUIRE_OK(result);
+  for (const Vertex& vertex : result->vertices) CHECK(vertex.title.find("hidden") == std::string::npos);
+  CHECK(result->vertices.back().title == "[2/2] ADD https://host/x.git https://host/f /y/");
+}
+
 TEST_CASE("ADD of remote sources, COPY's flags") {
   const auto result = plan(
       "FROM a\nADD --checksum=sha256:1500c1f56fa9e26b9b8f42452a553675796ade0807cdce11975eb98170b3a570 "
