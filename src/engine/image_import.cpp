@@ -9,6 +9,7 @@
 
 #include <dray/core/process.hpp>
 #include <dray/engine/file_trees.hpp>
+#include <dray/engine/images.hpp>
 
 #include "build_executor.hpp"
 #include "container_spec.hpp"

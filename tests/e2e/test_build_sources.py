@@ -254,6 +254,46 @@ class Git(Sources):
         self.ok("build", "-t", "test", "--build-arg", "SOURCE_DATE_EPOCH=context", self.url)
         self.assertEqual(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)), self.inspect("test", "Created"))
 
+    def test_tags_by_longer_names(self):
+        eventually(lambda: self.git("app", "ls-remote", self.url))
+        for name in ("tags/v1", "refs/tags/v1", "heads/other"):
+            self.ok("build", "-t", "test", f"{self.url}#{name}")
+        self.ok("build", "-t", "test", f"{self.url}?ref=tags/v1&checksum={self.commit}")
+
+    def test_git_directories_are_the_same_each_time(self):
+        text = f"FROM scratch\nADD --keep-git-dir=true {self.url}#other /kept\n"
+        self.good(text)
+        found = self.files()
+        first = {name: data for name, (_, data) in found.items() if not name.endswith((".pack", ".idx", ".rev"))}
+        self.assertIn("kept/.git/index", first)
+        self.assertIn("kept/.git/modules/mod/index", first)
+        self.assertFalse([name for name in first if "/logs" in name or name.endswith("FETCH_HEAD")])
+        time.sleep(1.1)  # an index has seconds
+        self.good(text, "--no-cache")
+        found = self.files()
+        self.assertEqual(first, {name: data for name, (_, data) in found.items() if name in first})
+
+    def test_passwords_stay_with_their_host(self):
+        away, base = Site(), self.site.base.removeprefix("http://")
+        self.addCleanup(away.server_close)
+        self.addCleanup(away.shutdown)
+        self.site.pages["/moved.git/info/refs"] = away.base + "/moved.git/info/refs?service=git-upload-pack"
+        secret = self.scratch / "token"
+        secret.write_text("SENTINEL")
+        for url, arguments in ((f"http://user:SENTINEL@{base}/moved.git", ()),
+                               (f"http://{base}/moved.git", ("--secret", f"id=GIT_AUTH_TOKEN.{base},src={secret}"))):
+            self.site.requests.clear()
+            error = self.bad(f"FROM scratch\nADD {url} /x\n", *arguments, "--progress=plain")
+            self.assertTrue(self.site.requests[0][1]["Authorization"].lower().startswith("basic "))
+            self.assertEqual([], away.requests)
+            self.assertNotIn("SENTINEL", "".join(line for line in error.splitlines() if "|" not in line))
+        self.site.requests.clear()
+        error = self.bad(f"FROM scratch\nADD http://{base}/moved.git /x\n", "--secret", f"id=GIT_AUTH_TOKEN,src={secret}")
+        self.assertIn("not sent unencrypted", error)
+        self.assertEqual([], self.site.requests)
+        self.bad(f"FROM scratch\nADD http://{base}/moved.git /x\n")  # without a secret git may go there
+        self.assertEqual([None], [headers.get("Authorization") for _, headers in away.requests])
+
     def test_options_are_not_injected(self):
         marker = self.scratch / "owned"
         for url in (f"{self.url}#--upload-pack=touch {marker}", f"{self.url}#-x", f"{self.url}#a..b",
