@@ -122,12 +122,18 @@ class HostileRegistry(DrayTestCase):
         self.addCleanup(registry.stop)
         return registry.address
 
-    def pull_fails(self, pattern, address, name="x:1"):
-        before = self.ok("images", "-a", "-q", "--no-trunc")
-        self.fails(1, pattern, "pull", f"{address}/{name}")
-        self.assertEqual(before, self.ok("images", "-a", "-q", "--no-trunc"))
+    def unfinished(self):
         ingest = self.root / "content" / "ingest"
-        self.assertEqual([], list(ingest.iterdir()) if ingest.exists() else [])
+        return {path.name for path in ingest.iterdir()} if ingest.exists() else set()
+
+    def pull_fails(self, pattern, address, name="x:1", keeps=0):
+        """`keeps`: beginnings of layers that the next pull goes on with."""
+        images, unfinished = self.ok("images", "-a", "-q", "--no-trunc"), self.unfinished()
+        self.fails(1, pattern, "pull", f"{address}/{name}")
+        self.assertEqual(images, self.ok("images", "-a", "-q", "--no-trunc"))
+        left = self.unfinished() - unfinished
+        self.assertEqual(keeps, len(left), left)
+        self.assertTrue(all(name.startswith("partial-") for name in left), left)
 
     def test_wrong_digest(self):
         image = Image()
@@ -142,7 +148,7 @@ class HostileRegistry(DrayTestCase):
     def test_truncated_blob(self):
         image = Image()
         self.pull_fails("(?i)truncat|short|ended|closed|size|transfer|bytes", self.serve({digest(image.layer): (image.layer[:1000], len(image.layer)),
-                        digest(image.config): (image.config, len(image.config))}, image.manifest))
+                        digest(image.config): (image.config, len(image.config))}, image.manifest), keeps=1)
 
     def test_layer_that_is_no_archive(self):
         image = Image()

@@ -286,6 +286,8 @@ class Server(DrayTestCase):
         self.assertEqual(507, status)
         self.assertIn(b"no space left", body)
         self.assertEqual([], list((storage / "content/ingest").iterdir()))
+        # The file is gone, its space when the connection's end is seen to.
+        eventually(lambda: registry.push_blob("a", b"after") == 201)
         registry.push_image("a", "t")
         self.assertEqual([], registry.damage())
 
