@@ -5,6 +5,8 @@
 // unless the registry itself is plain.
 #include "authorizer.hpp"
 
+#include <dray/core/base64.hpp>
+
 #include "registry_json.hpp"
 #include "url.hpp"
 

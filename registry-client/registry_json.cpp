@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <dray/core/base64.hpp>
 #include <dray/image/image.hpp>
 #include <dray/registry/helper_protocol.hpp>
 
@@ -124,18 +125,6 @@ bool decode_basic(std::string_view base64, std::string& username, std::string& p
   password = bytes.substr(colon + 1);
   while (!password.empty() && password.back() == '\0') password.pop_back();  // Docker pads with NUL
   return true;
-}
-
-std::string encode_base64(std::string_view bytes) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const std::size_t size = std::min<std::size_t>(3, bytes.size() - i);
-    std::uint32_t bits = 0;
-    for (std::size_t k = 0; k < 3; ++k) bits = (bits << 8) | (k < size ? static_cast<unsigned char>(bytes[i + k]) : 0u);
-    for (std::size_t k = 0; k < 4; ++k) out += k <= size ? kDigits[(bits >> (18 - 6 * k)) & 63] : '=';
-  }
-  return out;
 }
 
 Result<DockerConfig> parse_docker_config(std::string_view bytes) {

@@ -3,6 +3,8 @@
 // manifest.json.
 #include <nlohmann/json.hpp>
 
+#include <dray/core/base64.hpp>
+
 #include "export/compose.hpp"
 
 namespace dray::builder {
@@ -22,18 +24,6 @@ json descriptor_json(const image::Descriptor& descriptor) {
   return object;
 }
 
-std::string base64(std::string_view bytes) {
-  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::uint32_t group = 0;
-    for (std::size_t k = 0; k < 3; ++k)
-      group = group << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u);
-    for (std::size_t k = 0; k < 4; ++k) text += i + k <= bytes.size() ? kAlphabet[group >> (18 - 6 * k) & 63] : '=';
-  }
-  return text;
-}
-
 }  // namespace
 
 std::string index_document(const image::Index& index, const std::map<std::string, std::string>& annotations) {
@@ -45,7 +35,7 @@ std::string index_document(const image::Index& index, const std::map<std::string
 
 std::string with_inline_cache(const std::string& config, const std::string& cache) {
   json document = json::parse(config, nullptr, false);
-  document["moby.buildkit.cache.v0"] = base64(cache);  // BuildKit: a byte string, which Go writes so
+  document["moby.buildkit.cache.v0"] = encode_base64(cache);  // BuildKit: a byte string, which Go writes so
   return dump(document);
 }
 

@@ -10,6 +10,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <dray/core/base64.hpp>
+
 #include "dockerfile/text.hpp"
 #include "plan/values.hpp"
 
@@ -20,19 +22,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int kNothing = -1;  ///< scratch has no operation
-
-std::string base64(std::string_view bytes) {
-  static constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (std::size_t at = 0; at < bytes.size(); at += 3) {
-    const std::string_view group = bytes.substr(at, 3);
-    unsigned bits = 0;
-    for (std::size_t i = 0; i < 3; ++i)
-      bits = bits << 8 | (i < group.size() ? static_cast<unsigned char>(group[i]) : 0u);
-    for (std::size_t i = 0; i < 4; ++i) text.push_back(i <= group.size() ? kDigits[bits >> (18 - 6 * i) & 63u] : '=');
-  }
-  return text;
-}
 
 /// A user or group: by number, or by name in the rootfs the operation stands on.
 Json principal(std::string_view name) {
@@ -213,7 +202,7 @@ class Writer {
 
   int inline_file(const std::string& path, const std::string& content, unsigned mode) {
     Json mkfile = {{"path", path}, {"mode", mode}, {"timestamp", -1}};
-    if (!content.empty()) mkfile["data"] = base64(content);
+    if (!content.empty()) mkfile["data"] = encode_base64(content);
     return file(kNothing, "mkfile", std::move(mkfile));
   }
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include <dray/core/base64.hpp>
+
 namespace dray::builder {
 namespace {
 
@@ -14,18 +16,6 @@ std::size_t end_of_user(const std::string& text, std::size_t host) {
   const std::size_t end = std::min(text.find_first_of(kEndOfHost, host), text.size());
   const std::size_t at = end == host ? std::string::npos : text.rfind('@', end - 1);
   return at == std::string::npos || at < host ? std::string::npos : at;
-}
-
-std::string base64(const std::string& bytes) {
-  static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    unsigned group = 0;
-    for (std::size_t k = 0; k < 3; ++k)
-      group = group << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u);
-    for (std::size_t k = 0; k < 4; ++k) text += i + k > bytes.size() ? '=' : kAlphabet[group >> (18 - 6 * k) & 63];
-  }
-  return text;
 }
 
 std::string percent_decoded(const std::string& text) {
@@ -54,7 +44,7 @@ Result<std::string> header_of(const std::string& ending, const FindSecret& find)
   if (const std::optional<std::string> header = TRY(find("GIT_AUTH_HEADER" + ending)))
     value = trimmed(*header);
   else if (const std::optional<std::string> token = TRY(find("GIT_AUTH_TOKEN" + ending)))
-    value = "basic " + base64("x-access-token:" + trimmed(*token));
+    value = "basic " + encode_base64("x-access-token:" + trimmed(*token));
   if (value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos)
     return fail(ErrorCode::invalid_argument, "secret GIT_AUTH_HEADER" + ending + " has more than one line");
   return value;
@@ -97,7 +87,7 @@ Result<GitAccess> git_access(const std::string& remote, const FindSecret& find) 
   }
   const std::string login = percent_decoded(user.substr(0, colon));
   const std::string password = colon == std::string::npos ? "" : percent_decoded(user.substr(colon + 1));
-  access.authorization = "basic " + base64(login + ":" + password);
+  access.authorization = "basic " + encode_base64(login + ":" + password);
   return access;
 }
 

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <dray/core/base64.hpp>
 #include <dray/core/digest.hpp>
 #include <dray/core/process.hpp>
 
@@ -14,19 +15,6 @@ namespace dray::cli {
 namespace {
 
 using nlohmann::ordered_json;
-
-std::string base64(std::string_view bytes) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (std::size_t at = 0; at < bytes.size(); at += 3) {
-    unsigned value = 0;
-    for (std::size_t i = 0; i < 3; ++i)
-      value = value << 8 | (at + i < bytes.size() ? static_cast<unsigned char>(bytes[at + i]) : 0u);
-    for (std::size_t i = 0; i < 4; ++i)
-      text.push_back(at + i > bytes.size() ? '=' : kDigits[value >> (18 - 6 * i) & 63]);
-  }
-  return text;
-}
 
 class RawJsonProgress : public ProgressSink {
  public:
@@ -58,7 +46,7 @@ class RawJsonProgress : public ProgressSink {
         write({{"logs",
                 {{{"vertex", step->digest},
                   {"stream", event.is_stderr ? 2 : 1},
-                  {"data", base64(event.text)},
+                  {"data", encode_base64(event.text)},
                   {"timestamp", time}}}}});
         break;
       case ProgressEvent::Kind::status:
@@ -106,8 +94,8 @@ class RawJsonProgress : public ProgressSink {
     ordered_json object;
     if (step != nullptr) object["vertex"] = step->digest;
     object["level"] = source.level;
-    object["short"] = base64(event.name);
-    if (!event.text.empty()) object["detail"] = ordered_json::array({base64(event.text)});
+    object["short"] = encode_base64(event.name);
+    if (!event.text.empty()) object["detail"] = ordered_json::array({encode_base64(event.text)});
     if (!source.url.empty()) object["url"] = source.url;
     if (!source.file.empty()) object["sourceInfo"] = {{"filename", source.file}, {"language", "Dockerfile"}};
     if (source.line > 0)

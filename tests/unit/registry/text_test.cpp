@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include <dray/core/base64.hpp>
 #include <dray/core/fd.hpp>
 #include <dray/registry/helper_protocol.hpp>
 
