@@ -76,28 +76,30 @@ Result<PruneReport> prune(Context& context, PruneImages which) {
   auto dead_builds = directory_names(builds);
   auto volumes = directory_names(root + "/volumes");
   const BuildLeftovers leftovers(root);
-  auto snapshots = TRY(context.store->snapshots().list_active());
+  std::set<std::string> ids;
+  auto remove_dead_snapshots = [&]() -> Result<void> {
+    std::set<std::string> used;
+    bool all_read = true;
+    for (const auto& name : TRY(all_names(context))) {
+      ids.insert(name.id);
+      auto record = read_record(context, name);
+      if (record) used.insert(record->snapshot);
+      all_read = all_read && record.has_value();
+    }
+    if (!all_read) return {};  // a container whose record cannot be read may own any of them
+    for (const auto& snapshot : TRY(context.store->snapshots().list_active()))
+      if (!used.contains(snapshot)) TRY(context.store->snapshots().remove(snapshot));
+    return {};
+  };
   auto layers = TRY(layers_in_use(context));
-  store::Store::GarbageReport garbage = TRY(context.store->collect_garbage(layers));
+  store::Store::GarbageReport garbage = TRY(context.store->collect_garbage(layers, remove_dead_snapshots));
 
-  std::set<std::string> ids, used_snapshots, named_volumes;
-  bool all_read = true;
-  auto names = TRY(all_names(context));
-  for (const auto& name : names) {
-    ids.insert(name.id);
-    auto record = read_record(context, name);
-    if (record) used_snapshots.insert(record->snapshot);
-    all_read = all_read && record.has_value();
-  }
+  std::set<std::string> named_volumes;
   auto known_volumes = TRY(list_volumes(context));
   for (const auto& volume : known_volumes) named_volumes.insert(volume.name);
   TRY(remove_unowned(root + "/containers", directories, ids));
   TRY(remove_unowned(context.configuration.state + "/containers", states, ids));
   TRY(remove_unowned(root + "/volumes", volumes, named_volumes));
-  // A container whose record cannot be read may own any of them.
-  for (const auto& snapshot : snapshots) {
-    if (all_read && !used_snapshots.contains(snapshot)) TRY(context.store->snapshots().remove(snapshot));
-  }
   // Build steps seen before the moment when nobody worked are dead; those that are there now and were not then are at
   // work.
   auto builds_directory = open_file(builds, O_PATH | O_DIRECTORY);

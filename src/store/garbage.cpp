@@ -39,12 +39,14 @@ Result<References> collect_references(Store& store) {
   return references;
 }
 
-Result<Store::GarbageReport> Store::collect_garbage(const std::vector<DiffId>& extra_layers) {
+Result<Store::GarbageReport> Store::collect_garbage(const std::vector<DiffId>& extra_layers,
+                                                    const std::function<Result<void>()>& while_idle) {
   auto lock = FileLock::try_acquire(lock_path(root_), FileLock::Mode::exclusive);
   if (!lock) {
     if (lock.error().code() != ErrorCode::in_use) return Failure(std::move(lock).error());
     return fail(ErrorCode::in_use, "the store is in use by another dray process; try again when it has finished");
   }
+  if (while_idle) TRY(while_idle());
   References keep = TRY(collect_references(*this));
   keep.layers.insert(extra_layers.begin(), extra_layers.end());
 

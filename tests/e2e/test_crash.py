@@ -67,6 +67,19 @@ class KilledAtRandom(DrayTestCase):
         self.ok("rmi", "crash")
         self.settle()
 
+    def test_build_killed_in_a_step(self):
+        """One prune takes the dead step's snapshot and the layers beneath it, which only that kept."""
+        folder = self.context({"Dockerfile": f"FROM {BASE_IMAGE}\nRUN echo below > /below\nRUN touch /begun; sleep 1000\n"})
+        process = subprocess.Popen(self.command("build", "--progress=plain", folder), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            eventually(lambda: list((self.root / "snapshots").glob("*/upper/begun")), 60)
+        finally:
+            process.kill()
+            process.wait()
+        eventually(lambda: self.dray("system", "prune", "-f").code == 0, 20)
+        self.assertNotIn("Nothing refers to", self.ok("system", "check"))
+
     def test_pull(self):
         require("docker-registry")
         registry = Registry(self.scratch)

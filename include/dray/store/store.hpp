@@ -91,8 +91,10 @@ class Store {
     std::uint64_t blobs = 0, layers = 0, orphans = 0, bytes = 0;
   };
   /// Removes blobs and layers that no image, build-cache record or `extra_layers` (of containers) refers to, and
-  /// leftovers of killed processes. in_use when another process works in the store.
-  Result<GarbageReport> collect_garbage(const std::vector<DiffId>& extra_layers);
+  /// leftovers of killed processes. `while_idle` runs first, under the exclusive lock: the caller's own leftovers, whose
+  /// snapshots keep layers. in_use when another process works in the store.
+  Result<GarbageReport> collect_garbage(const std::vector<DiffId>& extra_layers,
+                                        const std::function<Result<void>()>& while_idle = {});
 
  private:
   std::string root_;
