@@ -160,7 +160,7 @@ class Interrupted(DrayTestCase):
         for command in (("pull",), ("run", "--rm", "--network", "none")):
             registry = FakeRegistry(blobs, image.manifest, stalls=True)
             self.addCleanup(registry.stop)
-            self.assertEqual(130, self.interrupt(*command, f"{registry.address}/slow:1", when=lambda: self.assertTrue(registry.stalled.wait(20))), command)
+            self.assertEqual(130, self.interrupt(*command, f"{registry.address}/slow:1", when=lambda: self.wait_for_a_part(registry, image)), command)
             self.assertEqual(before, self.ok("images", "-a"))
             self.assertEqual([self.partial(image)], self.work_folders())  # for the next pull
         blobs[digest(image.layer)] = (image.layer, len(image.layer))
@@ -179,7 +179,7 @@ class Interrupted(DrayTestCase):
                                 image.manifest, stalls=True)
         self.addCleanup(registry.stop)
         (folder / "Dockerfile").write_text(f"FROM {registry.address}/slow:1\nCOPY Dockerfile /\n")
-        self.assertEqual(130, self.interrupt("build", "-t", "never", folder, when=lambda: self.assertTrue(registry.stalled.wait(20))))
+        self.assertEqual(130, self.interrupt("build", "-t", "never", folder, when=lambda: self.wait_for_a_part(registry, image)))
         self.assertNotIn("never", self.ok("images"))
         self.assertEqual([self.partial(image)], self.work_folders())
         self.ok("system", "prune", "-f")
@@ -187,6 +187,11 @@ class Interrupted(DrayTestCase):
         (folder / "Dockerfile").write_text(f"FROM {BASE_IMAGE}\nRUN echo begun\n")
         self.ok("build", "-t", "after", folder)
         self.ok("rmi", "after")
+
+    def wait_for_a_part(self, registry, image):
+        """The registry sends no more, and what it sent has arrived."""
+        self.assertTrue(registry.stalled.wait(20))
+        eventually(lambda: os.path.exists(self.partial(image)) and os.stat(self.partial(image)).st_size)
 
     def partial(self, image):
         """Where a layer that did not come whole is kept."""
