@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include <dray/core/digest.hpp>
@@ -104,7 +105,7 @@ Result<FileDigests> FileDigests::load(std::shared_ptr<store::Database> database,
       "SELECT files FROM build_context_digests WHERE device=? AND inode=?", {digests.device_, digests.inode_}));
   if (rows.empty()) return digests;
   const std::string files = rows.front().text(0);
-  digests.known_.reserve(files.size() / 110);
+  digests.loaded_.reserve(files.size() / 110);
   for (std::string_view text = files; !text.empty();) {
     Known known;
     std::int64_t inode = 0;
@@ -112,52 +113,65 @@ Result<FileDigests> FileDigests::load(std::shared_ptr<store::Database> database,
                        take_number(text, known.modified) && take_number(text, known.changed) &&
                        text.size() > kHexDigest && text[kHexDigest] == '\n';
     if (!whole) break;  // written by another version: read the files again
-    known.digest = text.substr(0, kHexDigest);
+    known.inode = static_cast<std::uint64_t>(inode);
+    std::copy_n(text.begin(), kHexDigest, known.digest.begin());
     text.remove_prefix(kHexDigest + 1);
-    digests.known_.emplace(static_cast<std::uint64_t>(inode), std::move(known));
+    digests.loaded_.push_back(known);
   }
+  if (!std::ranges::is_sorted(digests.loaded_, {}, &Known::inode)) digests.loaded_.clear();  // of an older version
   return digests;
 }
 
-const std::string* FileDigests::find(const struct stat& status) const {
-  const auto found = known_.find(status.st_ino);
-  if (found == known_.end()) return nullptr;
-  const Known& known = found->second;
-  const bool same = known.device == static_cast<std::int64_t>(status.st_dev) && known.size == status.st_size &&
-                    known.modified == nanoseconds(status.st_mtim) && known.changed == nanoseconds(status.st_ctim);
-  if (!same) return nullptr;
-  known.used = true;
-  return &known.digest;
+const FileDigests::Known* FileDigests::known(std::uint64_t inode) const {
+  const auto learnt = learnt_.find(inode);
+  if (learnt != learnt_.end()) return &learnt->second;
+  if (next_ >= loaded_.size() || loaded_[next_].inode != inode)
+    next_ = static_cast<std::size_t>(std::ranges::lower_bound(loaded_, inode, {}, &Known::inode) - loaded_.begin());
+  if (next_ >= loaded_.size() || loaded_[next_].inode != inode) return nullptr;
+  return &loaded_[next_++];
 }
 
-void FileDigests::learn(const struct stat& status, const std::string& digest) {
+std::optional<std::string_view> FileDigests::find(const struct stat& status) const {
+  const Known* found = known(status.st_ino);
+  if (found == nullptr) return std::nullopt;
+  const bool same = found->device == static_cast<std::int64_t>(status.st_dev) && found->size == status.st_size &&
+                    found->modified == nanoseconds(status.st_mtim) && found->changed == nanoseconds(status.st_ctim);
+  if (!same) return std::nullopt;
+  found->used = true;
+  return std::string_view(found->digest.data(), found->digest.size());
+}
+
+void FileDigests::learn(const struct stat& status, std::string_view digest) {
   bytes_read_ += static_cast<std::uint64_t>(status.st_size);
   const std::int64_t modified = nanoseconds(status.st_mtim), changed = nanoseconds(status.st_ctim);
-  if (!is_settled(modified, changed)) return;
-  known_[status.st_ino] = {static_cast<std::int64_t>(status.st_dev), status.st_size, modified, changed, digest, true};
-  changed_ = true;
+  if (!is_settled(modified, changed) || digest.size() != kHexDigest) return;
+  Known& known = learnt_[status.st_ino];
+  known = {status.st_ino, static_cast<std::int64_t>(status.st_dev), status.st_size, modified, changed, {}, true};
+  std::ranges::copy(digest, known.digest.begin());
 }
 
 Result<void> FileDigests::save() {
-  if (!changed_) return {};
+  if (learnt_.empty()) return {};
+  for (const Known& old : loaded_)
+    if (!learnt_.contains(old.inode)) learnt_.emplace(old.inode, old);
+  loaded_.clear();
   // Another target of the same context may read other files: what this build did not read stays, up to a point.
-  const auto used = std::count_if(known_.begin(), known_.end(), [](const auto& file) { return file.second.used; });
-  if (known_.size() > 4 * static_cast<std::size_t>(used) + 1000)
-    std::erase_if(known_, [](const auto& file) { return !file.second.used; });
-  if (known_.size() > kMaxKnown) return {};
+  const auto used = std::ranges::count_if(learnt_, [](const auto& file) { return file.second.used; });
+  if (learnt_.size() > 4 * static_cast<std::size_t>(used) + 1000)
+    std::erase_if(learnt_, [](const auto& file) { return !file.second.used; });
+  if (learnt_.size() > kMaxKnown) return {};
   std::string files;
-  files.reserve(known_.size() * 130);
-  for (const auto& [inode, known] : known_) {
+  files.reserve(learnt_.size() * 130);
+  for (const auto& [inode, known] : learnt_) {
     put_number(files, static_cast<std::int64_t>(inode));
     for (const std::int64_t value : {known.device, known.size, known.modified, known.changed}) put_number(files, value);
-    files += known.digest;
+    files.append(known.digest.data(), known.digest.size());
     files += '\n';
   }
   const auto now = static_cast<std::int64_t>(::time(nullptr));
   TRY(database_->execute("INSERT OR REPLACE INTO build_context_digests VALUES(?,?,?,?)",
                          {device_, inode_, files, now}));
   TRY(database_->execute("DELETE FROM build_context_digests WHERE used_at<?", {now - kForgetAfter}));
-  changed_ = false;
   return {};
 }
 
@@ -176,8 +190,8 @@ Result<std::string> digest_source(const SourceTree& tree, const Source& source, 
     if (!tree.is_context) add_field(text, std::to_string(status.st_uid) + ":" + std::to_string(status.st_gid));
     add_field(text, entry.link_target);
     if (S_ISREG(status.st_mode)) {
-      const std::string* known = memory != nullptr ? memory->find(status) : nullptr;
-      if (known != nullptr) {
+      const auto known = memory != nullptr ? memory->find(status) : std::nullopt;
+      if (known) {
         add_field(text, *known);
       } else {
         const std::string digest = TRY(digest_file(tree, full_path(source, entry), buffer, cancel));

@@ -3,11 +3,13 @@
 
 #include <sys/stat.h>
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
+#include <string_view>
 #include <vector>
 
 #include <dray/core/fd.hpp>
@@ -71,22 +73,26 @@ class FileDigests {
   /// Keeps what was learnt.
   Result<void> save();
 
-  const std::string* find(const struct stat& status) const;
-  void learn(const struct stat& status, const std::string& digest);
+  /// Hex; valid until the next learn().
+  std::optional<std::string_view> find(const struct stat& status) const;
+  void learn(const struct stat& status, std::string_view digest);
   std::uint64_t bytes_read() const { return bytes_read_; }
 
  private:
   struct Known {
+    std::uint64_t inode = 0;
     std::int64_t device = 0, size = 0, modified = 0, changed = 0;
-    std::string digest;
+    std::array<char, 64> digest{};
     mutable bool used = false;  ///< in this build
   };
   FileDigests() = default;
+  const Known* known(std::uint64_t inode) const;
   std::shared_ptr<store::Database> database_;
   std::int64_t device_ = 0, inode_ = 0;
-  std::unordered_map<std::uint64_t, Known> known_;  ///< by inode
+  std::vector<Known> loaded_;              ///< by inode; a map of 20,000 files would cost more than the rest
+  std::map<std::uint64_t, Known> learnt_;  ///< by inode; newer than what was loaded
+  mutable std::size_t next_ = 0;           ///< in loaded_: a directory's files mostly have inodes in a row
   std::uint64_t bytes_read_ = 0;
-  bool changed_ = false;
 };
 
 /// One digest for the names, modes, link targets and contents of a source; times play no part. Owners count in a

@@ -21,6 +21,7 @@ import traceback
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 CGROUP_PARENTS = ("dray", "docker", "libpod_parent", "machine.slice", "buildkit", "dray-bench-buildah")
 INSIDE = "DRAY_BENCH_SCRATCH"
+KEPT = ("DRAY_BUILDKIT",)  # variables that the inner half needs
 
 
 def _mount(*arguments):
@@ -152,10 +153,10 @@ def enter(body):
     _single_cgroup_version()
     home = scratch / "home"
     home.mkdir()
-    path = os.environ.get("PATH", "")
+    path, kept = os.environ.get("PATH", ""), {name: os.environ[name] for name in KEPT if name in os.environ}
     os.environ.clear()
     # No proxy settings, no credentials: the only registry is on this namespace's loopback.
-    os.environ.update(PATH=f"{path}:/usr/sbin:/sbin", HOME=str(home), LANG="C.UTF-8", TMPDIR=str(scratch))
+    os.environ.update(kept, PATH=f"{path}:/usr/sbin:/sbin", HOME=str(home), LANG="C.UTF-8", TMPDIR=str(scratch))
     child = os.fork()
     if child == 0:
         code = 1
