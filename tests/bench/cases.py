@@ -345,7 +345,7 @@ class LargeImage:
             layer = layout / f"layer{number}.tar"
             with tarfile.open(layer, "w") as archive:
                 for index in range(100):
-                    data = (rng.randbytes(512) + bytes(512)) * 1024
+                    data = rng.randbytes(1 << 19) + bytes(1 << 19)
                     entry = tarfile.TarInfo(f"layer{number}/file{index}")
                     entry.size = len(data)
                     archive.addfile(entry, io.BytesIO(data))
