@@ -23,8 +23,6 @@ std::string below(const std::string& directory, const std::string& name) {
   return directory.empty() ? name : directory + "/" + name;
 }
 
-std::string proc_path(FdRef fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
-
 bool is_portable(std::string_view name) {
   return name.starts_with("user.") || name == "security.capability" || name.starts_with("system.posix_acl_");
 }
@@ -32,7 +30,7 @@ bool is_portable(std::string_view name) {
 std::map<std::string, std::string> read_xattrs(FdRef fd) {
   std::map<std::string, std::string> result;
   std::vector<char> names(65536), value(65536);
-  const std::string path = proc_path(fd);
+  const std::string path = descriptor_path(fd);
   const ssize_t length = ::listxattr(path.c_str(), names.data(), names.size());
   for (ssize_t at = 0; at < length;) {
     const std::string name = names.data() + at;
@@ -151,10 +149,10 @@ Result<void> TreeWriter::set_attributes(const tar::Entry& entry, FdRef fd) {
   const bool owner_kept = entry.uid == ::geteuid() && entry.gid == ::getegid();
   const mode_t mode = entry.mode & (owner_kept ? 07777 : 01777);
   if (::fchownat(fd.get(), "", ::geteuid(), ::getegid(), AT_EMPTY_PATH) != 0) return fail_errno("changing the owner");
-  if (!is_link && ::chmod(proc_path(fd).c_str(), mode) != 0) return fail_errno("changing the mode");
+  if (!is_link && ::chmod(descriptor_path(fd).c_str(), mode) != 0) return fail_errno("changing the mode");
   for (const auto& [name, value] : entry.xattrs) {
     if (is_link || (!owner_kept && name == "security.capability")) continue;
-    if (::setxattr(proc_path(fd).c_str(), name.c_str(), value.data(), value.size(), 0) == 0) continue;
+    if (::setxattr(descriptor_path(fd).c_str(), name.c_str(), value.data(), value.size(), 0) == 0) continue;
     if (errno != ENOTSUP && errno != EPERM) return fail_errno("setting \"" + name + "\"");
   }
   timespec time{};
