@@ -60,25 +60,16 @@ class Walk {
     struct stat status;
     if (::fstat(handle.get(), &status) != 0) return fail_errno("reading the status of \"" + path + "\"");
     if (S_ISSOCK(status.st_mode)) return {};
-    tar::Entry entry;
-    entry.path = path;
-    entry.mode = status.st_mode & 07777;
-    entry.uid = status.st_uid;
-    entry.gid = status.st_gid;
-    entry.mtime_seconds = status.st_mtim.tv_sec;
-    entry.mtime_nanoseconds = static_cast<std::uint32_t>(status.st_mtim.tv_nsec);
+    tar::Entry entry = tar::entry_of(path, status);
     if (S_ISLNK(status.st_mode)) {
       std::string target(static_cast<std::size_t>(status.st_size) + 1, '\0');
       const ssize_t length = ::readlinkat(handle.get(), "", target.data(), target.size());
       if (length < 0) return fail_errno("reading symlink \"" + path + "\"");
       target.resize(static_cast<std::size_t>(length));
-      entry.type = tar::EntryType::symlink;
-      entry.mode = 0777;
       entry.link_target = std::move(target);
       return visit_(entry, FdRef());
     }
     if (S_ISDIR(status.st_mode)) {
-      entry.type = tar::EntryType::directory;
       entry.xattrs = read_xattrs(handle);
       TRY(visit_(entry, FdRef()));
       return directory(path);
@@ -97,9 +88,6 @@ class Walk {
       entry.size = static_cast<std::uint64_t>(status.st_size);
       return visit_(entry, file);
     }
-    entry.type = S_ISFIFO(status.st_mode)  ? tar::EntryType::fifo
-                 : S_ISCHR(status.st_mode) ? tar::EntryType::character_device
-                                           : tar::EntryType::block_device;
     entry.device_major = major(status.st_rdev);
     entry.device_minor = minor(status.st_rdev);
     return visit_(entry, FdRef());
