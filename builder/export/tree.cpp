@@ -14,6 +14,7 @@
 
 #include <dray/core/rooted_path.hpp>
 
+#include "context/attributes.hpp"
 #include "ops/ops.hpp"
 
 namespace dray::builder {
@@ -25,21 +26,6 @@ std::string below(const std::string& directory, const std::string& name) {
 
 bool is_portable(std::string_view name) {
   return name.starts_with("user.") || name == "security.capability" || name.starts_with("system.posix_acl_");
-}
-
-std::map<std::string, std::string> read_xattrs(FdRef fd) {
-  std::map<std::string, std::string> result;
-  std::vector<char> names(65536), value(65536);
-  const std::string path = descriptor_path(fd);
-  const ssize_t length = ::listxattr(path.c_str(), names.data(), names.size());
-  for (ssize_t at = 0; at < length;) {
-    const std::string name = names.data() + at;
-    at += static_cast<ssize_t>(name.size()) + 1;
-    if (!is_portable(name)) continue;
-    const ssize_t size = ::getxattr(path.c_str(), name.c_str(), value.data(), value.size());
-    if (size >= 0) result[name] = std::string(value.data(), static_cast<std::size_t>(size));
-  }
-  return result;
 }
 
 class Walk {
@@ -70,7 +56,8 @@ class Walk {
       return visit_(entry, FdRef());
     }
     if (S_ISDIR(status.st_mode)) {
-      entry.xattrs = read_xattrs(handle);
+      const FileDescriptor opened = TRY(open_without_links(root_, path, O_RDONLY | O_DIRECTORY));
+      entry.xattrs = read_xattrs(opened, is_portable);
       TRY(visit_(entry, FdRef()));
       return directory(path);
     }
@@ -84,7 +71,7 @@ class Walk {
     }
     if (S_ISREG(status.st_mode)) {
       const FileDescriptor file = TRY(open_without_links(root_, path, O_RDONLY | O_NONBLOCK));
-      entry.xattrs = read_xattrs(file);
+      entry.xattrs = read_xattrs(file, is_portable);
       entry.size = static_cast<std::uint64_t>(status.st_size);
       return visit_(entry, file);
     }
