@@ -51,7 +51,9 @@ const char* kind_name(ProgressEvent::Kind kind) {
     case ProgressEvent::Kind::failed:
       return "failed";
     case ProgressEvent::Kind::message:
-      return "message";
+    case ProgressEvent::Kind::warning:  // it and the next are a build's
+    case ProgressEvent::Kind::excerpt:
+      break;
   }
   return "message";
 }

@@ -62,7 +62,7 @@ Result<FileDescriptor> make_unnamed_file(const std::string& directory) {
 }
 
 Result<void> place_file(FdRef file, const std::string& path) {
-  const std::string self = "/proc/self/fd/" + std::to_string(file.get());
+  const std::string self = descriptor_path(file);
   struct stat status;
   if (::fstat(file.get(), &status) != 0) return fail_errno("writing \"" + path + "\"");
   if (status.st_nlink == 0 && ::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0)

@@ -7,44 +7,19 @@
 #include <algorithm>
 #include <optional>
 
+#include <dray/core/rooted_path.hpp>
+
+#include "dockerfile/text.hpp"
+
 namespace dray::builder {
 
 namespace {
 
 Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
 
-bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
-}
-
-/// filepath.Clean: "." for nothing, ".." kept at the start of a relative path.
-std::string clean(std::string_view path) {
-  const bool rooted = path.starts_with('/');
-  std::vector<std::string_view> parts;
-  for (std::size_t begin = 0; begin <= path.size();) {
-    const std::size_t end = std::min(path.find('/', begin), path.size());
-    const std::string_view part = path.substr(begin, end - begin);
-    begin = end + 1;
-    if (part.empty() || part == ".") continue;
-    if (part != "..")
-      parts.push_back(part);
-    else if (!parts.empty() && parts.back() != "..")
-      parts.pop_back();
-    else if (!rooted)
-      parts.push_back(part);
-  }
-  std::string result = rooted ? "/" : "";
-  for (std::size_t i = 0; i < parts.size(); ++i) result.append(i > 0 ? "/" : "").append(parts[i]);
-  return result.empty() ? "." : result;
-}
-
-/// Clean, without a leading "/".
+/// filepath.Clean, without a leading "/".
 std::string normal_form(std::string_view pattern) {
-  std::string text = clean(pattern);
+  std::string text = dray::clean_path(pattern);
   if (text.size() > 1 && text[0] == '/') text.erase(0, 1);
   return text;
 }

@@ -19,21 +19,12 @@ namespace {
 constexpr std::size_t kMaxText = 16u << 20;
 constexpr int kFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
 
-bool is_http(const std::string& text) { return text.starts_with("http://") || text.starts_with("https://"); }
-
 Result<FileDescriptor> open_layer(const SourceContext& sources, const SourceLayer& layer) {
   return store::open_mount(TRY(sources.store.snapshots().view({layer.layer})));
 }
 
 Result<BuildContext> open_git(const GitReference& git, const SourceContext& sources) {
-  GitOp op;
-  op.remote = git.url();
-  op.ref = git.ref;
-  op.subdirectory = git.subdirectory;
-  op.checksum = git.checksum;
-  op.keep_git_dir = git.keep_git_dir.value_or(false);
-  op.skip_submodules = git.submodules && !*git.submodules;
-  op.fetch_by_commit = git.fetch_by_commit;
+  GitOp op = git_op(git);
   for (const auto& [name, value] : sources.build.build_args)
     if (name == "BUILDKIT_CONTEXT_KEEP_GIT_DIR" && (value == "1" || value == "true")) op.keep_git_dir = true;
   BuildContext context;

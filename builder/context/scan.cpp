@@ -108,8 +108,7 @@ Failure missing(const SourceTree& tree, const std::string& path, int hidden) {
 
 Result<std::string> host_path(FdRef fd) {
   std::string target(PATH_MAX, '\0');
-  const ssize_t length =
-      ::readlink(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), target.data(), target.size());
+  const ssize_t length = ::readlink(descriptor_path(fd).c_str(), target.data(), target.size());
   if (length < 0) return fail_errno("reading /proc/self/fd");
   target.resize(static_cast<std::size_t>(length));
   return target;

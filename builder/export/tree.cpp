@@ -14,6 +14,7 @@
 
 #include <dray/core/rooted_path.hpp>
 
+#include "context/attributes.hpp"
 #include "ops/ops.hpp"
 
 namespace dray::builder {
@@ -23,25 +24,8 @@ std::string below(const std::string& directory, const std::string& name) {
   return directory.empty() ? name : directory + "/" + name;
 }
 
-std::string proc_path(FdRef fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
-
 bool is_portable(std::string_view name) {
   return name.starts_with("user.") || name == "security.capability" || name.starts_with("system.posix_acl_");
-}
-
-std::map<std::string, std::string> read_xattrs(FdRef fd) {
-  std::map<std::string, std::string> result;
-  std::vector<char> names(65536), value(65536);
-  const std::string path = proc_path(fd);
-  const ssize_t length = ::listxattr(path.c_str(), names.data(), names.size());
-  for (ssize_t at = 0; at < length;) {
-    const std::string name = names.data() + at;
-    at += static_cast<ssize_t>(name.size()) + 1;
-    if (!is_portable(name)) continue;
-    const ssize_t size = ::getxattr(path.c_str(), name.c_str(), value.data(), value.size());
-    if (size >= 0) result[name] = std::string(value.data(), static_cast<std::size_t>(size));
-  }
-  return result;
 }
 
 class Walk {
@@ -62,26 +46,18 @@ class Walk {
     struct stat status;
     if (::fstat(handle.get(), &status) != 0) return fail_errno("reading the status of \"" + path + "\"");
     if (S_ISSOCK(status.st_mode)) return {};
-    tar::Entry entry;
-    entry.path = path;
-    entry.mode = status.st_mode & 07777;
-    entry.uid = status.st_uid;
-    entry.gid = status.st_gid;
-    entry.mtime_seconds = status.st_mtim.tv_sec;
-    entry.mtime_nanoseconds = static_cast<std::uint32_t>(status.st_mtim.tv_nsec);
+    tar::Entry entry = tar::entry_of(path, status);
     if (S_ISLNK(status.st_mode)) {
       std::string target(static_cast<std::size_t>(status.st_size) + 1, '\0');
       const ssize_t length = ::readlinkat(handle.get(), "", target.data(), target.size());
       if (length < 0) return fail_errno("reading symlink \"" + path + "\"");
       target.resize(static_cast<std::size_t>(length));
-      entry.type = tar::EntryType::symlink;
-      entry.mode = 0777;
       entry.link_target = std::move(target);
       return visit_(entry, FdRef());
     }
     if (S_ISDIR(status.st_mode)) {
-      entry.type = tar::EntryType::directory;
-      entry.xattrs = read_xattrs(handle);
+      const FileDescriptor opened = TRY(open_without_links(root_, path, O_RDONLY | O_DIRECTORY));
+      entry.xattrs = read_xattrs(opened, is_portable);
       TRY(visit_(entry, FdRef()));
       return directory(path);
     }
@@ -95,13 +71,10 @@ class Walk {
     }
     if (S_ISREG(status.st_mode)) {
       const FileDescriptor file = TRY(open_without_links(root_, path, O_RDONLY | O_NONBLOCK));
-      entry.xattrs = read_xattrs(file);
+      entry.xattrs = read_xattrs(file, is_portable);
       entry.size = static_cast<std::uint64_t>(status.st_size);
       return visit_(entry, file);
     }
-    entry.type = S_ISFIFO(status.st_mode)  ? tar::EntryType::fifo
-                 : S_ISCHR(status.st_mode) ? tar::EntryType::character_device
-                                           : tar::EntryType::block_device;
     entry.device_major = major(status.st_rdev);
     entry.device_minor = minor(status.st_rdev);
     return visit_(entry, FdRef());
@@ -151,10 +124,10 @@ Result<void> TreeWriter::set_attributes(const tar::Entry& entry, FdRef fd) {
   const bool owner_kept = entry.uid == ::geteuid() && entry.gid == ::getegid();
   const mode_t mode = entry.mode & (owner_kept ? 07777 : 01777);
   if (::fchownat(fd.get(), "", ::geteuid(), ::getegid(), AT_EMPTY_PATH) != 0) return fail_errno("changing the owner");
-  if (!is_link && ::chmod(proc_path(fd).c_str(), mode) != 0) return fail_errno("changing the mode");
+  if (!is_link && ::chmod(descriptor_path(fd).c_str(), mode) != 0) return fail_errno("changing the mode");
   for (const auto& [name, value] : entry.xattrs) {
     if (is_link || (!owner_kept && name == "security.capability")) continue;
-    if (::setxattr(proc_path(fd).c_str(), name.c_str(), value.data(), value.size(), 0) == 0) continue;
+    if (::setxattr(descriptor_path(fd).c_str(), name.c_str(), value.data(), value.size(), 0) == 0) continue;
     if (errno != ENOTSUP && errno != EPERM) return fail_errno("setting \"" + name + "\"");
   }
   timespec time{};

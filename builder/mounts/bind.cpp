@@ -129,8 +129,6 @@ Result<TempDir> make_scratch(store::Store& store, const struct stat& root, store
 }
 
 /// The name of an open directory for overlay: the descriptor's, since any other name could lead somewhere else by now.
-std::string descriptor_path(FdRef directory) { return "/proc/self/fd/" + std::to_string(directory.get()); }
-
 Result<void> show(BindMount& bind, const std::string& source, bool read_only) {
   if (source != "/") {
     auto inside = open_submount(bind.tree, source);

@@ -53,15 +53,8 @@ class Writer {
     struct stat status = {};
     if (::fstatat(directory.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
       return fail_errno("reading \"" + path + "\"");
-    tar::Entry made;
-    made.path = path;
-    made.mode = status.st_mode & 07777;
-    made.uid = status.st_uid;
-    made.gid = status.st_gid;
-    made.mtime_seconds = status.st_mtim.tv_sec;
-    made.mtime_nanoseconds = static_cast<std::uint32_t>(status.st_mtim.tv_nsec);
+    tar::Entry made = tar::entry_of(path, status);
     if (S_ISDIR(status.st_mode)) {
-      made.type = tar::EntryType::directory;
       TRY(tar_.add(made, nullptr));
       const FileDescriptor next = TRY(open_file_at(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
       return this->directory(next, path, depth + 1);
@@ -70,7 +63,6 @@ class Writer {
       std::string target(PATH_MAX, '\0');
       const ssize_t length = ::readlinkat(directory.get(), name.c_str(), target.data(), target.size());
       if (length < 0) return fail_errno("reading \"" + path + "\"");
-      made.type = tar::EntryType::symlink;
       made.link_target = target.substr(0, static_cast<std::size_t>(length));
       return tar_.add(made, nullptr);
     }

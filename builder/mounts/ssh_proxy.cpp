@@ -117,7 +117,7 @@ Result<std::unique_ptr<SshProxy>> SshProxy::start(const std::string& agent, std:
   TRY(connect_to(agent));  // tell now, not in the step's log
   const FileDescriptor memory = TRY(make_tmpfs(64u << 10, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC));
   proxy->listener_ = TRY(make_socket());
-  const std::string path = "/proc/self/fd/" + std::to_string(memory.get()) + "/agent";
+  const std::string path = descriptor_path(memory) + "/agent";
   const sockaddr_un address = TRY(address_of(path));
   if (::bind(proxy->listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
       ::listen(proxy->listener_.get(), 16) != 0)

@@ -23,8 +23,6 @@ namespace {
 constexpr std::size_t kBlock = 512;
 constexpr std::string_view kWhiteout = ".wh.", kOpaque = ".wh..wh..opq";
 
-std::string proc_path(FdRef fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
-
 /// "./a//b/" -> "a/b"; ".." is refused.
 Result<std::string> entry_path(const std::string& written) {
   std::string path;
@@ -175,12 +173,13 @@ class Extractor {
       const Owner owner = options_.owner.value_or(Owner{entry.uid, entry.gid});
       if (::fchownat(fd.get(), "", owner.uid, owner.gid, AT_EMPTY_PATH) != 0) return fail_errno("changing the owner");
     }
-    if (!is_link && ::chmod(proc_path(fd).c_str(), entry.mode & 07777) != 0) return fail_errno("changing the mode");
+    if (!is_link && ::chmod(descriptor_path(fd).c_str(), entry.mode & 07777) != 0)
+      return fail_errno("changing the mode");
     for (const auto& [name, value] : entry.xattrs) {
       const bool wanted = name.starts_with("user.") || name == "security.capability" ||
                           (options_.is_layer && name.starts_with("system.posix_acl_"));
       if (is_link || !options_.keep_owner || !wanted) continue;
-      if (::setxattr(proc_path(fd).c_str(), name.c_str(), value.data(), value.size(), 0) != 0 && errno != ENOTSUP)
+      if (::setxattr(descriptor_path(fd).c_str(), name.c_str(), value.data(), value.size(), 0) != 0 && errno != ENOTSUP)
         return fail_errno("setting \"" + name + "\"");
     }
     const timespec times[2] = {time_of(entry), time_of(entry)};

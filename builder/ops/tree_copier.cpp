@@ -20,8 +20,6 @@ namespace {
 
 constexpr std::size_t kChunk = 64u << 20;
 
-std::string proc_path(FdRef fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
-
 Result<void> set_times(FdRef fd, const struct stat& status, const std::string& path) {
   const timespec times[2] = {status.st_mtim, status.st_mtim};
   if (::utimensat(fd.get(), "", times, AT_EMPTY_PATH) != 0) return fail_errno("setting the times of \"" + path + "\"");
@@ -86,7 +84,7 @@ Result<void> make_room(FdRef directory, const std::string& name, const std::stri
 /// Of our own descriptors, so /proc/self/fd is no hostile path.
 Result<void> TreeCopier::copy_xattrs(FdRef from, FdRef to, const std::string& path) {
   for (const auto& [name, value] : copied_attributes(from, tree_.is_context))
-    if (::setxattr(proc_path(to).c_str(), name.c_str(), value.data(), value.size(), 0) != 0 && errno != ENOTSUP)
+    if (::setxattr(descriptor_path(to).c_str(), name.c_str(), value.data(), value.size(), 0) != 0 && errno != ENOTSUP)
       return fail_errno("setting \"" + name + "\" of \"" + path + "\"");
   return {};
 }
@@ -96,7 +94,7 @@ Result<void> TreeCopier::set_owner_and_mode(FdRef fd, const struct stat& status,
   const gid_t gid = owner_ ? owner_->gid : status.st_gid;
   if (::fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) != 0)
     return fail_errno("changing the owner of \"" + path + "\"");
-  if (!S_ISLNK(status.st_mode) && ::chmod(proc_path(fd).c_str(), mode_.apply(status.st_mode)) != 0)
+  if (!S_ISLNK(status.st_mode) && ::chmod(descriptor_path(fd).c_str(), mode_.apply(status.st_mode)) != 0)
     return fail_errno("changing the mode of \"" + path + "\"");
   return {};
 }

@@ -21,8 +21,6 @@ Result<bool> is_git(const std::string& source) {
   return git->has_value() && !(*git)->looks_local;
 }
 
-bool is_http(std::string_view source) { return source.starts_with("http://") || source.starts_with("https://"); }
-
 /// "a%20b" as "a b"; nullopt: a bad escape.
 std::optional<std::string> percent_decode(std::string_view text) {
   std::string decoded;
@@ -69,14 +67,9 @@ Result<StageBuilder::CopySource> StageBuilder::git_source(const CopyInstruction&
   if (!checksum.empty() && !git.checksum.empty() && checksum != git.checksum)
     return invalid("checksum mismatch \"" + checksum + "\" != \"" + git.checksum + "\"");
   if (!git.checksum.empty()) checksum = git.checksum;
-  GitOp op;
-  op.remote = git.url();
-  op.ref = git.ref;
-  op.subdirectory = git.subdirectory;
+  GitOp op = git_op(git);
   op.checksum = checksum;
   op.keep_git_dir = git.keep_git_dir.value_or(copy.keep_git_dir.value_or(false));
-  op.skip_submodules = git.submodules && !*git.submodules;
-  op.fetch_by_commit = git.fetch_by_commit;
   const SourceLocation location{context_.dockerfile.file, command_->instruction->line};
   return CopySource{"/", context_.builder.source_vertex(std::move(op), "ADD " + without_credentials(text), location)};
 }

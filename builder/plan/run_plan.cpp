@@ -157,7 +157,7 @@ Result<void> StageBuilder::add_mount(const MountFlag& flag, int source, RunOp& o
     mount.sharing = kSharing.at(flag.sharing);
     mount.default_id = flag.id.empty();
     // As it was written: the same cache for the same line in every stage.
-    mount.id = flag.id.empty() ? clean_written(flag.target) : flag.id;
+    mount.id = flag.id.empty() ? dray::clean_path(flag.target) : flag.id;
     const auto& given = context_.options.build_args;
     for (const auto& [name, value] : given)
       if (name == "BUILDKIT_CACHE_MOUNT_NS" && !value.empty()) mount.id = value + "/" + mount.id;

@@ -140,43 +140,6 @@ Result<void> check_mode(std::string_view text) {
   return {};
 }
 
-std::string clean_path(std::string_view path) {
-  std::vector<std::string_view> parts;
-  for (std::size_t begin = 0; begin <= path.size();) {
-    const std::size_t end = std::min(path.find('/', begin), path.size());
-    const std::string_view part = path.substr(begin, end - begin);
-    if (part == "..") {
-      if (!parts.empty()) parts.pop_back();
-    } else if (!part.empty() && part != ".") {
-      parts.push_back(part);
-    }
-    begin = end + 1;
-  }
-  std::string clean;
-  for (const std::string_view part : parts) clean.append("/").append(part);
-  return clean.empty() ? "/" : clean;
-}
-
-std::string clean_written(std::string_view path) {
-  if (path.starts_with('/')) return clean_path(path);
-  std::vector<std::string_view> parts;
-  for (std::size_t begin = 0; begin <= path.size();) {
-    const std::size_t end = std::min(path.find('/', begin), path.size());
-    const std::string_view part = path.substr(begin, end - begin);
-    if (part == ".." && !parts.empty() && parts.back() != "..")
-      parts.pop_back();
-    else if (!part.empty() && part != ".")
-      parts.push_back(part);
-    begin = end + 1;
-  }
-  std::string clean;
-  for (const std::string_view part : parts) clean.append(clean.empty() ? "" : "/").append(part);
-  return clean.empty() ? "." : clean;
-}
-
-std::string join_path(std::string_view directory, std::string_view path) {
-  if (path.starts_with('/')) return clean_path(path);
-  return clean_path(std::string(directory) + "/" + std::string(path));
-}
+std::string clean_path(std::string_view path) { return dray::clean_path("/" + std::string(path)); }
 
 }  // namespace dray::builder

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <dray/core/result.hpp>
+#include <dray/core/rooted_path.hpp>
 
 // Values of instructions that have a grammar of their own, and paths.
 
@@ -21,11 +22,8 @@ Result<void> check_signal(std::string_view text);
 Result<void> check_mode(std::string_view text);
 /// An octal --chmod; symbolic ones are unsupported.
 
-/// path.Join("/", path): absolute, no "." or "..", no trailing "/".
+/// path.Join("/", path), where core's clean_path leaves a relative path relative: absolute, no "." or "..", no trailing
+/// "/".
 std::string clean_path(std::string_view path);
-/// path.Clean: as it is written, absolute or relative; "." for nothing.
-std::string clean_written(std::string_view path);
-/// `path` below `directory` unless it is absolute.
-std::string join_path(std::string_view directory, std::string_view path);
 
 }  // namespace dray::builder

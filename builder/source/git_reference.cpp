@@ -197,4 +197,14 @@ Result<std::optional<GitReference>> parse_git_reference(std::string_view text) {
   return std::optional<GitReference>(std::move(reference));
 }
 
+GitOp git_op(const GitReference& git) {
+  return {.remote = git.url(),
+          .ref = git.ref,
+          .subdirectory = git.subdirectory,
+          .checksum = git.checksum,
+          .keep_git_dir = git.keep_git_dir.value_or(false),
+          .skip_submodules = git.submodules && !*git.submodules,
+          .fetch_by_commit = git.fetch_by_commit};
+}
+
 }  // namespace dray::builder

@@ -7,6 +7,8 @@
 
 #include <dray/core/result.hpp>
 
+#include "plan/plan.hpp"
+
 // Git URLs as users write them: a build's context, a --build-context, a source of ADD.
 
 namespace dray::builder {
@@ -32,5 +34,10 @@ struct GitReference {
 
 /// nullopt: not a git reference (a path, or a plain file by http). An error: it is one, with wrong options.
 Result<std::optional<GitReference>> parse_git_reference(std::string_view text);
+
+/// What is fetched for it.
+GitOp git_op(const GitReference& git);
+
+inline bool is_http(std::string_view source) { return source.starts_with("http://") || source.starts_with("https://"); }
 
 }  // namespace dray::builder

@@ -30,8 +30,7 @@ Result<sockaddr_un> socket_address(const std::string& directory, FdRef directory
   std::string path = directory + "/" + kSocketName;
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path))
-    path = "/proc/self/fd/" + std::to_string(directory_fd.get()) + "/" + kSocketName;
+  if (path.size() >= sizeof(address.sun_path)) path = descriptor_path(directory_fd) + "/" + kSocketName;
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   return address;
 }

@@ -53,6 +53,8 @@ Result<FileDescriptor> open_file_at(FdRef directory, const std::string& path, in
   return FileDescriptor(fd);
 }
 
+std::string descriptor_path(FdRef fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
+
 Result<FileDescriptor> open_file(const std::string& path, int flags, unsigned mode) {
   return open_file_at(FdRef(AT_FDCWD), path, flags, mode);
 }

@@ -80,6 +80,23 @@ Result<void> write_header(ByteSink& sink, Header& header) {
 
 }  // namespace
 
+Entry entry_of(const std::string& path, const struct stat& status) {
+  Entry entry;
+  entry.path = path;
+  entry.type = S_ISDIR(status.st_mode)    ? EntryType::directory
+               : S_ISLNK(status.st_mode)  ? EntryType::symlink
+               : S_ISCHR(status.st_mode)  ? EntryType::character_device
+               : S_ISBLK(status.st_mode)  ? EntryType::block_device
+               : S_ISFIFO(status.st_mode) ? EntryType::fifo
+                                          : EntryType::regular;
+  entry.mode = S_ISLNK(status.st_mode) ? 0777 : status.st_mode & 07777;
+  entry.uid = status.st_uid;
+  entry.gid = status.st_gid;
+  entry.mtime_seconds = status.st_mtim.tv_sec;
+  entry.mtime_nanoseconds = static_cast<std::uint32_t>(status.st_mtim.tv_nsec);
+  return entry;
+}
+
 Result<void> Writer::add(const Entry& entry, ByteSource* content) {
   Header header{};
   std::map<std::string, std::string> pax;

@@ -210,7 +210,7 @@ Result<LoginSummary> login(const Configuration& configuration, const LoginReques
   return LoginSummary{std::move(result.config_path), std::move(result.username)};
 }
 
-Result<bool> logout(const Configuration& configuration, const std::string& registry, ProgressSink& progress,
+Result<bool> logout(const Configuration&, const std::string& registry, ProgressSink& progress,
                     const CancelToken& cancel) {
   const HelperResult result = TRY(run_helper({"logout", registry}, "", progress, cancel));
   return result.was_logged_in;

@@ -49,7 +49,7 @@ std::string place_in_container(FdRef root, const std::string& path) {
   auto target = open_in_root(root, path, O_PATH);
   if (!target) return path;
   char place[PATH_MAX];
-  const ssize_t length = ::readlink(("/proc/self/fd/" + std::to_string(target->get())).c_str(), place, sizeof place);
+  const ssize_t length = ::readlink(descriptor_path(*target).c_str(), place, sizeof place);
   return length > 0 ? std::string(place, static_cast<std::size_t>(length)) : path;
 }
 

@@ -86,7 +86,7 @@ Result<void> make_mount_points(const std::string& root_path, const runtime::Spec
             "making the mount point \"" + destination + "\"");
     if (!bind) continue;
     FileDescriptor target = TRY(open_in_root(root, destination, O_PATH));
-    const std::string name = "/proc/self/fd/" + std::to_string(target.get());
+    const std::string name = descriptor_path(target);
     if (::mount(source.c_str(), name.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
       return fail_errno("mounting \"" + source + "\" at \"" + destination + "\"");
     TRY(make_private(root_path));  // what is mounted in this one shall not be seen in the host's folder

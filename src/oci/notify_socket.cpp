@@ -105,7 +105,7 @@ Result<std::optional<NotifySocket>> NotifySocket::listen(const StateDirectory& d
   notify.host_ = host;
   notify.socket_ = TRY(make_socket());
   // By descriptor, as the state's path may be longer than sun_path; a `start` that was killed has left a socket.
-  const std::string path = "/proc/self/fd/" + std::to_string(place->get()) + "/" + kName;
+  const std::string path = descriptor_path(*place) + "/" + kName;
   (void)::unlink(path.c_str());
   const Address address = TRY(make_address(path));
   if (::bind(notify.socket_.get(), reinterpret_cast<const struct sockaddr*>(&address.address), address.size) != 0)

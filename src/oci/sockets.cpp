@@ -14,7 +14,7 @@ Result<FileDescriptor> connect_socket(const std::string& path) {
   FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket.valid()) return fail_errno("creating a socket");
   FileDescriptor node = TRY(open_file(path, O_PATH));
-  const std::string name = "/proc/self/fd/" + std::to_string(node.get());
+  const std::string name = descriptor_path(node);
   struct sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const std::string& shown = path.size() < sizeof address.sun_path ? path : name;

@@ -74,8 +74,7 @@ class DiffWriter {
     return {};
   }
   Result<void> write_root(const struct stat& status) {
-    tar::Entry entry = entry_of(".", status);
-    entry.type = tar::EntryType::directory;
+    tar::Entry entry = tar::entry_of(".", status);
     FileDescriptor fd = TRY(open_without_links(root_, "", O_RDONLY | O_DIRECTORY));
     entry.xattrs = TRY(read_xattrs(fd, "/")).portable;
     return add(entry, nullptr);
@@ -84,17 +83,6 @@ class DiffWriter {
   const Snapshotter::DiffSummary& summary() const { return summary_; }
 
  private:
-  static tar::Entry entry_of(const std::string& path, const struct stat& status) {
-    tar::Entry entry;
-    entry.path = path;
-    entry.mode = status.st_mode & 07777;
-    entry.uid = status.st_uid;
-    entry.gid = status.st_gid;
-    entry.mtime_seconds = status.st_mtim.tv_sec;
-    entry.mtime_nanoseconds = static_cast<std::uint32_t>(status.st_mtim.tv_nsec);
-    return entry;
-  }
-
   Result<void> add(const tar::Entry& entry, ByteSource* content) {
     TRY(writer_.add(entry, content));
     summary_.empty = false;
@@ -124,7 +112,7 @@ class DiffWriter {
                   "\"/" + path + "\" cannot be stored in a layer: names that begin with \".wh.\" mean deletions there");
     if (S_ISSOCK(status.st_mode)) return {};
 
-    tar::Entry entry = entry_of(path, status);
+    tar::Entry entry = tar::entry_of(path, status);
     if (S_ISDIR(status.st_mode)) return write_directory(std::move(entry));
     if (status.st_nlink > 1) {
       auto [first, is_new] = links_.try_emplace({status.st_dev, status.st_ino}, path);
@@ -140,13 +128,8 @@ class DiffWriter {
       ssize_t length = ::readlinkat(handle.get(), "", target.data(), target.size());
       if (length < 0) return fail_errno("reading symlink \"" + path + "\"");
       target.resize(static_cast<std::size_t>(length));
-      entry.type = tar::EntryType::symlink;
-      entry.mode = 0777;
       entry.link_target = std::move(target);
-    } else if (S_ISFIFO(status.st_mode)) {
-      entry.type = tar::EntryType::fifo;
     } else {
-      entry.type = S_ISCHR(status.st_mode) ? tar::EntryType::character_device : tar::EntryType::block_device;
       entry.device_major = major(status.st_rdev);
       entry.device_minor = minor(status.st_rdev);
     }
@@ -162,7 +145,6 @@ class DiffWriter {
       entry.xattrs = std::move(attributes.portable);
       is_opaque = attributes.is_opaque;
     }
-    entry.type = tar::EntryType::directory;
     TRY(add(entry, nullptr));
     if (is_opaque) TRY(add_marker(path + "/" + std::string(kOpaqueMarker)));
     return write_tree(path);

@@ -66,8 +66,8 @@ Result<FileDescriptor> open_bind(const std::string& path) {
 }
 
 /// Before 6.5 overlay had no parser of its own behind the new API: the kernel takes any key there, joins them all, and
-/// only the mount itself fails (with a line in the kernel's log each time). Such a kernel tells itself apart by taking a
-/// key that nobody knows.
+/// only the mount itself fails (with a line in the kernel's log each time). Such a kernel tells itself apart by taking
+/// a key that nobody knows.
 bool has_legacy_parser(int context) {
   if (set_option(context, FSCONFIG_SET_STRING, "dray_no_such_option", "x") == 0) return true;
   (void)kernel_log(context);  // the refusal's message is no news
@@ -90,7 +90,7 @@ class OptionSetter {
   Result<void> directory(const char* key, const std::string& path) {
     if (path.size() <= kMaxOption) return text(key, path.c_str());
     open_.push_back(TRY(open_file(path, O_PATH | O_DIRECTORY)));
-    return text(key, ("/proc/self/fd/" + std::to_string(open_.back().get())).c_str());
+    return text(key, descriptor_path(open_.back()).c_str());
   }
 
  private:

@@ -51,6 +51,10 @@ class FileDescriptor {
 Result<FileDescriptor> open_file(const std::string& path, int flags, unsigned mode = 0);
 Result<FileDescriptor> open_file_at(FdRef directory, const std::string& path, int flags, unsigned mode = 0);
 
+/// The name in /proc of what a descriptor of ours has open: for calls that take only a path, no O_PATH descriptor, or
+/// a path shorter than the true one.
+std::string descriptor_path(FdRef fd);
+
 /// Reads to the end; more than `limit` bytes is an error (corrupt), so that hostile input cannot exhaust memory.
 Result<std::string> read_all(FdRef fd, std::size_t limit);
 Result<std::string> read_file(const std::string& path, std::size_t limit = 16u << 20);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -28,6 +30,9 @@ struct Entry {
   std::uint32_t device_major = 0, device_minor = 0;
   std::map<std::string, std::string> xattrs;  ///< "security.capability" -> raw bytes
 };
+
+/// What stat says of a file: type, mode, owner and time. Size, link target and device numbers are the caller's.
+Entry entry_of(const std::string& path, const struct stat& status);
 
 /// Reads an uncompressed tar (ustar, pax, GNU) through libarchive. `source` must outlive it. Not thread-safe.
 /// Errors: corrupt. Limits: path and link target 64 KiB, xattrs 1 MiB an entry.

@@ -268,7 +268,7 @@ TEST_CASE("secrets: from files, variables and pipes, within a limit, in memory",
   CHECK((status.st_mode & 07777) == 0440);
   CHECK(status.st_uid == 3);
   CHECK(status.st_size == 1);
-  CHECK_FALSE(open_file("/proc/self/fd/" + std::to_string(file->get()), O_WRONLY));
+  CHECK_FALSE(open_file(descriptor_path(*file), O_WRONLY));
 }
 
 TEST_CASE("an agent behind the proxy lists and signs, and does nothing else", "[builder]") {
@@ -304,7 +304,7 @@ TEST_CASE("an agent behind the proxy lists and signs, and does nothing else", "[
     CHECK(status.st_uid == 5);
     sockaddr_un inner = {};
     inner.sun_family = AF_UNIX;
-    std::strcpy(inner.sun_path, ("/proc/self/fd/" + std::to_string(mount.get())).c_str());
+    std::strcpy(inner.sun_path, descriptor_path(mount).c_str());
     const FileDescriptor client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     REQUIRE(::connect(client.get(), reinterpret_cast<sockaddr*>(&inner), sizeof inner) == 0);
     char reply[64];

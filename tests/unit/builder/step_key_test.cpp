@@ -150,7 +150,7 @@ TEST_CASE("a script of RUN is a file in memory where its name says", "[builder]"
   place.executor.act = [&](const RunRequest& request, FdRef) {
     REQUIRE(request.mounts.size() == 1);
     CHECK(request.mounts[0].target == "/dev/pipes/EOF");
-    const auto file = open_file("/proc/self/fd/" + std::to_string(request.mounts[0].tree.get()), O_RDONLY);
+    const auto file = open_file(descriptor_path(request.mounts[0].tree), O_RDONLY);
     REQUIRE_OK(file);
     seen = *read_all(*file, 1000);
   };

@@ -55,7 +55,7 @@ TEST_CASE("a device, a FIFO or a pipe stays what it is and gets the bytes", "[co
   CHECK(fs::is_symlink(folder.path() + "/link"));
   CHECK(count(folder.path()) == 2);
   Pipe pipe = *make_pipe();
-  REQUIRE_OK(write_output_file("/proc/self/fd/" + std::to_string(pipe.write_end.get()), "piped"));
+  REQUIRE_OK(write_output_file(descriptor_path(pipe.write_end), "piped"));
   pipe.write_end.reset();
   CHECK(*read_all(pipe.read_end, 100) == "piped");
 }
@@ -80,7 +80,7 @@ TEST_CASE("a file that has lost its name is written through its descriptor", "[c
   const std::string path = folder.path() + "/f";
   const FileDescriptor open = *open_file(path, O_RDWR | O_CREAT, 0600);
   ::unlink(path.c_str());
-  REQUIRE_OK(write_output_file("/proc/self/fd/" + std::to_string(open.get()), "text"));
+  REQUIRE_OK(write_output_file(descriptor_path(open), "text"));
   CHECK(*read_all(open, 100) == "text");
   CHECK(count(folder.path()) == 0);
 }

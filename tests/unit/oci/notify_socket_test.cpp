@@ -74,7 +74,7 @@ void say(const StateDirectory& directory, const std::string& text) {
   FileDescriptor socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   auto place = open_file(directory.path() + "/notify", O_PATH);
   REQUIRE_OK(place);
-  const std::string path = "/proc/self/fd/" + std::to_string(place->get()) + "/notify.sock";
+  const std::string path = descriptor_path(*place) + "/notify.sock";
   const sockaddr_un address = make_address(path);
   REQUIRE(::sendto(socket.get(), text.data(), text.size(), 0, reinterpret_cast<const sockaddr*>(&address),
                    size_of(path)) == static_cast<ssize_t>(text.size()));

@@ -363,7 +363,7 @@ TEST_CASE("wider containers", "[runtime]") {
     ::waitpid(first->pid, nullptr, 0);
     (void)destroy_cgroup(box.spec.cgroups_path);
     // A second one joins it.
-    box.spec.namespaces.network = {false, "/proc/self/fd/" + std::to_string(netns.get())};
+    box.spec.namespaces.network = {false, descriptor_path(netns)};
     box.sh("readlink /proc/self/ns/net");
     Outcome outcome = box.run();
     struct stat status;
