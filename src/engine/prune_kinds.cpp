@@ -34,6 +34,8 @@ Result<Pruned> remove_stopped_containers(Context& context, const PruneFilters& f
   Pruned pruned;
   for (const ContainerInfo& container : TRY(list_containers(context, true))) {
     if (container.status == Status::running || container.status == Status::restarting) continue;
+    // It may be about to start: `run` holds a lease until then.
+    if (container.status == Status::created && context.store->is_leased()) continue;
     if (!filters.fits(container.created_at, container.options.labels)) continue;
     const auto record = read_record(context, {container.id, container.name});
     std::uint64_t size = 0;

@@ -24,6 +24,11 @@ Result<std::shared_ptr<Store>> Store::open(const std::string& root) {
 
 Result<Store::Lease> Store::lease() const { return FileLock::acquire(lock_path(root_), FileLock::Mode::shared); }
 
+bool Store::is_leased() const {
+  const auto lock = FileLock::try_acquire(lock_path(root_), FileLock::Mode::exclusive);
+  return !lock && lock.error().code() == ErrorCode::in_use;
+}
+
 namespace {
 
 constexpr const char* kCacheColumns =

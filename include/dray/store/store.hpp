@@ -57,6 +57,8 @@ class Store {
 
   using Lease = FileLock;
   Result<Lease> lease() const;
+  /// Whether anybody held a lease at this moment.
+  bool is_leased() const;
 
   // -- images -------------------------------------------------------------------------------------------------------
   /// Records (or replaces) `record.reference`. Manifest, config and layers must be in the content store and the layers
@@ -71,9 +73,9 @@ class Store {
   /// Removes one record (content goes with collect_garbage).
   Result<void> remove_image(const ImageRecord& record);
 
-  /// `reference` names an image index too (several platforms, attestations): that is what a push sends. Its record is one
-  /// platform's manifest; the index is forgotten when the reference gets another one. All it names must be in the content
-  /// store.
+  /// `reference` names an image index too (several platforms, attestations): that is what a push sends. Its record is
+  /// one platform's manifest; the index is forgotten when the reference gets another one. All it names must be in the
+  /// content store.
   Result<void> put_image_index(const std::string& reference, const image::Descriptor& index);
   Result<std::optional<image::Descriptor>> find_image_index(const std::string& reference);
   /// Every blob that a manifest or index refers to, directly or through others, itself included. Depth and number are
@@ -91,8 +93,8 @@ class Store {
     std::uint64_t blobs = 0, layers = 0, orphans = 0, bytes = 0;
   };
   /// Removes blobs and layers that no image, build-cache record or `extra_layers` (of containers) refers to, and
-  /// leftovers of killed processes. `while_idle` runs first, under the exclusive lock: the caller's own leftovers, whose
-  /// snapshots keep layers. in_use when another process works in the store.
+  /// leftovers of killed processes. `while_idle` runs first, under the exclusive lock: the caller's own leftovers,
+  /// whose snapshots keep layers. in_use when another process works in the store.
   Result<GarbageReport> collect_garbage(const std::vector<DiffId>& extra_layers,
                                         const std::function<Result<void>()>& while_idle = {});
 

@@ -71,11 +71,14 @@ Result<int> run(Invocation& invocation) {
                 "the input device is not a TTY (leave out -t when standard input is a pipe or file)");
   TRY(DetachKeys::parse(detach_keys));
   engine::Context context = TRY(open_engine(invocation));
+  // Until it has started: a prune beside us would take it for one that nobody needs.
+  std::optional<store::Store::Lease> lease = TRY(context.store->lease());
   std::string id = TRY(create_with_pull(context, container));
   if (!detach) block_session_signals();
   engine::StartOptions start;
   start.attach = !detach;
   auto started = engine::start_container(context, id, start);
+  lease.reset();
   if (!started) {
     if (container.remove) (void)engine::remove_container(context, id, true, true);
     return Failure(std::move(started).error());
