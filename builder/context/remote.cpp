@@ -45,13 +45,8 @@ Result<BuildContext> open_http(const std::string& url, const SourceContext& sour
     context.is_only_dockerfile = true;
     return context;
   }
-  context.unpacked = TRY(TempDir::create(sources.temporary(), "context-"));
-  context.directory = TRY(open_file(context.unpacked->path(), O_RDONLY | O_DIRECTORY));
   const auto bytes = make_fd_source(FdRef(file));
-  ExtractOptions options;
-  options.keep_owner = false;
-  options.allow_devices = false;
-  TRY_CTX(extract_archive(context.directory, "/", *bytes, options, sources.cancel), "unpacking the context");
+  TRY(unpack_context(*bytes, sources.temporary(), sources.cancel, context));
   return context;
 }
 
