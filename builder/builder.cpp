@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include <dray/core/percent.hpp>
 #include <dray/core/rooted_path.hpp>
 
 #include "attest/attest.hpp"
@@ -201,12 +202,6 @@ Result<void> check_shell(const BuildRequest& request, const Plan& plan) {
               "--shell-at " + std::to_string(request.shell_at) + ": no RUN that this build needs begins at that line");
 }
 
-std::string percent_encoded(const std::string& text) {
-  std::string result;
-  for (const char c : text) result += c == '/' ? "%2F" : std::string(1, c);
-  return result;
-}
-
 /// What a result was made of, as package and other URLs with the digests that are known.
 Result<std::vector<Material>> materials_of(const Plan& plan, int result, Bases& bases) {
   std::vector<Material> materials;
@@ -217,7 +212,7 @@ Result<std::vector<Material>> materials_of(const Plan& plan, int result, Bases& 
       const store::LoadedImage* image = TRY(bases.get(*source->reference, source->platform));
       const Reference& name = *source->reference;
       material.uri = "pkg:docker/" + name.familiar_name() + (name.tag().empty() ? "" : "@" + name.tag()) +
-                     "?platform=" + percent_encoded(source->platform.to_string());
+                     "?platform=" + percent_encode(source->platform.to_string());
       const Digest digest = name.digest().value_or(image->record.manifest);
       material.algorithm = digest.algorithm();
       material.hex = digest.hex();

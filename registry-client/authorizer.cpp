@@ -6,6 +6,7 @@
 #include "authorizer.hpp"
 
 #include <dray/core/base64.hpp>
+#include <dray/core/percent.hpp>
 
 #include "registry_json.hpp"
 #include "url.hpp"

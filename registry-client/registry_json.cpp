@@ -58,15 +58,6 @@ const char* kind_name(ProgressEvent::Kind kind) {
   return "message";
 }
 
-int base64_value(char c) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-  if (c >= '0' && c <= '9') return c - '0' + 52;
-  if (c == '+' || c == '-') return 62;
-  if (c == '/' || c == '_') return 63;
-  return -1;
-}
-
 }  // namespace
 
 std::vector<RegistryError> parse_registry_errors(std::string_view body) {
@@ -107,24 +98,11 @@ Result<Token> parse_token(std::string_view body) {
 }
 
 bool decode_basic(std::string_view base64, std::string& username, std::string& password) {
-  std::string bytes;
-  std::uint32_t bits = 0;
-  int count = 0;
-  for (const char c : base64) {
-    if (c == '=' || c == '\n' || c == '\r') continue;
-    const int value = base64_value(c);
-    if (value < 0) return false;
-    bits = (bits << 6) | static_cast<std::uint32_t>(value);
-    count += 6;
-    if (count >= 8) {
-      count -= 8;
-      bytes += static_cast<char>((bits >> count) & 0xff);
-    }
-  }
-  const auto colon = bytes.find(':');
+  const auto bytes = decode_base64(base64, Base64::lenient);
+  const auto colon = bytes ? bytes->find(':') : std::string::npos;
   if (colon == std::string::npos) return false;
-  username = bytes.substr(0, colon);
-  password = bytes.substr(colon + 1);
+  username = bytes->substr(0, colon);
+  password = bytes->substr(colon + 1);
   while (!password.empty() && password.back() == '\0') password.pop_back();  // Docker pads with NUL
   return true;
 }

@@ -11,6 +11,7 @@
 #include <set>
 
 #include <dray/core/tar.hpp>
+#include <dray/image/layout.hpp>
 
 #include "registry_json.hpp"
 #include "transport.hpp"
@@ -75,8 +76,7 @@ class ArchiveSource : public ImageSource {
   Result<FileDescriptor> open(HttpClient&, const image::Descriptor& blob, const std::string&, StepProgress&) override {
     if (const auto found = by_digest_.find(blob.digest); found != by_digest_.end())
       return open_file(found->second, O_RDONLY);
-    if (const File* file = find("blobs/" + blob.digest.algorithm() + "/" + blob.digest.hex()))
-      return open_file(file->path, O_RDONLY);
+    if (const File* file = find(image::blob_path(blob.digest))) return open_file(file->path, O_RDONLY);
     return fail(ErrorCode::not_found, "blob " + blob.digest.to_string() + " is missing from the archive");
   }
   Result<std::vector<image::Descriptor>> referrers(HttpClient&, const Digest& subject) override {
@@ -120,8 +120,7 @@ class ArchiveSource : public ImageSource {
   Result<image::Index> index() const { return image::parse_index(TRY(bytes_of("index.json"))); }
   Result<Document> read(const image::Descriptor& descriptor) {
     if (const auto made = made_.find(descriptor.digest); made != made_.end()) return made->second;
-    return verified_document(TRY(bytes_of("blobs/" + descriptor.digest.algorithm() + "/" + descriptor.digest.hex())),
-                             descriptor);
+    return verified_document(TRY(bytes_of(image::blob_path(descriptor.digest))), descriptor);
   }
 
   bool is_asked_for(const std::string& name) const {
@@ -224,9 +223,9 @@ class ArchiveDestination : public ImageDestination {
     if (name_it && kind_ == ArchiveKind::docker) {
       const image::Manifest manifest = TRY(image::parse_manifest(document.bytes));
       ArchivedImage image;
-      image.config = member(manifest.config.digest);
+      image.config = image::blob_path(manifest.config.digest);
       if (!name_.empty()) image.names = {TRY(Reference::parse(name_)).familiar()};
-      for (const image::Descriptor& layer : manifest.layers) image.layers.push_back(member(layer.digest));
+      for (const image::Descriptor& layer : manifest.layers) image.layers.push_back(image::blob_path(layer.digest));
       TRY(write_file_atomically(directory_.path() + "/manifest.json", serialize(std::vector{image}), 0644,
                                 Durability::none));
     }
@@ -243,15 +242,13 @@ class ArchiveDestination : public ImageDestination {
   }
 
  private:
-  static std::string member(const Digest& digest) { return "blobs/" + digest.algorithm() + "/" + digest.hex(); }
-
   Result<void> pack(const std::string& path) {
     FileDescriptor out = TRY(open_file(path, O_WRONLY | O_CREAT | O_EXCL, 0644));
     auto sink = make_fd_sink(FdRef(out));
     tar::Writer writer(*sink);
     std::vector<std::string> names = {"oci-layout", "index.json"};
     if (kind_ == ArchiveKind::docker) names.push_back("manifest.json");
-    for (const Digest& blob : blobs_) names.push_back(member(blob));
+    for (const Digest& blob : blobs_) names.push_back(image::blob_path(blob));
     for (const std::string& name : names) {
       FileDescriptor file = TRY(open_file(directory_.path() + "/" + name, O_RDONLY));
       tar::Entry entry;

@@ -5,16 +5,13 @@
 #include <sys/stat.h>
 
 #include <dray/core/directory_lock.hpp>
+#include <dray/image/layout.hpp>
 
 #include "transport.hpp"
 #include "transport_json.hpp"
 
 namespace dray::registry {
 namespace {
-
-std::string blob_path(const std::string& directory, const Digest& digest) {
-  return directory + "/blobs/" + digest.algorithm() + "/" + digest.hex();
-}
 
 class LayoutSource : public ImageSource {
  public:
@@ -38,7 +35,7 @@ class LayoutSource : public ImageSource {
   }
   Result<Document> child(HttpClient&, const image::Descriptor& descriptor) override { return read(descriptor); }
   Result<FileDescriptor> open(HttpClient&, const image::Descriptor& blob, const std::string&, StepProgress&) override {
-    return open_file(blob_path(directory_, blob.digest), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    return open_file(image::blob_path(directory_, blob.digest), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   }
   Result<std::vector<image::Descriptor>> referrers(HttpClient&, const Digest& subject) override {
     const std::string bytes = TRY(read_file(directory_ + "/index.json", image::kMaxManifestSize));
@@ -56,7 +53,7 @@ class LayoutSource : public ImageSource {
     return found == entry.annotations.end() ? "" : found->second;
   }
   Result<Document> read(const image::Descriptor& descriptor) {
-    return verified_document(TRY(read_file(blob_path(directory_, descriptor.digest), image::kMaxManifestSize)),
+    return verified_document(TRY(read_file(image::blob_path(directory_, descriptor.digest), image::kMaxManifestSize)),
                              descriptor);
   }
   const std::string directory_, name_;
@@ -70,18 +67,18 @@ class LayoutDestination : public ImageDestination {
   std::string scratch() const override { return directory_ + "/blobs"; }
   Result<bool> has(HttpClient&, const image::Descriptor& blob) override {
     struct stat status;
-    return ::stat(blob_path(directory_, blob.digest).c_str(), &status) == 0 &&
+    return ::stat(image::blob_path(directory_, blob.digest).c_str(), &status) == 0 &&
            static_cast<std::uint64_t>(status.st_size) == blob.size;
   }
   Result<void> put(HttpClient&, const image::Descriptor& blob, FileDescriptor file, StepProgress& progress) override {
     TRY(make_directories(directory_ + "/blobs/" + blob.digest.algorithm()));
-    TRY(place_file(file, blob_path(directory_, blob.digest)));
+    TRY(place_file(file, image::blob_path(directory_, blob.digest)));
     progress.end(ProgressEvent::Kind::completed, "Copied");
     return {};
   }
   Result<void> put_document(HttpClient&, const Document& document, bool name_it) override {
     TRY(make_directories(directory_ + "/blobs/" + document.digest.algorithm()));
-    TRY(write_file_atomically(blob_path(directory_, document.digest), document.bytes, 0644, Durability::none));
+    TRY(write_file_atomically(image::blob_path(directory_, document.digest), document.bytes, 0644, Durability::none));
     if (!name_it && subject_of(document.bytes).empty()) return {};
     const DirectoryLock lock = TRY(DirectoryLock::acquire(directory_));
     const std::string path = directory_ + "/index.json";

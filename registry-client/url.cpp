@@ -9,6 +9,8 @@
 
 #include <memory>
 
+#include <dray/core/percent.hpp>
+
 namespace dray::registry {
 namespace {
 
@@ -92,24 +94,6 @@ Result<std::string> resolve_location(const std::string& base, const std::string&
   curl_url_set(url.get(), CURLUPART_PASSWORD, nullptr, 0);
   curl_url_set(url.get(), CURLUPART_FRAGMENT, nullptr, 0);
   return part(url.get(), CURLUPART_URL);
-}
-
-std::string percent_encode(std::string_view text) {
-  static constexpr char kHex[] = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                       c == '_' || c == '.' || c == '~';
-    if (plain) {
-      out += c;
-    } else {
-      const auto byte = static_cast<unsigned char>(c);
-      out += '%';
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-    }
-  }
-  return out;
 }
 
 std::string with_query(std::string url, std::string_view key, std::string_view value) {

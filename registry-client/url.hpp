@@ -27,7 +27,6 @@ Result<std::string> resolve_location(const std::string& base, const std::string&
 
 /// Adds "key=value" to the query; the value is percent-encoded.
 std::string with_query(std::string url, std::string_view key, std::string_view value);
-std::string percent_encode(std::string_view text);
 
 /// localhost, 127.0.0.0/8 or ::1, with or without a port.
 bool is_loopback(std::string_view host_and_port);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include <dray/core/base64.hpp>
 #include <dray/core/digest.hpp>
 #include <dray/core/fd.hpp>
 
@@ -21,25 +22,6 @@ constexpr std::size_t kBcryptLength = 60;
 bool is_bcrypt(std::string_view hash) {
   return hash.size() == kBcryptLength &&
          (hash.starts_with("$2y$") || hash.starts_with("$2b$") || hash.starts_with("$2a$"));
-}
-
-std::optional<std::string> decode_base64(std::string_view text) {
-  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  while (text.ends_with('=')) text.remove_suffix(1);
-  std::string bytes;
-  unsigned bits = 0;
-  int count = 0;
-  for (const char c : text) {
-    const std::size_t value = kDigits.find(c);
-    if (value == std::string_view::npos) return std::nullopt;
-    bits = (bits << 6 | static_cast<unsigned>(value)) & 0xffff;
-    count += 6;
-    if (count >= 8) {
-      count -= 8;
-      bytes += static_cast<char>(bits >> count & 0xff);
-    }
-  }
-  return bytes;
 }
 
 bool matches(const std::string& password, const std::string& hash) {

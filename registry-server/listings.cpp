@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tags, repositories, referrers: sorted lists in pages, each with a Link to the next.
+#include <dray/core/percent.hpp>
 #include <dray/image/image.hpp>
 
 #include "handlers.hpp"
@@ -83,7 +84,7 @@ std::unique_ptr<Exchange> list_referrers(Handlers& handlers, const Request& requ
   std::string link;
   if (more && !list.empty()) {
     std::string path = location(request.target.name, "referrers", subject->to_string());
-    if (type != nullptr) path += "?artifactType=" + percent_encode(*type);
+    if (type != nullptr) path += "?artifactType=" + percent_encode(*type, ":");
     link = next_link(path, page->count, list.back().digest);
   }
   Reply reply = json_reply(image::kOciIndex, referrers_document(list));

@@ -4,23 +4,23 @@
 #include <algorithm>
 #include <charconv>
 
+#include <dray/core/percent.hpp>
+
 namespace dray::registry_server {
 namespace {
 
-constexpr std::string_view kUpper = "0123456789ABCDEF";
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
+/// nullopt for a broken escape or a NUL.
+std::optional<std::string> decoded(std::string_view text) {
+  auto result = percent_decode(text);
+  if (!result || result->find('\0') != std::string::npos) return std::nullopt;
+  return *std::move(result);
 }
 
 std::optional<std::vector<std::string>> segments_of(std::string_view path) {
   std::vector<std::string> segments;
   for (;;) {
     const std::size_t slash = path.find('/');
-    auto segment = percent_decode(path.substr(0, slash));
+    auto segment = decoded(path.substr(0, slash));
     if (!segment) return std::nullopt;
     segments.push_back(*std::move(segment));
     if (slash == std::string_view::npos) return segments;
@@ -42,8 +42,8 @@ bool parse_query(std::string_view text, Target& target) {
     text.remove_prefix(std::min(end + 1, text.size()));
     if (pair.empty()) continue;
     const std::size_t equals = std::min(pair.find('='), pair.size());
-    auto key = percent_decode(pair.substr(0, equals));
-    auto value = percent_decode(pair.substr(std::min(equals + 1, pair.size())));
+    auto key = decoded(pair.substr(0, equals));
+    auto value = decoded(pair.substr(std::min(equals + 1, pair.size())));
     if (!key || !value) return false;
     target.query.emplace_back(*std::move(key), *std::move(value));
   }
@@ -51,41 +51,6 @@ bool parse_query(std::string_view text, Target& target) {
 }
 
 }  // namespace
-
-std::optional<std::string> percent_decode(std::string_view text) {
-  std::string decoded;
-  decoded.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    if (c == '%') {
-      if (i + 2 >= text.size()) return std::nullopt;
-      const int high = hex_value(text[i + 1]), low = hex_value(text[i + 2]);
-      if (high < 0 || low < 0) return std::nullopt;
-      c = static_cast<char>(high * 16 + low);
-      i += 2;
-    }
-    if (c == '\0') return std::nullopt;
-    decoded += c;
-  }
-  return decoded;
-}
-
-std::string percent_encode(std::string_view text) {
-  std::string encoded;
-  for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       std::string_view("-._~:").find(c) != std::string_view::npos;
-    const auto byte = static_cast<unsigned char>(c);
-    if (plain) {
-      encoded += c;
-    } else {
-      encoded += '%';
-      encoded += kUpper[byte >> 4];
-      encoded += kUpper[byte & 15];
-    }
-  }
-  return encoded;
-}
 
 const std::string* Target::parameter(std::string_view key) const {
   const auto found = std::ranges::find(query, key, &std::pair<std::string, std::string>::first);
@@ -148,7 +113,7 @@ std::optional<Page> parse_page(const Target& target, std::size_t most) {
 
 std::string next_link(std::string_view path, std::size_t count, std::string_view last) {
   const char separator = path.find('?') == std::string_view::npos ? '?' : '&';
-  return "<" + std::string(path) + separator + "n=" + std::to_string(count) + "&last=" + percent_encode(last) +
+  return "<" + std::string(path) + separator + "n=" + std::to_string(count) + "&last=" + percent_encode(last, ":") +
          ">; rel=\"next\"";
 }
 

@@ -11,11 +11,6 @@
 
 namespace dray::registry_server {
 
-/// nullopt for a broken escape or a NUL.
-std::optional<std::string> percent_decode(std::string_view text);
-/// What may not stand in a path segment or a query value is escaped.
-std::string percent_encode(std::string_view text);
-
 enum class Route { unknown, version, catalog, blob, upload_start, upload, manifest, tags, referrers };
 
 struct Target {

@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mountinfo.hpp"
 
+#include "fields.hpp"
+
 namespace dray::runtime {
 namespace {
-
-std::string_view next_field(std::string_view& text, char separator) {
-  std::size_t end = text.find(separator);
-  std::string_view field = text.substr(0, end);
-  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-  return field;
-}
 
 /// Space, tab, newline and backslash are written as \ooo.
 std::string unescape(std::string_view text) {

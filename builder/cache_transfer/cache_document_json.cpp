@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include <dray/core/base64.hpp>
 #include <dray/core/process.hpp>
 
 #include "cache_transfer/cache_document.hpp"
@@ -65,34 +66,6 @@ bool is_key(const std::string& hex) {
   return hex.size() == 64 && hex.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
-std::optional<std::string> from_base64(std::string_view text) {
-  std::string bytes;
-  std::uint32_t group = 0;
-  int bits = 0;
-  for (const char c : text) {
-    if (c == '=') break;
-    int value;
-    if (c >= 'A' && c <= 'Z')
-      value = c - 'A';
-    else if (c >= 'a' && c <= 'z')
-      value = c - 'a' + 26;
-    else if (c >= '0' && c <= '9')
-      value = c - '0' + 52;
-    else if (c == '+')
-      value = 62;
-    else if (c == '/')
-      value = 63;
-    else
-      return std::nullopt;
-    group = group << 6 | static_cast<std::uint32_t>(value);
-    bits += 6;
-    if (bits < 8) continue;
-    bits -= 8;
-    bytes += static_cast<char>(group >> bits & 255);
-  }
-  return bytes;
-}
-
 }  // namespace
 
 void CacheDocument::add(const Layer& layer, const std::vector<std::string>& keys) {
@@ -144,7 +117,7 @@ Result<std::optional<CacheDocument>> parse_inline_cache(std::string_view image_c
   const json object = TRY(parse_limited(image_config));
   const std::string packed = text(object, "moby.buildkit.cache.v0");
   if (packed.empty()) return std::optional<CacheDocument>();
-  const auto bytes = from_base64(packed);
+  const auto bytes = decode_base64(packed);
   if (!bytes) return corrupt("the image's inline cache is not base64");
   return std::optional<CacheDocument>(TRY(parse_cache_document(*bytes)));
 }

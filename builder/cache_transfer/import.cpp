@@ -5,17 +5,11 @@
 #include <algorithm>
 
 #include <dray/core/process.hpp>
+#include <dray/image/layout.hpp>
 
 #include "cache_transfer/cache_transfer.hpp"
 
 namespace dray::builder {
-namespace {
-
-std::string blob_path(const std::string& layout, const Digest& digest) {
-  return layout + "/blobs/" + digest.algorithm() + "/" + digest.hex();
-}
-
-}  // namespace
 
 Result<void> CacheImport::load(const std::vector<CacheEnd>& ends, StepNumbers& numbers) {
   for (const CacheEnd& end : ends) {
@@ -34,7 +28,7 @@ Result<void> CacheImport::load(const std::vector<CacheEnd>& ends, StepNumbers& n
 
 Result<std::string> CacheImport::read_blob(const CacheEnd& end, const image::Descriptor& blob) {
   if (end.type == CacheEnd::Type::registry) return store_.content().read_blob(blob.digest);
-  std::string bytes = TRY(read_file(blob_path(end.directory, blob.digest), image::kMaxManifestSize));
+  std::string bytes = TRY(read_file(image::blob_path(end.directory, blob.digest), image::kMaxManifestSize));
   if (blob.digest.algorithm() != "sha256" || Digest::of(bytes) != blob.digest)
     return fail(ErrorCode::corrupt, "blob " + blob.digest.to_string() + " has another digest");
   return bytes;
@@ -86,8 +80,8 @@ Result<void> CacheImport::fetch(const Source& source, const CacheDocument::Layer
     return registry_->fetch_layer(layer.blob, layer.diff_id, *source.fetched_from, {source.end.insecure}, progress_,
                                   cancel_);
   if (!store_.content().contains(layer.blob.digest)) {
-    auto file =
-        make_fd_source(TRY(open_file(blob_path(source.end.directory, layer.blob.digest), O_RDONLY | O_NOFOLLOW)));
+    auto file = make_fd_source(
+        TRY(open_file(image::blob_path(source.end.directory, layer.blob.digest), O_RDONLY | O_NOFOLLOW)));
     store::BlobWriter writer = TRY(store_.content().begin_write(layer.blob.digest.algorithm()));
     TRY(copy(*file, writer));
     TRY(writer.commit(layer.blob.digest, layer.blob.size));

@@ -72,13 +72,8 @@ Result<void> receive(const BuildRequest& request, const std::string& temporary, 
     context.is_only_dockerfile = true;
     return {};
   }
-  TRY(make_directories(temporary, 0700));
-  context.unpacked = TRY(TempDir::create(temporary, "context-"));
-  context.directory = TRY(open_file(context.unpacked->path(), O_RDONLY | O_DIRECTORY));
   PrependedSource all(std::move(head), *bytes);
-  const ExtractOptions options{.owner = std::nullopt, .keep_owner = false, .allow_devices = false};
-  TRY_CTX(extract_archive(context.directory, "/", all, options, cancel), "unpacking the context");
-  return {};
+  return unpack_context(all, temporary, cancel, context);
 }
 
 /// The path of `-f` below the context, or nullopt when it is elsewhere.
@@ -129,6 +124,15 @@ std::string dockerfile_name(const BuildRequest& request) {
 }
 
 }  // namespace
+
+Result<void> unpack_context(ByteSource& tar, const std::string& temporary, const CancelToken& cancel,
+                            BuildContext& context) {
+  context.unpacked = TRY(TempDir::create(temporary, "context-"));
+  context.directory = TRY(open_file(context.unpacked->path(), O_RDONLY | O_DIRECTORY));
+  const ExtractOptions options{.owner = std::nullopt, .keep_owner = false, .allow_devices = false};
+  TRY_CTX(extract_archive(context.directory, "/", tar, options, cancel), "unpacking the context");
+  return {};
+}
 
 Result<BuildContext> open_context(const BuildRequest& request, const std::string& temporary,
                                   const CancelToken& cancel) {

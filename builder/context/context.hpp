@@ -24,6 +24,9 @@ struct BuildContext {
 
 /// Opens (or unpacks below `temporary`) the context. A stream may turn out to be the Dockerfile.
 Result<BuildContext> open_context(const BuildRequest& request, const std::string& temporary, const CancelToken& cancel);
+/// Makes a tar's content the context's directory.
+Result<void> unpack_context(ByteSource& tar, const std::string& temporary, const CancelToken& cancel,
+                            BuildContext& context);
 /// Reads the Dockerfile, unless the stream was it.
 Result<void> read_dockerfile(const BuildRequest& request, BuildContext& context);
 /// Reads <Dockerfile>.dockerignore or, where there is none, the context's .dockerignore. Returns its size.

@@ -3,7 +3,6 @@
 // from the cache when nothing has changed.
 #include "context/remote.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -45,13 +44,8 @@ Result<BuildContext> open_http(const std::string& url, const SourceContext& sour
     context.is_only_dockerfile = true;
     return context;
   }
-  context.unpacked = TRY(TempDir::create(sources.temporary(), "context-"));
-  context.directory = TRY(open_file(context.unpacked->path(), O_RDONLY | O_DIRECTORY));
   const auto bytes = make_fd_source(FdRef(file));
-  ExtractOptions options;
-  options.keep_owner = false;
-  options.allow_devices = false;
-  TRY_CTX(extract_archive(context.directory, "/", *bytes, options, sources.cancel), "unpacking the context");
+  TRY(unpack_context(*bytes, sources.temporary(), sources.cancel, context));
   return context;
 }
 
@@ -65,19 +59,12 @@ Result<BuildContext> open_remote_context(const std::string& url, const SourceCon
 }
 
 Result<std::optional<std::int64_t>> time_of_tree(FdRef directory) {
-  FileDescriptor again = TRY(open_file_at(directory, ".", O_RDONLY | O_DIRECTORY));
-  const std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(again.get()), ::closedir);
-  if (!listing) return fail_errno("reading the git context");
-  (void)again.release();
-  while (const dirent* entry = ::readdir(listing.get())) {
-    const std::string_view name = entry->d_name;
-    struct stat status = {};
-    if (name == "." || name == "..") continue;
-    if (::fstatat(::dirfd(listing.get()), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0)
-      return fail_errno("reading the time of the git context");
-    return std::optional<std::int64_t>(status.st_mtim.tv_sec);
-  }
-  return std::optional<std::int64_t>();
+  const std::vector<std::string> names = TRY_CTX(list_without_links(directory, ""), "reading the git context");
+  if (names.empty()) return std::optional<std::int64_t>();
+  struct stat status = {};
+  if (::fstatat(directory.get(), names.front().c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
+    return fail_errno("reading the time of the git context");
+  return std::optional<std::int64_t>(status.st_mtim.tv_sec);
 }
 
 Result<std::map<std::string, ContextSource>> read_named_contexts(const BuildRequest& request) {

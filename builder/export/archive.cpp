@@ -8,13 +8,12 @@
 #include <dray/core/directory_lock.hpp>
 #include <dray/core/process.hpp>
 #include <dray/core/tar.hpp>
+#include <dray/image/layout.hpp>
 
 namespace dray::builder {
 namespace {
 
 constexpr std::string_view kLayout = R"({"imageLayoutVersion":"1.0.0"})";
-
-std::string blob_path(const Digest& digest) { return "blobs/" + digest.algorithm() + "/" + digest.hex(); }
 
 /// The layout's index: the image under each of its names.
 image::Index layout_index(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image) {
@@ -36,9 +35,9 @@ image::Index layout_index(const ExportRequest& request, const OutputOptions& out
 
 DockerArchiveImage docker_image(const OutputOptions& output, const ComposedManifest& manifest) {
   DockerArchiveImage image;
-  image.config = blob_path(manifest.config);
+  image.config = image::blob_path(manifest.config);
   for (const Reference& name : output.names) image.tags.push_back(name.familiar());
-  for (const ImageLayer& layer : manifest.layers) image.layers.push_back(blob_path(layer.blob.digest));
+  for (const ImageLayer& layer : manifest.layers) image.layers.push_back(image::blob_path(layer.blob.digest));
   return image;
 }
 
@@ -58,7 +57,7 @@ class TarLayout {
     return writer_.add(entry, source.get());
   }
   Result<void> blob(store::Store& store, const Digest& digest) {
-    tar::Entry entry = named(blob_path(digest), 0444);
+    tar::Entry entry = named(image::blob_path(digest), 0444);
     entry.size = TRY(store.content().size(digest));
     auto file = make_fd_source(TRY(store.content().open_blob(digest)));
     HashingSource source(*file, digest.algorithm());
@@ -127,7 +126,7 @@ Result<OutputFile> create_output(const std::string& dest) {
 }
 
 Result<void> write_layout_blob(store::Store& store, const Digest& blob, const std::string& layout) {
-  const std::string path = layout + "/" + blob_path(blob);
+  const std::string path = image::blob_path(layout, blob);
   struct stat status;
   const std::uint64_t size = TRY(store.content().size(blob));
   if (::stat(path.c_str(), &status) == 0 && static_cast<std::uint64_t>(status.st_size) == size) return {};

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // A cache mount's store as a tar and back. The content is that of whatever the steps ran, so it is hostile: links are
 // never followed on the way out, and a tar comes in through the same extractor as ADD's.
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <climits>
 #include <map>
 
 #include <dray/builder/cache_mounts.hpp>
+#include <dray/core/rooted_path.hpp>
 #include <dray/core/tar.hpp>
 
 #include "mounts/held_lock.hpp"
@@ -29,18 +28,7 @@ class Writer {
 
   Result<void> directory(FdRef directory, const std::string& path, int depth) {
     if (depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "directories too deep: \"" + path + "\"");
-    FileDescriptor listed = TRY(open_file_at(directory, ".", O_RDONLY | O_DIRECTORY));
-    std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(listed.get()), ::closedir);
-    if (!listing) return fail_errno("reading \"" + path + "\"");
-    listed.release();
-    std::vector<std::string> names;
-    while (const dirent* entry = ::readdir(listing.get())) {
-      const std::string_view name = entry->d_name;
-      if (name != "." && name != "..") names.emplace_back(name);
-    }
-    listing.reset();
-    std::sort(names.begin(), names.end());
-    for (const std::string& name : names) {
+    for (const std::string& name : TRY_CTX(list_without_links(directory, ""), "reading \"" + path + "\"")) {
       if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
       TRY(entry(directory, name, path.empty() ? name : path + "/" + name, depth));
     }

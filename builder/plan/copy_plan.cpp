@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // COPY and ADD: where each source comes from (context, stage, image, URL, git), and the paths in it.
 #include <algorithm>
-#include <charconv>
+
+#include <dray/core/percent.hpp>
 
 #include "dockerfile/text.hpp"
 #include "plan/stage_builder.hpp"
@@ -19,23 +20,6 @@ Result<bool> is_git(const std::string& source) {
   const auto git = parse_git_reference(source);
   if (!git) return Failure(git.error());
   return git->has_value() && !(*git)->looks_local;
-}
-
-/// "a%20b" as "a b"; nullopt: a bad escape.
-std::optional<std::string> percent_decode(std::string_view text) {
-  std::string decoded;
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    unsigned byte = 0;
-    if (text[at] != '%') {
-      decoded.push_back(text[at]);
-      continue;
-    }
-    const char* begin = text.data() + at + 1;
-    if (at + 2 >= text.size() || std::from_chars(begin, begin + 2, byte, 16).ptr != begin + 2) return std::nullopt;
-    decoded.push_back(static_cast<char>(byte));
-    at += 2;
-  }
-  return decoded;
 }
 
 /// The last part of a URL's path, or what BuildKit calls a file whose URL names none.

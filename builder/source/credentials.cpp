@@ -2,9 +2,9 @@
 #include "source/credentials.hpp"
 
 #include <algorithm>
-#include <charconv>
 
 #include <dray/core/base64.hpp>
+#include <dray/core/percent.hpp>
 
 namespace dray::builder {
 namespace {
@@ -16,21 +16,6 @@ std::size_t end_of_user(const std::string& text, std::size_t host) {
   const std::size_t end = std::min(text.find_first_of(kEndOfHost, host), text.size());
   const std::size_t at = end == host ? std::string::npos : text.rfind('@', end - 1);
   return at == std::string::npos || at < host ? std::string::npos : at;
-}
-
-std::string percent_decoded(const std::string& text) {
-  std::string result;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    unsigned byte = 0;
-    const char* digits = text.data() + i + 1;
-    if (text[i] == '%' && i + 2 < text.size() && std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
-      result += static_cast<char>(byte);
-      i += 2;
-    } else {
-      result += text[i];
-    }
-  }
-  return result;
 }
 
 std::string trimmed(std::string text) {
@@ -85,9 +70,10 @@ Result<GitAccess> git_access(const std::string& remote, const FindSecret& find) 
                                                    access.scope + ": use https, or the secret GIT_AUTH_TOKEN." + name);
     if (!access.authorization.empty() || user.empty()) return access;
   }
-  const std::string login = percent_decoded(user.substr(0, colon));
-  const std::string password = colon == std::string::npos ? "" : percent_decoded(user.substr(colon + 1));
-  access.authorization = "basic " + encode_base64(login + ":" + password);
+  const std::string password = colon == std::string::npos ? "" : user.substr(colon + 1);
+  constexpr PercentRules kAsWritten{.keeps_bad_escapes = true};
+  access.authorization = "basic " + encode_base64(*percent_decode(user.substr(0, colon), kAsWritten) + ":" +
+                                                  *percent_decode(password, kAsWritten));
   return access;
 }
 

@@ -8,6 +8,7 @@
 #include <cctype>
 #include <vector>
 
+#include <dray/core/percent.hpp>
 #include <dray/core/rooted_path.hpp>
 
 namespace dray::builder {
@@ -18,30 +19,6 @@ bool is_alphanumeric(char c) { return std::isalnum(static_cast<unsigned char>(c)
 std::string lower(std::string_view text) {
   std::string result(text);
   for (char& c : result) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return result;
-}
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-Result<std::string> percent_decode(std::string_view text, bool plus_is_space) {
-  std::string result;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%') {
-      const int high = i + 2 < text.size() ? hex_value(text[i + 1]) : -1;
-      const int low = high >= 0 ? hex_value(text[i + 2]) : -1;
-      if (low < 0)
-        return fail(ErrorCode::invalid_argument,
-                    "invalid URL escape \"" + std::string(text.substr(i, 3)) + "\" in \"" + std::string(text) + "\"");
-      result += static_cast<char>(high * 16 + low);
-      i += 2;
-    } else {
-      result += plus_is_space && text[i] == '+' ? ' ' : text[i];
-    }
-  }
   return result;
 }
 
@@ -100,8 +77,9 @@ class QueryReader {
       if (field.find(';') != std::string_view::npos)
         return fail(ErrorCode::invalid_argument, "invalid semicolon separator in query");
       const std::size_t equals = std::min(field.find('='), field.size());
-      const std::string key = TRY(percent_decode(field.substr(0, equals), true));
-      const std::string value = TRY(percent_decode(field.substr(std::min(equals + 1, field.size())), true));
+      const std::string key = TRY(percent_decode(field.substr(0, equals), {.plus_is_space = true}));
+      const std::string value =
+          TRY(percent_decode(field.substr(std::min(equals + 1, field.size())), {.plus_is_space = true}));
       if (std::find(seen_.begin(), seen_.end(), key) != seen_.end())
         return fail(ErrorCode::invalid_argument, "query \"" + key + "\" has multiple values");
       seen_.push_back(key);
@@ -179,7 +157,7 @@ Result<std::optional<GitReference>> parse_git_reference(std::string_view text) {
   if (!is_url && !reference.looks_local && (!scheme.empty() || !is_scp_style(text))) return none;
   std::string_view address = text;
   const Options options = cut_options(address);
-  if (is_http && !TRY(percent_decode(address, false)).ends_with(".git")) return none;
+  if (is_http && !TRY(percent_decode(address)).ends_with(".git")) return none;
   if (has_control_character(text)) return fail(ErrorCode::invalid_argument, "a git URL holds a control character");
   reference.remote = is_url ? scheme + std::string(address.substr(scheme.size())) : std::string(address);
   reference.unencrypted = scheme == "http" || scheme == "git";
@@ -188,7 +166,7 @@ Result<std::optional<GitReference>> parse_git_reference(std::string_view text) {
   reference.short_name = slash == std::string::npos ? reference.remote : reference.remote.substr(slash + 1);
   if (reference.short_name.ends_with(".git")) reference.short_name.resize(reference.short_name.size() - 4);
 
-  const std::string fragment = TRY(percent_decode(options.fragment, false));
+  const std::string fragment = TRY(percent_decode(options.fragment));
   const std::size_t colon = std::min(fragment.find(':'), fragment.size());
   reference.ref = fragment.substr(0, colon);
   // As BuildKit: cleaned, ".." stops at the repository's root; that of the query is taken as it is.

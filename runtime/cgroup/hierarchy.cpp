@@ -4,6 +4,7 @@
 
 #include "hierarchy.hpp"
 
+#include "../fields.hpp"
 #include "../mountinfo.hpp"
 
 #include <dirent.h>
@@ -21,13 +22,6 @@ namespace {
 constexpr std::string_view kV1Controllers[] = {"cpu",     "cpuacct", "cpuset",  "memory",   "devices",
                                                "freezer", "blkio",   "net_cls", "net_prio", "perf_event",
                                                "hugetlb", "pids",    "rdma",    "misc"};
-
-std::string_view next_field(std::string_view& text, char separator) {
-  std::size_t end = text.find(separator);
-  std::string_view field = text.substr(0, end);
-  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-  return field;
-}
 
 struct DirCloser {
   void operator()(DIR* dir) const { closedir(dir); }

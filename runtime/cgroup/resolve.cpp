@@ -2,34 +2,22 @@
 // Where a cgroup is that was named relative to the caller's own, or not at all.
 #include <algorithm>
 
+#include "../fields.hpp"
 #include "hierarchy.hpp"
 
 namespace dray::runtime {
 namespace cgroup {
 namespace {
 
-std::string_view cut(std::string_view& text, char separator) {
-  const std::size_t end = text.find(separator);
-  std::string_view field = text.substr(0, end);
-  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-  return field;
-}
-
-bool has_word(std::string_view list, std::string_view word) {
-  while (!list.empty())
-    if (cut(list, ',') == word) return true;
-  return false;
-}
-
 /// The line of /proc/PID/cgroup about the hierarchy: its path; "/" without one.
 std::string_view own_path(const Hierarchy& hierarchy, std::string_view own) {
   while (!own.empty()) {
-    std::string_view line = cut(own, '\n');
-    cut(line, ':');
-    const std::string_view controllers = cut(line, ':');
+    std::string_view line = next_field(own, '\n');
+    next_field(line, ':');
+    const std::string_view controllers = next_field(line, ':');
     const bool same = hierarchy.unified               ? controllers.empty()
                       : hierarchy.controllers.empty() ? controllers == "name=" + hierarchy.name
-                                                      : has_word(controllers, hierarchy.controllers.front());
+                                                      : has_field(controllers, ',', hierarchy.controllers.front());
     if (same) return line;
   }
   return "/";

@@ -8,17 +8,10 @@
 
 #include <cerrno>
 
+#include "../fields.hpp"
+
 namespace dray::runtime::cgroup {
 namespace {
-
-bool has_word(std::string_view words, std::string_view word) {
-  while (!words.empty()) {
-    std::size_t end = words.find(' ');
-    if (words.substr(0, end) == word) return true;
-    words.remove_prefix(end == std::string_view::npos ? words.size() : end + 1);
-  }
-  return false;
-}
 
 /// Enables what a container can use in `directory`'s children. One write a controller: one that fails must not stop the
 /// others.
@@ -26,7 +19,7 @@ Result<void> hand_down(FdRef directory) {
   std::string available = TRY(read_value(directory, "cgroup.controllers"));
   std::string enabled = TRY(read_value(directory, "cgroup.subtree_control"));
   for (const char* controller : {"cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"})
-    if (has_word(available, controller) && !has_word(enabled, controller))
+    if (has_field(available, ' ', controller) && !has_field(enabled, ' ', controller))
       (void)write_value(directory, "cgroup.subtree_control", std::string("+") + controller);
   return {};
 }
@@ -34,11 +27,11 @@ Result<void> hand_down(FdRef directory) {
 Result<void> set_all(FdRef leaf, const Resources& resources) {
   const std::string controllers = TRY(read_value(leaf, "cgroup.controllers"));
   for (const Need& need : needed_controllers(resources, true))
-    if (!has_word(controllers, need.controller)) return Failure(missing_controller(need));
+    if (!has_field(controllers, ' ', need.controller)) return Failure(missing_controller(need));
   const Plan plan = TRY(plan_v2(resources, read_present(leaf)));
   for (const auto& [file, value] : resources.unified) {
     const std::string controller = file.substr(0, file.find('.'));
-    if (controller != "cgroup" && !has_word(controllers, controller))
+    if (controller != "cgroup" && !has_field(controllers, ' ', controller))
       return fail(ErrorCode::unsupported,
                   "unified resource \"" + file + "\" can't be set: controller \"" + controller + "\" not available");
   }

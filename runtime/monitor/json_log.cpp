@@ -87,6 +87,8 @@ char* escape(char* out, const char* data, size_t size) {
   return out;
 }
 
+}  // namespace
+
 bool write_whole(int fd, const char* data, size_t size) {
   while (size > 0) {
     ssize_t written = write(fd, data, size);
@@ -97,8 +99,6 @@ bool write_whole(int fd, const char* data, size_t size) {
   }
   return true;
 }
-
-}  // namespace
 
 size_t format_number(uint64_t number, char* out) {
   char digits[24];

@@ -6,6 +6,8 @@
 
 namespace dray::monitor {
 
+/// write(2) until all is written; false: it failed.
+bool write_whole(int fd, const char* data, size_t size);
 /// "2026-11-20T23:49:16.123456789Z"; returns its length (30). `out` holds 32 bytes.
 size_t format_now(char* out);
 /// Decimal; returns the length. `out` holds 24 bytes.

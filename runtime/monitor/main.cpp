@@ -25,6 +25,7 @@ namespace {
 using dray::monitor::Options;
 using dray::monitor::Relay;
 using dray::monitor::RestartRule;
+using dray::monitor::write_whole;
 
 Relay relay;  // static storage: untouched pages of its buffers cost nothing
 
@@ -41,17 +42,6 @@ int64_t now_ms() {
   timespec now = {};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return now.tv_sec * int64_t{1000} + now.tv_nsec / 1000000;
-}
-
-bool write_whole(int fd, const char* data, size_t size) {
-  while (size > 0) {
-    ssize_t written = write(fd, data, size);
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    data += written;
-    size -= static_cast<size_t>(written);
-  }
-  return true;
 }
 
 /// Makes the OOM killer prefer anything else. The old value goes back into the clean-up command.

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include <dray/core/text.hpp>
+
 #include "command.hpp"
 
 namespace dray::cli {
@@ -14,16 +16,6 @@ namespace dray::cli {
 namespace {
 
 constexpr std::size_t kMaxLine = 4096;
-
-std::vector<std::string> split(std::string_view text, char separator) {
-  std::vector<std::string> parts;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(separator, begin), text.size());
-    parts.emplace_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return parts;
-}
 
 /// The escape sequence of "green" or "255,165,0"; "" for what is neither.
 std::string colour_sequence(std::string value) {

@@ -1,44 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Aligned listings. Widths count UTF-8 characters, not bytes, so that "…" does not shift a column.
+// Aligned listings.
 #include "table.hpp"
+
+#include <dray/core/text.hpp>
 
 #include "command.hpp"
 
 namespace dray::cli {
 namespace {
-
-std::size_t width(std::string_view text) {
-  std::size_t count = 0;
-  for (char c : text) count += (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  return count;
-}
-
-std::string align(const std::vector<std::vector<std::string>>& lines) {
-  std::vector<std::size_t> widths;
-  for (const auto& line : lines) {
-    widths.resize(std::max(widths.size(), line.size()));
-    for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], width(line[i]));
-  }
-  std::string text;
-  for (const auto& line : lines) {
-    for (std::size_t i = 0; i < line.size(); ++i) {
-      text += line[i];
-      if (i + 1 < line.size()) text.append(widths[i] - width(line[i]) + 3, ' ');
-    }
-    text += '\n';
-  }
-  return text;
-}
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  for (std::size_t start = 0; start <= text.size();) {
-    std::size_t end = std::min(text.find(separator, start), text.size());
-    parts.push_back(text.substr(start, end - start));
-    start = end + 1;
-  }
-  return parts;
-}
 
 std::string value_of(const TableRow& row, const std::string& field) {
   for (const auto& [name, value] : row.fields)
@@ -71,7 +40,7 @@ Result<std::string> render_table(const std::vector<TableColumn>& columns, const 
       for (const auto& column : columns) line.push_back(printable(value_of(row, column.field)));
       lines.push_back(std::move(line));
     }
-    return align(lines);
+    return align_columns(lines, 3);
   }
   std::string text;
   if (format == "json") {
@@ -95,7 +64,7 @@ Result<std::string> render_table(const std::vector<TableColumn>& columns, const 
       text += printable(line) + "\n";
     }
   }
-  return is_table ? align(lines) : text;
+  return is_table ? align_columns(lines, 3) : text;
 }
 
 }  // namespace dray::cli

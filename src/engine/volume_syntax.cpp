@@ -6,24 +6,13 @@
 #include <cstdlib>
 
 #include <dray/core/rooted_path.hpp>
+#include <dray/core/text.hpp>
 #include <dray/engine/containers.hpp>
 
 #include "volumes.hpp"
 
 namespace dray::engine {
 namespace {
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts(1);
-  for (char c : text) {
-    if (c == separator) {
-      parts.emplace_back();
-    } else {
-      parts.back() += c;
-    }
-  }
-  return parts;
-}
 
 bool is_propagation(const std::string& word) {
   return word == "shared" || word == "rshared" || word == "slave" || word == "rslave" || word == "private" ||

@@ -2,6 +2,7 @@
 // Platform names in Go's words (GOOS/GOARCH), normalised the way containerd does for the common spellings.
 #include <sys/utsname.h>
 
+#include <dray/core/text.hpp>
 #include <dray/image/image.hpp>
 
 namespace dray::image {
@@ -30,12 +31,7 @@ std::string Platform::to_string() const {
 
 Result<Platform> Platform::parse(std::string_view text) {
   Platform platform = host();
-  std::vector<std::string> parts;
-  for (std::size_t start = 0; start <= text.size();) {
-    std::size_t end = std::min(text.find('/', start), text.size());
-    parts.emplace_back(text.substr(start, end - start));
-    start = end + 1;
-  }
+  const std::vector<std::string> parts = split(text, '/');
   // The words are containerd's: users search for them.
   const std::string quoted = "\"" + std::string(text.substr(0, 100)) + "\"";
   const auto bad = [](std::string message) {

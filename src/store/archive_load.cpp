@@ -71,7 +71,7 @@ class Planner {
     const StagedFile* staged = stage_.find_blob(descriptor.digest);
     std::string bytes;
     if (staged != nullptr) {
-      bytes = TRY(stage_.read_document("blobs/" + descriptor.digest.algorithm() + "/" + descriptor.digest.hex()));
+      bytes = TRY(stage_.read_document(image::blob_path(descriptor.digest)));
     } else if (store_.content().contains(descriptor.digest)) {
       bytes = TRY(store_.content().read_blob(descriptor.digest));
     } else {

@@ -3,6 +3,7 @@
 // (manifest.json, whose paths point into blobs/). Entries in a fixed order and without times: one set of
 // images gives one archive.
 #include <dray/core/tar.hpp>
+#include <dray/image/layout.hpp>
 #include <dray/store/store.hpp>
 
 #include "archive_json.hpp"
@@ -14,8 +15,6 @@ struct Selected {
   LoadedImage image;
   std::vector<Reference> names;
 };
-
-std::string blob_name(const Digest& digest) { return "blobs/" + digest.algorithm() + "/" + digest.hex(); }
 
 Result<void> add_directory(tar::Writer& writer, const std::string& path) {
   tar::Entry entry;
@@ -52,7 +51,7 @@ class CheckedSource : public ByteSource {
 
 Result<void> add_blob(tar::Writer& writer, Store& store, const Digest& digest, const CancelToken& cancel) {
   tar::Entry entry;
-  entry.path = blob_name(digest);
+  entry.path = image::blob_path(digest);
   entry.mode = 0644;
   entry.size = TRY(store.content().size(digest));
   auto file = make_fd_source(TRY(store.content().open_blob(digest)));
@@ -116,7 +115,7 @@ Result<void> save_archive(Store& store, const std::vector<std::string>& names, B
   for (const Selected& item : selected) {
     SavedImage entry;
     const Digest config = item.image.manifest.config.digest;
-    entry.config = blob_name(config);
+    entry.config = image::blob_path(config);
     blobs.insert({item.image.record.manifest, config});
     for (const Reference& name : item.names) entry.repo_tags.push_back(name.familiar());
     for (const auto& layer : item.image.manifest.layers) {
@@ -125,7 +124,7 @@ Result<void> save_archive(Store& store, const std::vector<std::string>& names, B
                                               item.image.record.image_id.short_hex() +
                                               " is not in the store; pull the image again");
       blobs.insert(layer.digest);
-      entry.layers.push_back(blob_name(layer.digest));
+      entry.layers.push_back(image::blob_path(layer.digest));
     }
     saved.push_back(std::move(entry));
   }

@@ -10,6 +10,7 @@
 
 #include <dray/core/rooted_path.hpp>
 #include <dray/image/image.hpp>
+#include <dray/image/layout.hpp>
 
 namespace dray::store {
 namespace {
@@ -150,9 +151,7 @@ const StagedFile* ArchiveStage::find(const std::string& name) const {
   return nullptr;
 }
 
-const StagedFile* ArchiveStage::find_blob(const Digest& digest) const {
-  return find("blobs/" + digest.algorithm() + "/" + digest.hex());
-}
+const StagedFile* ArchiveStage::find_blob(const Digest& digest) const { return find(image::blob_path(digest)); }
 
 Result<std::string> ArchiveStage::read_document(const std::string& name) const {
   const StagedFile* file = find(name);

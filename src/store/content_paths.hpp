@@ -3,14 +3,11 @@
 
 #include <string>
 
-#include <dray/core/digest.hpp>
+#include <dray/image/layout.hpp>
 
 namespace dray::store {
 
-/// Where a blob is or will be. Digest is checked text, so this cannot lead elsewhere.
-inline std::string blob_path(const std::string& content_directory, const Digest& digest) {
-  return content_directory + "/blobs/" + digest.algorithm() + "/" + digest.hex();
-}
+using image::blob_path;  // the content directory is laid out as one
 inline std::string ingest_path(const std::string& content_directory) { return content_directory + "/ingest"; }
 
 /// Gives a file of the ingest directory, verified by the caller, its final name; synced first.

@@ -265,13 +265,16 @@ class Terminal:
 
 
 class Registry:
-    """A docker-registry on loopback."""
+    """A docker-registry on loopback; one with a password has "user" with "secret"."""
 
-    def __init__(self, folder, htpasswd=None):
-        require("docker-registry")
+    def __init__(self, folder, has_password=False):
+        require("docker-registry", *["htpasswd"] * has_password)
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
-        auth = f"auth: {{htpasswd: {{realm: test, path: {htpasswd}}}}}\n" if htpasswd else ""
+        auth = ""
+        if has_password:
+            subprocess.run(["htpasswd", "-Bbc", f"{folder}/htpasswd", "user", "secret"], check=True, capture_output=True)
+            auth = f"auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}\n"
         config = pathlib.Path(folder) / f"registry-{self.port}.yml"
         config.write_text(f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/registry-{self.port}}},"
                           f" delete: {{enabled: true}}}}\nhttp: {{addr: '{self.address}'}}\n{auth}")

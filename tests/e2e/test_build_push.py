@@ -91,11 +91,7 @@ class ToRegistry(OutputTestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.registry = Registry(cls.scratch)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.registry.stop()
-        super().tearDownClass()
+        cls.addClassCleanup(cls.registry.stop)
 
     def raw(self, name):
         out = subprocess.run(["skopeo", "inspect", "--tls-verify=false", "--raw", f"docker://{name}"], check=True, capture_output=True).stdout

@@ -6,11 +6,10 @@ import http.server
 import json
 import os
 import stat
-import subprocess
 import threading
 import urllib.parse
 
-from harness import DrayTestCase, Registry, Terminal, main, require
+from harness import DrayTestCase, Registry, Terminal, main
 
 HELPER = """#!/bin/sh
 # docker-credential-*: keeps one entry in a file beside the configuration.
@@ -80,10 +79,7 @@ class Login(DrayTestCase):
         self.env = {"DOCKER_CONFIG": str(self.folder)}
 
     def password_registry(self):
-        require("htpasswd")
-        passwords = self.scratch / "htpasswd"
-        subprocess.run(["htpasswd", "-Bbc", passwords, "user", "secret"], check=True, capture_output=True)
-        registry = Registry(self.scratch, passwords)
+        registry = Registry(self.scratch, has_password=True)
         self.addCleanup(registry.stop)
         return registry.address
 

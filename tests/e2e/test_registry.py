@@ -16,11 +16,7 @@ class RealRegistry(DrayTestCase):
         require("docker-registry", "skopeo")
         super().setUpClass()
         cls.registry = Registry(cls.scratch)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.registry.stop()
-        super().tearDownClass()
+        cls.addClassCleanup(cls.registry.stop)
 
     def skopeo(self, *arguments):
         return subprocess.run(["skopeo", *map(str, arguments)], check=True, capture_output=True, text=True).stdout
@@ -100,10 +96,7 @@ class RealRegistry(DrayTestCase):
         self.assertEqual("ok\n", self.run_in("echo ok"))
 
     def test_authentication(self):
-        require("htpasswd")
-        passwords = self.scratch / "htpasswd"
-        subprocess.run(["htpasswd", "-Bbc", passwords, "user", "secret"], check=True, capture_output=True)
-        private = Registry(self.scratch, passwords)
+        private = Registry(self.scratch, has_password=True)
         self.addCleanup(private.stop)
         name = f"{private.address}/private:1"
         self.ok("tag", BASE_IMAGE, name)

@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include <dray/core/percent.hpp>
+
 #include "documents_json.hpp"
 #include "htpasswd.hpp"
 #include "names.hpp"

@@ -2,30 +2,14 @@
 // build --check and --call: what BuildKit's frontend answers, printed as buildx prints it.
 #include <algorithm>
 
+#include <dray/core/text.hpp>
+
 #include "../command.hpp"
 #include "../progress.hpp"
 #include "build_command.hpp"
 
 namespace dray::cli {
 namespace {
-
-/// Columns as wide as their widest cell, and `gap` spaces between them.
-std::string columns(const std::vector<std::vector<std::string>>& rows, std::size_t gap) {
-  std::vector<std::size_t> widths;
-  for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string text;
-  for (const auto& row : rows) {
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      text += row[i];
-      if (i + 1 < row.size()) text.append(widths[i] - row[i].size() + gap, ' ');
-    }
-    text += "\n";
-  }
-  return text;
-}
 
 std::pair<std::string, std::string> split_call(const std::string& call) {
   const std::size_t comma = call.find(',');
@@ -36,7 +20,7 @@ std::string mounts_text(const char* head, const std::vector<builder::Outline::Mo
   if (mounts.empty()) return "";
   std::vector<std::vector<std::string>> rows = {{head, "REQUIRED"}};
   for (const auto& mount : mounts) rows.push_back({mount.id, mount.required ? "true" : ""});
-  return columns(rows, 3) + "\n";
+  return align_columns(rows, 3) + "\n";
 }
 
 }  // namespace
@@ -72,7 +56,7 @@ std::string targets_text(const std::vector<builder::TargetDescription>& targets)
     if (target.is_default) name += name.empty() ? "(default)" : " (default)";
     rows.push_back({name, target.description});
   }
-  return columns(rows, 1);
+  return align_columns(rows, 1);
 }
 
 std::string outline_text(const builder::Outline& outline) {
@@ -80,13 +64,13 @@ std::string outline_text(const builder::Outline& outline) {
   if (!outline.name.empty() || !outline.description.empty()) {
     std::vector<std::vector<std::string>> rows = {{"TARGET:", outline.name.empty() ? "(default)" : outline.name}};
     if (!outline.description.empty()) rows.push_back({"DESCRIPTION:", outline.description});
-    text += columns(rows, 1) + "\n";
+    text += align_columns(rows, 1) + "\n";
   }
   if (!outline.arguments.empty()) {
     std::vector<std::vector<std::string>> rows = {{"BUILD ARG", "VALUE", "DESCRIPTION"}};
     for (const auto& argument : outline.arguments)
       rows.push_back({argument.name, argument.value, argument.description});
-    text += columns(rows, 3) + "\n";
+    text += align_columns(rows, 3) + "\n";
   }
   return text + mounts_text("SECRET", outline.secrets) + mounts_text("SSH", outline.ssh);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "build_run_flags.hpp"
 
+#include <dray/core/text.hpp>
 #include <dray/engine/containers.hpp>
 
 #include "../table.hpp"
@@ -9,16 +10,6 @@ namespace dray::cli {
 namespace {
 
 Failure invalid(const std::string& text) { return fail(ErrorCode::invalid_argument, text); }
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  for (std::size_t start = 0; start <= text.size();) {
-    const std::size_t end = std::min(text.find(separator, start), text.size());
-    parts.push_back(text.substr(start, end - start));
-    start = end + 1;
-  }
-  return parts;
-}
 
 /// "id=ID[,src=FILE | ,env=NAME][,type=file|env]"
 Result<builder::SecretSource> parse_secret(const std::string& text) {

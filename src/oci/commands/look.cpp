@@ -5,33 +5,12 @@
 #include <sstream>
 
 #include <dray/core/process.hpp>
+#include <dray/core/text.hpp>
 
 #include "../command.hpp"
 #include "../log.hpp"
 
 namespace dray::oci {
-namespace {
-
-std::string make_table(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::size_t> widths;
-  for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  // As Go's tabwriter with a minimal width of 12.
-  std::string text;
-  for (const auto& row : rows) {
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      text += row[i];
-      if (i + 1 < row.size()) text.append(std::max<std::size_t>(widths[i] + 1, 12) - row[i].size(), ' ');
-    }
-    text += '\n';
-  }
-  return text;
-}
-
-}  // namespace
-
 Result<int> command_state(Invocation& invocation) {
   std::vector<std::string> operands;
   Flags flags = make_flags(invocation, "state", "<container-id>",
@@ -77,7 +56,7 @@ Result<int> command_list(Invocation& invocation) {
   for (const auto& [state, status] : containers)
     rows.push_back({state.id, std::to_string(status == Status::stopped ? 0 : state.pid), name_of(status), state.bundle,
                     state.created, owner_name(state.owner)});
-  TRY(print(make_table(rows)));
+  TRY(print(align_columns(rows, 1, 12)));  // as Go's tabwriter with a minimal width of 12
   return 0;
 }
 
