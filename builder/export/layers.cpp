@@ -55,12 +55,14 @@ class LayerBlob {
     } else if (kind_ == LayerCompression::zstd) {
       packed_ = make_zstd_sink(writer_, std::max(1, compression.level.value_or(3)));
     }
-    tar_ = std::make_unique<HashingSink>(packed_ ? *packed_ : static_cast<ByteSink&>(writer_));
+    packing_ = std::make_unique<PipelinedSink>(packed_ ? *packed_ : static_cast<ByteSink&>(writer_));
+    tar_ = std::make_unique<HashingSink>(*packing_);
   }
 
   store::BlobWriter writer_;
   LayerCompression kind_;
   std::unique_ptr<ByteSink> packed_;
+  std::unique_ptr<PipelinedSink> packing_;
   std::unique_ptr<HashingSink> tar_;
 };
 

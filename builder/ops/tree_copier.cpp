@@ -29,12 +29,14 @@ Result<void> set_times(FdRef fd, const struct stat& status, const std::string& p
 /// From the descriptors' positions to the end of `from`, or `most` bytes.
 Result<void> copy_range(FdRef from, FdRef to, off_t most, const CancelToken& cancel) {
   bool in_kernel = true;
+  WriteBehind write_behind;
   while (!cancel.cancelled()) {
     if (most == 0) return {};
     const std::size_t chunk = static_cast<std::size_t>(std::min(most, static_cast<off_t>(kChunk)));
     const ssize_t count = in_kernel ? ::copy_file_range(from.get(), nullptr, to.get(), nullptr, chunk, 0)
                                     : ::sendfile(to.get(), from.get(), nullptr, chunk);
     if (count > 0) {
+      write_behind.wrote(to, static_cast<std::uint64_t>(count));
       most -= count;
       continue;
     }

@@ -411,7 +411,8 @@ Result<void> StepRunner::open_shell(const CancelToken& cancel) {
 Result<StepResult> StepRunner::commit(const Work& work, const std::string& snapshot) {
   store::BlobWriter writer = TRY(request_.store.content().begin_write());
   const std::unique_ptr<ByteSink> gzip = make_gzip_sink(writer);
-  HashingSink tar(*gzip);
+  PipelinedSink packing(*gzip);
+  HashingSink tar(packing);
   const auto summary = TRY(request_.store.snapshots().write_diff(snapshot, tar, cancel_));
   TRY(tar.finish());
   const DiffId layer{tar.digest()};

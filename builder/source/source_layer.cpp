@@ -34,7 +34,8 @@ Result<SourceLayer> make_source_layer(const SourceContext& context, const std::v
     }
     store::BlobWriter writer = TRY(context.store.content().begin_write());
     const std::unique_ptr<ByteSink> gzip = make_gzip_sink(writer);
-    HashingSink tar(*gzip);
+    PipelinedSink packing(*gzip);
+    HashingSink tar(packing);
     TRY(snapshots.write_diff(active, tar, context.cancel));
     TRY(tar.finish());
     SourceLayer layer;

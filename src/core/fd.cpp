@@ -88,6 +88,14 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
   return TRY_CTX(read_all(fd, limit), "reading \"" + path + "\"");
 }
 
+void WriteBehind::wrote(FdRef file, std::uint64_t size) {
+  constexpr std::uint64_t kWorthIt = 1u << 20;
+  waiting_ += size;
+  if (waiting_ < kWorthIt) return;
+  (void)::sync_file_range(file.get(), 0, 0, SYNC_FILE_RANGE_WRITE);  // 0: to the end; clean pages cost nothing
+  waiting_ = 0;
+}
+
 Result<void> write_all(FdRef fd, std::string_view bytes) {
   while (!bytes.empty()) {
     ssize_t count = ::write(fd.get(), bytes.data(), bytes.size());

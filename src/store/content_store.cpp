@@ -16,7 +16,6 @@ namespace dray::store {
 namespace {
 
 constexpr std::size_t kWriteBuffer = 256 * 1024;
-constexpr std::uint64_t kWriteBehind = 8u << 20;
 constexpr std::string_view kAlgorithms[] = {"sha256", "sha512"};
 
 Result<std::vector<std::string>> list_names(const std::string& path) {
@@ -63,7 +62,8 @@ struct BlobWriter::State {
   std::string algorithm;
   Hasher hasher;
   std::string buffer;
-  std::uint64_t size = 0, started = 0;
+  std::uint64_t size = 0, flushed = 0;
+  WriteBehind write_behind;
 
   explicit State(std::string_view hash) : algorithm(hash), hasher(hash) {}
   ~State() {
@@ -72,12 +72,8 @@ struct BlobWriter::State {
   Result<void> flush() {
     TRY_CTX(write_all(file, buffer), "writing a blob");
     buffer.clear();
-    // Lets the disk start now, so that the fsync at the end has little left to do.
-    if (size - started >= kWriteBehind) {
-      (void)::sync_file_range(file.get(), static_cast<off64_t>(started), static_cast<off64_t>(size - started),
-                              SYNC_FILE_RANGE_WRITE);
-      started = size;
-    }
+    write_behind.wrote(file, size - flushed);
+    flushed = size;
     return {};
   }
   Result<void> place(const Digest& digest) {

@@ -234,6 +234,7 @@ Result<void> Extractor::write_content(FdRef file, std::uint64_t size, tar::Reade
   if (size > kLargeFile) TRY(check_space(size));
   std::uint64_t done = 0;
   bool ends_in_hole = false;
+  WriteBehind write_behind;
   for (;;) {
     std::size_t count = TRY(reader.read(buffer_));
     if (count == 0) break;
@@ -243,6 +244,7 @@ Result<void> Extractor::write_content(FdRef file, std::uint64_t size, tar::Reade
       if (::lseek(file.get(), static_cast<off_t>(count), SEEK_CUR) < 0) return fail_errno("writing");
     } else {
       TRY(write_all(file, {reinterpret_cast<const char*>(chunk.data()), chunk.size()}));
+      write_behind.wrote(file, chunk.size());
     }
     done += count;
   }

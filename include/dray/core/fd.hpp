@@ -59,6 +59,17 @@ std::string descriptor_path(FdRef fd);
 Result<std::string> read_all(FdRef fd, std::size_t limit);
 Result<std::string> read_file(const std::string& path, std::size_t limit = 16u << 20);
 Result<void> write_all(FdRef fd, std::string_view bytes);
+
+/// Lets the disk begin with large files while they are written, so that the sync at the end has little left to do.
+/// Without it the kernel would wait until a tenth of the memory is dirty. Small files are left alone.
+class WriteBehind {
+ public:
+  /// `size` bytes more were written to `file`.
+  void wrote(FdRef file, std::uint64_t size);
+
+ private:
+  std::uint64_t waiting_ = 0;
+};
 /// One read(2), EINTR repeated. 0 = end of file.
 Result<std::size_t> read_some(FdRef fd, std::span<std::byte> buffer);
 

@@ -61,6 +61,21 @@ class HashingSink : public ByteSink {
   std::uint64_t size_ = 0;
 };
 
+/// Hands what it gets to `inner` in a thread of its own, so that two steps of work take two processors. What fits into
+/// one buffer (256 KiB) starts no thread. An error of `inner` comes with a later write or with finish(); destroyed
+/// without finish(), it stops the thread. `inner` must outlive it and be left alone until finish() or destruction.
+class PipelinedSink : public ByteSink {
+ public:
+  explicit PipelinedSink(ByteSink& inner);
+  ~PipelinedSink() override;
+  Result<void> write(std::span<const std::byte> bytes) override;
+  Result<void> finish() override;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 enum class Compression { none, gzip, zstd, bzip2, xz };
 /// By magic bytes; none if unknown.
 Compression detect_compression(std::span<const std::byte> first_bytes);

@@ -77,3 +77,45 @@ TEST_CASE("what is not compressed passes through", "[core]") {
   CHECK(*decompress("plain") == "plain");
   CHECK(*decompress("") == "");
 }
+
+TEST_CASE("a pipelined sink passes all on, in order, and its thread ends in every case") {
+  const std::string text = sample();
+  const auto bytes = std::as_bytes(std::span(text));
+  for (const std::size_t piece : {std::size_t{1000}, std::size_t{300000}, text.size()}) {
+    StringSink inner;
+    PipelinedSink sink(inner);
+    for (std::size_t at = 0; at < bytes.size(); at += piece)
+      REQUIRE_OK(sink.write(bytes.subspan(at, std::min(piece, bytes.size() - at))));
+    REQUIRE_OK(sink.finish());
+    CHECK(inner.text == text);
+  }
+  StringSink small;
+  PipelinedSink one_buffer(small);
+  REQUIRE_OK(one_buffer.write(bytes.first(10)));
+  REQUIRE_OK(one_buffer.finish());
+  CHECK(small.text == text.substr(0, 10));
+  StringSink unfinished;
+  {
+    PipelinedSink sink(unfinished);
+    REQUIRE_OK(sink.write(bytes));
+  }
+  CHECK(text.starts_with(unfinished.text));
+}
+
+TEST_CASE("an error behind a pipelined sink comes back, however full the queue is") {
+  class Full : public ByteSink {
+   public:
+    Result<void> write(std::span<const std::byte> bytes) override {
+      room -= std::min(room, bytes.size());
+      if (room == 0) return fail(ErrorCode::no_space, "full");
+      return {};
+    }
+    std::size_t room = 500000;
+  } full;
+  PipelinedSink sink(full);
+  const std::vector<std::byte> chunk(100000);
+  Result<void> outcome;
+  for (int i = 0; i < 100 && outcome; ++i) outcome = sink.write(chunk);
+  CHECK(outcome.error().code() == ErrorCode::no_space);
+  CHECK(sink.finish().error().code() == ErrorCode::no_space);
+}
