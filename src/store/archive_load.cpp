@@ -4,6 +4,10 @@
 // everything is checked here that can be checked without unpacking. Install: layers are unpacked and
 // verified, blobs get their names, and only then are the images recorded. A failure before the records takes
 // back what it brought.
+#include <atomic>
+#include <mutex>
+#include <thread>
+
 #include <dray/core/process.hpp>
 
 #include "archive_json.hpp"
@@ -273,7 +277,7 @@ class Installer {
       : store_(store), progress_(progress), cancel_(cancel) {}
 
   Result<void> install(const PlannedImage& image) {
-    for (const PlannedLayer& layer : image.layers) TRY(unpack(layer));
+    TRY(unpack_all(image.layers));
     for (const PlannedLayer& layer : image.layers) {
       if (layer.staged == nullptr || store_.content().contains(layer.blob.digest)) continue;
       blobs.push_back(layer.blob.digest);
@@ -295,27 +299,52 @@ class Installer {
     return writer.commit(digest, bytes.size());
   }
 
-  void report(ProgressEvent::Kind kind, const PlannedLayer& layer, std::string text) {
+  void report(ProgressEvent::Kind kind, int step, const PlannedLayer& layer, std::string text) {
     ProgressEvent event;
     event.kind = kind;
-    event.id = step_;
+    event.id = step;
     event.name = layer.blob.digest.short_hex();
     event.text = std::move(text);
     event.total = layer.blob.size;
     progress_.report(event);
   }
 
-  Result<void> unpack(const PlannedLayer& layer) {
+  /// Layers side by side, one a processor. The first error stops the rest and is returned.
+  Result<void> unpack_all(const std::vector<PlannedLayer>& all) {
+    std::vector<const PlannedLayer*> wanted;
+    for (const PlannedLayer& layer : all)
+      if (verified_.emplace(layer.blob.digest, layer.diff_id).second) wanted.push_back(&layer);
+    std::atomic<std::size_t> next{0};
+    std::mutex mutex;
+    std::optional<Error> first_error;
+    const auto work = [&] {
+      for (std::size_t i = next++; i < wanted.size(); i = next++) {
+        auto unpacked = unpack(*wanted[i], steps_ + static_cast<int>(i) + 1);
+        if (unpacked) continue;
+        next = wanted.size();
+        const std::lock_guard lock(mutex);
+        if (!first_error) first_error = std::move(unpacked).error();
+      }
+    };
+    std::vector<std::thread> threads;
+    const std::size_t most = std::min<std::size_t>(std::thread::hardware_concurrency(), wanted.size());
+    for (std::size_t i = 1; i < most; ++i) threads.emplace_back(work);
+    work();
+    for (std::thread& thread : threads) thread.join();
+    steps_ += static_cast<int>(wanted.size());
+    if (first_error) return Failure(*std::move(first_error));
+    return {};
+  }
+
+  Result<void> unpack(const PlannedLayer& layer, int step) {
     if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
-    if (!verified_.emplace(layer.blob.digest, layer.diff_id).second) return {};
-    ++step_;
-    report(ProgressEvent::Kind::started, layer, "");
+    report(ProgressEvent::Kind::started, step, layer, "");
     auto unpacked = unpack_blob(layer);
     if (unpacked) {
-      report(ProgressEvent::Kind::completed, layer, "");
+      report(ProgressEvent::Kind::completed, step, layer, "");
       return {};
     }
-    report(ProgressEvent::Kind::failed, layer, unpacked.error().message());
+    report(ProgressEvent::Kind::failed, step, layer, unpacked.error().message());
     return Failure(std::move(unpacked).error().with_context("layer " + layer.blob.digest.short_hex()));
   }
 
@@ -332,7 +361,10 @@ class Installer {
       source = make_fd_source(TRY(open_file(layer.staged->file, 0)));
     }
     TRY(store_.snapshots().unpack(*source, layer.diff_id));  // a layer that is here already is compared
-    if (!known) layers.push_back(layer.diff_id);
+    if (!known) {
+      const std::lock_guard lock(mutex_);
+      layers.push_back(layer.diff_id);
+    }
     return {};
   }
 
@@ -340,7 +372,8 @@ class Installer {
   ProgressSink& progress_;
   const CancelToken& cancel_;
   std::set<std::pair<Digest, DiffId>> verified_;
-  int step_ = 0;
+  int steps_ = 0;
+  std::mutex mutex_;  ///< of `layers`
 };
 
 Result<std::vector<std::string>> record_images(Store& store, const std::vector<PlannedImage>& images) {

@@ -125,8 +125,9 @@ Result<void> ArchiveStage::stage(const std::string& name, tar::Reader& reader) {
     HashingSource uncompressed(*plain);
     HashingSink compressed(*sink);
     auto gzip = make_gzip_sink(compressed);
-    TRY(copy(uncompressed, *gzip));
-    TRY(gzip->finish());
+    PipelinedSink packing(*gzip);
+    TRY(copy(uncompressed, packing));
+    TRY(packing.finish());
     staged.size = compressed.size();
     staged.digest = compressed.digest();
     staged.diff_id = DiffId{uncompressed.finish()};

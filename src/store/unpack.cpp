@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// One pass over a layer's blob: inflate, hash, extract. The tar reader stops at the end-of-archive mark, the
-// diffID covers what follows it too, so the rest is read through the hasher. The directory has no name that
-// means anything until the digest is right; an error, or kill -9, leaves nothing that another process would
-// take for a layer.
+// One pass over a layer's blob: inflate in one thread, hash and extract in another. The tar reader stops at the
+// end-of-archive mark, the diffID covers what follows it too, so the rest is read through the hasher. The directory has
+// no name that means anything until the digest is right; an error, or kill -9, leaves nothing that another process
+// would take for a layer.
 #include "extract.hpp"
 #include "snapshotter_state.hpp"
 
@@ -24,7 +24,8 @@ Result<UnpackedLayer> Snapshotter::unpack(ByteSource& blob, const DiffId& expect
   UnpackedLayer layer;
   layer.diff_id = expected;
   auto uncompressed = make_decompressing_source(blob);
-  HashingSource hashed(*uncompressed, expected.digest.algorithm());
+  PipelinedSource inflating(*uncompressed);
+  HashingSource hashed(inflating, expected.digest.algorithm());
   if (contains(expected)) {
     // The layer is here, but whether this blob is that layer is only somebody's word: it may be pushed one
     // day.

@@ -76,6 +76,20 @@ class PipelinedSink : public ByteSink {
   std::unique_ptr<State> state_;
 };
 
+/// Reads `inner` ahead in a thread of its own, a few buffers of 256 KiB at most. What fits into one starts no thread.
+/// An error of `inner` comes after the bytes before it. `inner` must outlive it and be left alone until the end (0) has
+/// been read or this is destroyed.
+class PipelinedSource : public ByteSource {
+ public:
+  explicit PipelinedSource(ByteSource& inner);
+  ~PipelinedSource() override;
+  Result<std::size_t> read(std::span<std::byte> buffer) override;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 enum class Compression { none, gzip, zstd, bzip2, xz };
 /// By magic bytes; none if unknown.
 Compression detect_compression(std::span<const std::byte> first_bytes);

@@ -119,3 +119,36 @@ TEST_CASE("an error behind a pipelined sink comes back, however full the queue i
   CHECK(outcome.error().code() == ErrorCode::no_space);
   CHECK(sink.finish().error().code() == ErrorCode::no_space);
 }
+
+TEST_CASE("a pipelined source gives all, then the end or the error, and its thread ends in every case") {
+  const std::string text = sample();
+  for (const std::size_t size : {std::size_t{0}, std::size_t{5}, std::size_t{256 * 1024}, text.size()}) {
+    const auto inner = make_memory_source(text.substr(0, size));
+    PipelinedSource source(*inner);
+    StringSink got;
+    REQUIRE_OK(copy(source, got));
+    CHECK(got.text == text.substr(0, size));
+    std::vector<std::byte> more(1);
+    CHECK(*source.read(more) == 0);
+  }
+  class Torn : public ByteSource {
+   public:
+    Result<std::size_t> read(std::span<std::byte> buffer) override {
+      if (left == 0) return fail(ErrorCode::corrupt, "torn");
+      const std::size_t count = std::min(left, buffer.size());
+      left -= count;
+      return count;
+    }
+    std::size_t left = 1'000'000;
+  } torn;
+  PipelinedSource source(torn);
+  std::vector<std::byte> buffer(1000);
+  std::size_t total = 0;
+  Result<std::size_t> count = source.read(buffer);
+  for (; count && *count > 0; count = source.read(buffer)) total += *count;
+  CHECK(total == 1'000'000);
+  CHECK(count.error().code() == ErrorCode::corrupt);
+  const auto endless = make_memory_source(text);
+  PipelinedSource abandoned(*endless);
+  REQUIRE_OK(abandoned.read(buffer));
+}
