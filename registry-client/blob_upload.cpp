@@ -103,6 +103,21 @@ Result<bool> Uploader::exists(HttpClient& client, const std::string& path) {
   return TRY(session_.send_retrying(client, request)).ok();
 }
 
+Result<bool> Uploader::mount(HttpClient& client, const image::Descriptor& blob, const std::string& from) {
+  Request begin;
+  begin.method = "POST";
+  begin.url = with_query(with_query(begin_url(), "mount", blob.digest.to_string()), "from", from);
+  begin.headers = {"Content-Type: application/octet-stream"};
+  const Response begun = TRY(session_.send(client, std::move(begin)));
+  if (begun.status == 201 && begun.ok()) return exists(client, "blobs/" + blob.digest.to_string());
+  if (!begun.ok() || begun.header("location").empty()) return false;
+  Request cancel;
+  cancel.method = "DELETE";
+  cancel.url = TRY(resolve_location(begun.url, std::string(begun.header("location"))));
+  TRY(session_.send(client, std::move(cancel)));  // if it cannot, the registry forgets the upload in time
+  return false;
+}
+
 /// One try. The answer that failed, or the last one; `mounted` when no upload was needed.
 Result<Response> Uploader::upload(Job& job, bool mount, bool& mounted) {
   mount = mount && !job.mount_from.empty();

@@ -20,6 +20,8 @@ class Uploader {
   /// gives. The step's end says which it was.
   Result<void> put_blob(HttpClient& client, const image::Descriptor& blob, const std::string& mount_from,
                         const std::function<Result<FileDescriptor>()>& open, StepProgress& progress);
+  /// A mount alone. False where the registry would rather have an upload (which is called off), for whatever reason.
+  Result<bool> mount(HttpClient& client, const image::Descriptor& blob, const std::string& from);
   /// `name` is a tag or a digest. The bytes are sent as they are.
   Result<void> put_manifest(HttpClient& client, const std::string& name, const std::string& bytes,
                             const std::string& media_type, const Digest& digest);

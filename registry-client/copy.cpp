@@ -110,6 +110,7 @@ class Copier {
       progress.end(ProgressEvent::Kind::cached, "Already exists");
       return {};
     }
+    if (TRY(destination_.adopt(client, blob, progress))) return {};
     FileDescriptor file =
         TRY_CTX(source_.open(client, blob, destination_.scratch(), progress), "blob " + blob.digest.short_hex());
     TRY(verify(file, blob, stop_));
@@ -147,7 +148,8 @@ Result<Digest> copy(store::Store& store, const std::string& source, const std::s
   const TransportName to = TRY(parse_transport_name(destination));
   Stop stop(cancel);
   const auto lease = TRY(store.lease());
-  CopyContext context{store, options, progress, cancel, stop};
+  CopyContext context{store, what, options, progress, cancel, stop, std::nullopt};
+  if (from.transport == "docker") context.source_repository = TRY_CTX(Reference::parse(from.rest), source);
   HttpClient client = TRY(HttpClient::create());
   const auto opened = TRY_CTX(open_source(context, from), source);
   const auto target = TRY_CTX(open_destination(context, to), destination);

@@ -186,6 +186,7 @@ Result<TlsSettings> find_tls_settings(const std::string& directory, const std::s
   TlsSettings settings;
   if (host_and_port.empty() || host_and_port.find('/') != std::string::npos || host_and_port.starts_with('.'))
     return settings;
+  TRY(read_certificates("/etc/containers/certs.d/" + host_and_port, settings));
   TRY(read_certificates("/etc/docker/certs.d/" + host_and_port, settings));
   TRY(read_certificates(directory + "/certs.d/" + host_and_port, settings));
   if (settings.ca_pem.empty()) return settings;

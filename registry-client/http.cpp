@@ -146,6 +146,12 @@ TransferFailure classify(CURLcode code, bool connected) {
   }
 }
 
+/// With TLS 1.3 a server says so only after the handshake, which looks like a connection that breaks.
+bool refuses_our_certificate(std::string_view error) {
+  const auto has = [&](const char* word) { return error.find(word) != std::string_view::npos; };
+  return has(" alert ") && (has("certificate") || has("unknown ca"));
+}
+
 struct HeaderList {
   curl_slist* list = nullptr;
   HeaderList() = default;
@@ -314,6 +320,7 @@ Result<Response> HttpClient::perform(const Request& request, const Stop& stop) {
   if (transfer.error) return Failure(*std::move(transfer.error));
   if (transfer.body_cut) return std::move(transfer.response);
   transfer.response.failure = classify(code, connect_time > 0);
+  if (refuses_our_certificate(error_text)) transfer.response.failure = TransferFailure::own_certificate;
   if (code != CURLE_OK) transfer.response.failure_text = *error_text != '\0' ? error_text : curl_easy_strerror(code);
   return std::move(transfer.response);
 }

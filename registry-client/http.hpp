@@ -42,11 +42,12 @@ struct TlsSettings {
 /// How a request ended without a complete answer.
 enum class TransferFailure {
   none,
-  unreachable,  ///< name not resolved, connection refused or timed out
-  handshake,    ///< no TLS on the other side, or it broke off
-  certificate,  ///< not trusted
-  interrupted,  ///< connection lost or stalled after it stood
-  protocol      ///< an answer that is not HTTP; not worth a second try
+  unreachable,      ///< name not resolved, connection refused or timed out
+  handshake,        ///< no TLS on the other side, or it broke off
+  certificate,      ///< not trusted
+  own_certificate,  ///< ours is wanted, or not good enough
+  interrupted,      ///< connection lost or stalled after it stood
+  protocol          ///< an answer that is not HTTP; not worth a second try
 };
 
 struct Response {

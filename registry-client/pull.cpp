@@ -11,6 +11,7 @@
 #include "fetch.hpp"
 #include "parallel.hpp"
 #include "platform_choice.hpp"
+#include "whole_index.hpp"
 
 namespace dray::registry {
 namespace {
@@ -52,7 +53,7 @@ Result<void> check_config(const image::ImageConfig& config, const image::Manifes
 
 struct LayerJob {
   const image::Descriptor* descriptor = nullptr;
-  const DiffId* diff_id = nullptr;
+  const DiffId* diff_id = nullptr;  ///< nullptr: not unpacked, another platform's
   int id = 0;
 };
 
@@ -62,7 +63,13 @@ Result<void> fetch_layers(Session& session, HttpClient& first_client, store::Sto
   SpareConnections spare{kSpareConnections};
   const auto fetch = [&](HttpClient& client, std::size_t i) {
     StepProgress step(progress, jobs[i].id, jobs[i].descriptor->digest.short_hex());
-    return fetch_layer(session, client, store, *jobs[i].descriptor, *jobs[i].diff_id, spare, step);
+    if (jobs[i].diff_id == nullptr) return fetch_blob(session, client, store, *jobs[i].descriptor, spare, step);
+    auto fetched = fetch_layer(session, client, store, *jobs[i].descriptor, *jobs[i].diff_id, spare, step);
+    if (!fetched && fetched.error().code() == ErrorCode::not_found && !jobs[i].descriptor->urls.empty())
+      return Result<void>(Failure(std::move(fetched).error().with_hint(
+          "a foreign layer, which its manifest says is at " + jobs[i].descriptor->urls.front() +
+          "; Dray fetches layers from the registry only")));
+    return fetched;
   };
   // Who has nothing to do helps with the layers that are still on their way.
   return transfer_all(first_client, jobs.size(), threads, stop, fetch, [&] { ++spare; });
@@ -75,19 +82,28 @@ bool is_complete(store::Store& store, const image::Manifest& manifest, const ima
   return true;
 }
 
-Result<void> store_manifest(store::Store& store, const Document& document) {
-  if (store.content().contains(document.digest)) return {};
-  store::BlobWriter writer = TRY(store.content().begin_write(document.digest.algorithm()));
-  TRY(writer.write(std::as_bytes(std::span(document.bytes))));
-  return writer.commit(document.digest, document.bytes.size());
+/// Whether `known`, the index recorded for a reference, is the one the registry has now.
+bool is_held(const std::optional<image::Descriptor>& known, const Document& top) {
+  return known && known->digest == top.digest;
 }
 
-}  // namespace
+bool is_complete(store::Store& store, const image::Descriptor& index) {
+  const auto blobs = store.referenced_blobs(index);
+  return blobs && std::ranges::all_of(*blobs, [&](const Digest& blob) { return store.content().contains(blob); });
+}
 
-namespace {
+/// After the record. An index that is recorded stays so as long as it is what the registry has.
+Result<void> record_index(store::Store& store, const std::string& reference, const Document& top, bool is_whole) {
+  if (!is_whole) return store.forget_image_index(reference);
+  image::Descriptor index;
+  index.digest = top.digest;
+  index.size = top.bytes.size();
+  index.media_type = top.media_type.empty() ? std::string(image::kOciIndex) : top.media_type;
+  return store.put_image_index(reference, index);
+}
 
 Result<PullResult> pull_from(const Endpoint& endpoint, store::Store& store, const Reference& reference,
-                             const image::Platform& platform, const Options& options, ProgressSink& progress,
+                             const PullOptions& what, const Options& options, ProgressSink& progress,
                              const CancelToken& cancel) {
   Stop stop(cancel);
   HttpClient client = TRY(HttpClient::create());
@@ -96,8 +112,10 @@ Result<PullResult> pull_from(const Endpoint& endpoint, store::Store& store, cons
   if (!top.rate_limit.empty()) report_message(progress, "warning: " + session->host() + ": " + top.rate_limit);
   PullResult result;
   result.digest = top.digest;
+  const bool whole = what.all_platforms && image::is_index(top.bytes, top.media_type);
+  const image::Platform platform = whole ? first_platform(top, what.platform) : what.platform;
   const Document document =
-      TRY(choose_platform(std::move(top), platform, reference.familiar(), [&](const image::Descriptor& entry) {
+      TRY(choose_platform(top, platform, reference.familiar(), [&](const image::Descriptor& entry) {
         return fetch_document(*session, client, entry.digest.to_string(), &entry);
       }));
   report_message(progress,
@@ -122,12 +140,15 @@ Result<PullResult> pull_from(const Endpoint& endpoint, store::Store& store, cons
   record.repo_digests = {repo_digest};
 
   const auto known = TRY(store.find_image(reference));
+  const auto known_index = TRY(store.find_image_index(record.reference));
+  const bool index_held = is_held(known_index, top);
   if (known && known->manifest == record.manifest) {
     for (const std::string& old : known->repo_digests)
       if (old != repo_digest) record.repo_digests.push_back(old);
     record.created_at = known->created_at;
     result.up_to_date = record.repo_digests.size() == known->repo_digests.size() &&
-                        store.content().contains(document.digest) && is_complete(store, manifest, config);
+                        store.content().contains(document.digest) && is_complete(store, manifest, config) &&
+                        (whole ? index_held && is_complete(store, *known_index) : index_held || !known_index);
     if (result.up_to_date) return result;
   }
 
@@ -136,9 +157,17 @@ Result<PullResult> pull_from(const Endpoint& endpoint, store::Store& store, cons
   for (std::size_t i = 0; i < manifest.layers.size(); ++i)
     if (seen.emplace(manifest.layers[i].digest, config.diff_ids[i]).second)
       jobs.push_back({&manifest.layers[i], &config.diff_ids[i], static_cast<int>(jobs.size()) + 1});
+  std::vector<image::Descriptor> others;
+  if (whole) others = TRY(fetch_index_documents(*session, client, store, top));
+  for (const image::Descriptor& blob : others)
+    if (blob.digest != manifest.config.digest &&
+        std::ranges::none_of(manifest.layers, [&](const auto& layer) { return layer.digest == blob.digest; }))
+      jobs.push_back({&blob, nullptr, static_cast<int>(jobs.size()) + 1});
   TRY(fetch_layers(*session, client, store, jobs, options.parallel_transfers, progress, stop));
-  TRY(store_manifest(store, document));
+  TRY(store_document(store, document));
+  if (whole) TRY(store_document(store, top));
   TRY_CTX(store.put_image(record), "recording " + reference.familiar());
+  if (whole || known_index) TRY(record_index(store, record.reference, top, whole || index_held));
   return result;
 }
 
@@ -150,17 +179,17 @@ bool is_remote(ErrorCode code) {
 
 }  // namespace
 
-Result<PullResult> pull(store::Store& store, const Reference& reference, const image::Platform& platform,
+Result<PullResult> pull(store::Store& store, const Reference& reference, const PullOptions& what,
                         const Options& options, ProgressSink& progress, const CancelToken& cancel) {
   const auto lease = TRY(store.lease());
   for (const Mirror& mirror : options.mirrors) {
     if (mirror.registry != reference.domain()) continue;
     const Endpoint endpoint = TRY(mirror_of(mirror, reference));
-    auto pulled = pull_from(endpoint, store, reference, platform, options, progress, cancel);
+    auto pulled = pull_from(endpoint, store, reference, what, options, progress, cancel);
     if (pulled || !is_remote(pulled.error().code())) return pulled;
     report_message(progress, "mirror " + mirror.url + ": " + pulled.error().message() + "; trying the next registry");
   }
-  return pull_from(origin_of(reference), store, reference, platform, options, progress, cancel);
+  return pull_from(origin_of(reference), store, reference, what, options, progress, cancel);
 }
 
 }  // namespace dray::registry

@@ -6,29 +6,11 @@
 #include <dray/registry/client.hpp>
 
 #include "blob_upload.hpp"
+#include "mount_sources.hpp"
 #include "parallel.hpp"
 
 namespace dray::registry {
 namespace {
-
-/// blob -> a repository of the same registry that was pushed or pulled with it.
-std::map<Digest, std::string> find_mount_sources(store::Store& store, const Reference& target) {
-  std::map<Digest, std::string> sources;
-  const auto records = store.list_images();
-  if (!records) return sources;
-  for (const store::ImageRecord& record : *records) {
-    for (const std::string& name : record.repo_digests) {
-      const auto known = Reference::parse(name);
-      if (!known || known->domain() != target.domain() || known->repository() == target.repository()) continue;
-      const auto bytes = store.content().read_blob(record.manifest);
-      if (!bytes) continue;
-      const auto manifest = image::parse_manifest(*bytes);
-      if (!manifest) continue;
-      for (const image::Descriptor& layer : manifest->layers) sources.emplace(layer.digest, known->repository());
-    }
-  }
-  return sources;
-}
 
 class SilentSink : public ProgressSink {
   void report(const ProgressEvent&) override {}

@@ -166,6 +166,24 @@ std::string encode_helper_entry(const std::string& server, const HelperEntry& en
   return dump({{"ServerURL", server}, {"Username", entry.username}, {"Secret", entry.secret}});
 }
 
+Result<std::vector<SearchResult>> parse_search(std::string_view bytes) {
+  const json document = parse_object(bytes);
+  const auto list = document.is_object() ? document.find("results") : document.end();
+  if (list == document.end() || !list->is_array())
+    return fail(ErrorCode::corrupt, "the registry's answer to a search holds no results");
+  std::vector<SearchResult> results;
+  for (const json& entry : *list) {
+    SearchResult result{.name = printable(text(entry, "name")), .description = printable(text(entry, "description"))};
+    if (result.name.empty()) continue;
+    if (const auto stars = entry.find("star_count"); stars != entry.end() && stars->is_number_unsigned())
+      result.stars = stars->get<std::uint64_t>();
+    const auto official = entry.find("is_official");
+    result.is_official = official != entry.end() && official->is_boolean() && official->get<bool>();
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
 Result<std::string> check_document(std::string_view bytes, std::string_view content_type) {
   const json document = parse_object(bytes);
   if (!document.is_object()) return fail(ErrorCode::corrupt, "the registry's manifest is not a JSON object");
@@ -208,6 +226,16 @@ std::string encode_result(const image::Descriptor& pushed) {
 }
 
 std::string encode_names(const std::vector<std::string>& names) { return dump({{"result", {{"names", names}}}}); }
+
+std::string encode_found(const std::vector<SearchResult>& found) {
+  json list = json::array();
+  for (const SearchResult& result : found)
+    list.push_back({{"name", result.name},
+                    {"description", result.description},
+                    {"stars", result.stars},
+                    {"official", result.is_official}});
+  return dump({{"result", {{"found", list}}}});
+}
 
 std::string encode_text(const std::string& text, const std::string& media_type, const std::string& digest) {
   return dump({{"result", {{"text", text}, {"media_type", media_type}, {"digest", digest}}}});

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <dray/core/result.hpp>
+#include <dray/registry/remote.hpp>
 
 // All JSON of this part that is not an image document: registry_json.cpp is the only file that sees the JSON
 // library.
@@ -45,6 +46,9 @@ bool decode_basic(std::string_view base64, std::string& username, std::string& p
 /// The bytes of a config.json ("" = none yet) with the entry of `auths` set or taken out; what else is in it stays.
 Result<std::string> set_auth(std::string_view bytes, const std::string& server, const DockerConfig::Auth& auth);
 Result<std::string> remove_auth(std::string_view bytes, const std::string& server);
+
+/// An index's answer to GET /v1/search; text is made printable.
+Result<std::vector<SearchResult>> parse_search(std::string_view bytes);
 
 /// What credential helpers speak.
 struct HelperEntry {

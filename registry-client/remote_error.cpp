@@ -126,6 +126,11 @@ Error transfer_error(const Response& response, const std::string& host) {
       return Error(ErrorCode::permission_denied,
                    "registry " + host + ": TLS certificate not trusted: " + response.failure_text)
           .with_hint("put its CA into /etc/docker/certs.d/" + host + "/ca.crt, or list it in insecure-registries");
+    case TransferFailure::own_certificate:
+      return Error(ErrorCode::permission_denied,
+                   "registry " + host +
+                       ": it does not accept us without another client certificate: " + response.failure_text)
+          .with_hint("put certificate and key into /etc/docker/certs.d/" + host + "/ as client.cert and client.key");
     case TransferFailure::handshake:
       return Error(ErrorCode::unavailable, "registry " + host + ": TLS handshake failed: " + response.failure_text)
           .with_hint("a registry without TLS must be listed in insecure-registries");
@@ -141,6 +146,7 @@ bool is_temporary(const Response& response) {
     case TransferFailure::interrupted:
       return true;
     case TransferFailure::certificate:
+    case TransferFailure::own_certificate:
     case TransferFailure::protocol:
       return false;
     case TransferFailure::none:

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <dray/registry/client.hpp>
+#include <dray/registry/remote.hpp>
 #include <dray/store/store.hpp>
 
 #include "fetch.hpp"
@@ -18,10 +19,12 @@ namespace dray::registry {
 /// What all transports of one copy share. Outlives them.
 struct CopyContext {
   store::Store& store;
+  const CopyOptions& what;
   const Options& options;
   ProgressSink& progress;
   const CancelToken& cancel;
   const Stop& stop;
+  std::optional<Reference> source_repository;  ///< where the source is a registry
 };
 
 /// Documents and blobs as they are there. Thread-safe but for top().
@@ -45,6 +48,8 @@ class ImageDestination {
   /// A directory for unnamed files; one made there can be linked by put().
   virtual std::string scratch() const = 0;
   virtual Result<bool> has(HttpClient& client, const image::Descriptor& blob) = 0;
+  /// Whether the destination could take the blob from where it has it already (another repository), without its bytes.
+  virtual Result<bool> adopt(HttpClient&, const image::Descriptor&, StepProgress&) { return false; }
   /// `file` was verified. The step's end is reported by this.
   virtual Result<void> put(HttpClient& client, const image::Descriptor& blob, FileDescriptor file,
                            StepProgress& progress) = 0;

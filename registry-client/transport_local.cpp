@@ -1,22 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// local: Dray's own store. It keeps one platform of an image, unpacked; so this destination unpacks.
+// local: Dray's own store. It keeps one platform of an image unpacked, so this destination unpacks; with --all the
+// index and the other platforms' blobs beside it.
 #include <dray/core/process.hpp>
 
+#include "platform_choice.hpp"
 #include "transport.hpp"
+#include "whole_index.hpp"
 
 namespace dray::registry {
 namespace {
 
 class LocalSource : public ImageSource {
  public:
-  LocalSource(store::Store& store, store::ImageRecord record) : store_(store), record_(std::move(record)) {}
+  LocalSource(store::Store& store, image::Descriptor top) : store_(store), top_(std::move(top)) {}
 
-  Result<Document> top() override {
-    image::Descriptor descriptor;
-    descriptor.digest = record_.manifest;
-    descriptor.media_type = record_.media_type;
-    return verified_document(TRY(store_.content().read_blob(record_.manifest)), descriptor);
-  }
+  Result<Document> top() override { return verified_document(TRY(store_.content().read_blob(top_.digest)), top_); }
   Result<Document> child(HttpClient&, const image::Descriptor& descriptor) override {
     return verified_document(TRY(store_.content().read_blob(descriptor.digest)), descriptor);
   }
@@ -29,7 +27,7 @@ class LocalSource : public ImageSource {
 
  private:
   store::Store& store_;
-  const store::ImageRecord record_;
+  const image::Descriptor top_;
 };
 
 class LocalDestination : public ImageDestination {
@@ -38,7 +36,6 @@ class LocalDestination : public ImageDestination {
       : context_(context), reference_(std::move(reference)) {}
 
   std::string scratch() const override { return context_.store.content().directory() + "/ingest"; }
-  bool holds_indexes() const override { return false; }
   Result<bool> has(HttpClient&, const image::Descriptor& blob) override {
     return context_.store.content().contains(blob.digest);
   }
@@ -52,13 +49,27 @@ class LocalDestination : public ImageDestination {
   }
 
   Result<void> put_document(HttpClient&, const Document& document, bool name_it) override {
-    auto& content = context_.store.content();
-    if (!content.contains(document.digest)) {
-      store::BlobWriter writer = TRY(content.begin_write(document.digest.algorithm()));
-      TRY(writer.write(std::as_bytes(std::span(document.bytes))));
-      TRY(writer.commit(document.digest, document.bytes.size()));
-    }
+    TRY(store_document(context_.store, document));
     if (!name_it) return {};
+    if (!image::is_index(document.bytes, document.media_type)) {
+      TRY(record(document));
+      return context_.store.forget_image_index(reference_.canonical());
+    }
+    const image::Platform platform = first_platform(document, context_.what.platform);
+    TRY(record(TRY(choose_platform(document, platform, reference_.familiar(), [&](const image::Descriptor& entry) {
+      auto bytes = context_.store.content().read_blob(entry.digest);
+      return bytes ? verified_document(*std::move(bytes), entry) : Failure(std::move(bytes).error());
+    }))));
+    image::Descriptor index;
+    index.digest = document.digest;
+    index.media_type = !document.media_type.empty() ? document.media_type : std::string(image::kOciIndex);
+    index.size = document.bytes.size();
+    return context_.store.put_image_index(reference_.canonical(), index);
+  }
+
+ private:
+  Result<void> record(const Document& document) {
+    auto& content = context_.store.content();
     const image::Manifest manifest = TRY(image::parse_manifest(document.bytes));
     const image::ImageConfig config = TRY(image::parse_config(TRY(content.read_blob(manifest.config.digest))));
     if (config.diff_ids.size() != manifest.layers.size())
@@ -80,15 +91,32 @@ class LocalDestination : public ImageDestination {
     return context_.store.put_image(record);
   }
 
- private:
   const CopyContext& context_;
   const Reference reference_;
 };
 
+Result<bool> has_platform(store::Store& store, const Digest& index, const image::Platform& platform) {
+  const std::string bytes = TRY(store.content().read_blob(index));
+  return image::select_platform(TRY(image::parse_index(bytes)), platform).has_value();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ImageSource>> open_local_source(const CopyContext& context, const std::string& rest) {
-  return std::make_unique<LocalSource>(context.store, TRY(context.store.resolve_image(rest)));
+  store::Store& store = context.store;
+  const store::ImageRecord record = TRY(store.resolve_image(rest));
+  image::Descriptor top;
+  top.digest = record.manifest;
+  top.media_type = record.media_type;
+  const auto named = Reference::parse(rest);
+  if (named && named->canonical() == record.reference) {
+    const auto index = TRY(store.find_image_index(record.reference));
+    // A name may stand for the one image that there is, whatever it is for.
+    const bool wanted =
+        index && (context.what.all_platforms || TRY(has_platform(store, index->digest, context.what.platform)));
+    if (wanted) top = *index;
+  }
+  return std::make_unique<LocalSource>(store, std::move(top));
 }
 
 Result<std::unique_ptr<ImageDestination>> open_local_destination(const CopyContext& context, const std::string& rest) {

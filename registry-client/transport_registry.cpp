@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "blob_upload.hpp"
+#include "mount_sources.hpp"
 #include "referrers.hpp"
 #include "transport.hpp"
 
@@ -48,7 +49,16 @@ class RegistrySource : public ImageSource {
 
 class RegistryDestination : public ImageDestination {
  public:
-  explicit RegistryDestination(std::unique_ptr<Session> session) : session_(std::move(session)), uploader_(*session_) {}
+  RegistryDestination(const CopyContext& context, std::unique_ptr<Session> session)
+      : session_(std::move(session)),
+        uploader_(*session_),
+        mount_sources_(find_mount_sources(context.store, session_->reference())) {
+    const Reference& target = session_->reference();
+    const auto& source = context.source_repository;
+    if (!source || source->domain() != target.domain() || source->repository() == target.repository()) return;
+    source_repository_ = source->repository();
+    session_->add_pull_scope(source_repository_);
+  }
 
   std::string scratch() const override {
     const char* configured = std::getenv("TMPDIR");
@@ -56,6 +66,16 @@ class RegistryDestination : public ImageDestination {
   }
   Result<bool> has(HttpClient& client, const image::Descriptor& blob) override {
     return uploader_.exists(client, "blobs/" + blob.digest.to_string());
+  }
+  Result<bool> adopt(HttpClient& client, const image::Descriptor& blob, StepProgress& progress) override {
+    std::string from = source_repository_;
+    if (const auto known = mount_sources_.find(blob.digest); from.empty() && known != mount_sources_.end()) {
+      from = known->second;
+      session_->add_pull_scope(from);
+    }
+    if (from.empty() || !TRY(uploader_.mount(client, blob, from))) return false;
+    progress.end(ProgressEvent::Kind::cached, "Mounted from " + from);
+    return true;
   }
   Result<void> put(HttpClient& client, const image::Descriptor& blob, FileDescriptor file,
                    StepProgress& progress) override {
@@ -70,6 +90,8 @@ class RegistryDestination : public ImageDestination {
  private:
   std::unique_ptr<Session> session_;
   Uploader uploader_;
+  const std::map<Digest, std::string> mount_sources_;
+  std::string source_repository_;  ///< of the same registry, and it has every blob; or ""
 };
 
 Result<std::unique_ptr<Session>> connect(const CopyContext& context, HttpClient& client, const std::string& rest,
@@ -89,7 +111,7 @@ Result<std::unique_ptr<ImageSource>> open_registry_source(const CopyContext& con
 Result<std::unique_ptr<ImageDestination>> open_registry_destination(const CopyContext& context,
                                                                     const std::string& rest) {
   HttpClient client = TRY(HttpClient::create());
-  return std::make_unique<RegistryDestination>(TRY(connect(context, client, rest, Purpose::push)));
+  return std::make_unique<RegistryDestination>(context, TRY(connect(context, client, rest, Purpose::push)));
 }
 
 }  // namespace dray::registry

@@ -90,7 +90,10 @@ Result<Digest> Upstream::resolve(const std::string& repository, const std::strin
     request.method = "HEAD";
     request.url = session.url("manifests/" + tag);
     request.headers = {accept_all()};
-    const Response response = TRY(session.send_retrying(client, request));
+    request.connect_timeout = std::chrono::seconds(5);
+    request.stall_timeout = std::chrono::seconds(10);
+    const Response response = TRY(session.send(client, request));
+    if (response.failure != TransferFailure::none) return Failure(transfer_error(response, session.host()));
     if (!response.ok()) return Failure(remote_error(response, session.reference(), Purpose::pull_manifest));
     const auto digest = Digest::parse(response.header("docker-content-digest"));
     return digest ? *digest : Digest();

@@ -9,6 +9,8 @@
 namespace dray::registry_server {
 namespace {
 
+constexpr auto kSilence = std::chrono::seconds(10);
+
 bool unreachable(const Error& error) { return error.code() == ErrorCode::unavailable; }
 
 /// A registry says "denied" for what it hasn't got; our client gets the same answer for both.
@@ -72,21 +74,37 @@ PullThrough::~PullThrough() {
   for (auto& [download, thread] : threads_) thread.join();
 }
 
+bool PullThrough::just_failed(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  return failed_.first == name && Clock::now() < failed_.second;
+}
+
 Result<PullThrough::Manifest> PullThrough::manifest(const std::string& repository, const std::string& reference) {
   const auto wanted = Digest::parse(reference);
   auto cached = repositories_.manifest(repository, reference);
   if (cached) {
     if (wanted) return Manifest{*std::move(cached), false};
+    if (is_silent()) return Manifest{*std::move(cached), true};
     const auto now = upstream_->resolve(repository, reference);
     if (now && *now == cached->digest) return Manifest{*std::move(cached), false};
-    if (!now && unreachable(now.error())) return Manifest{*std::move(cached), true};
+    if (!now && unreachable(now.error())) {
+      silent_until_ = (Clock::now() + kSilence).time_since_epoch().count();
+      return Manifest{*std::move(cached), true};
+    }
     if (!now) {
       if (now.error().code() == ErrorCode::not_found) (void)repositories_.remove_tag(repository, reference);
       return as_not_found(now.error());
     }
   }
+  const std::string name = repository + ":" + reference;
+  if (!cached && just_failed(name))
+    return fail(ErrorCode::unavailable, "the registry behind did not answer a moment ago");
   auto fetched = upstream_->manifest(repository, reference);
   if (!fetched) {
+    if (unreachable(fetched.error())) {
+      const std::lock_guard lock(mutex_);
+      failed_ = {name, Clock::now() + kSilence};
+    }
     if (cached && unreachable(fetched.error())) return Manifest{*std::move(cached), true};
     return as_not_found(std::move(fetched).error());
   }

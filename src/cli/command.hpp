@@ -92,6 +92,7 @@ int command_rm(Invocation&);
 int command_rmi(Invocation&);
 int command_run(Invocation&);
 int command_save(Invocation&);
+int command_search(Invocation&);
 int command_start(Invocation&);
 int command_start_containers(Invocation&);
 int command_stop(Invocation&);

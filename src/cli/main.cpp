@@ -44,6 +44,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"rm", command_rm, "Remove one or more containers"},
     {"rmi", command_rmi, "Remove one or more images"},
     {"save", command_save, "Save one or more images to a tar archive"},
+    {"search", command_search, "Search a registry for images"},
     {"start", command_start, "Start one or more stopped containers"},
     {"stop", command_stop, "Stop one or more running containers"},
     {"tag", command_tag, "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"},

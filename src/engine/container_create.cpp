@@ -12,6 +12,7 @@
 
 #include "container_spec.hpp"
 #include "container_state.hpp"
+#include "platform_images.hpp"
 #include "volumes.hpp"
 
 namespace dray::engine {
@@ -179,6 +180,17 @@ Result<void> create_files(Context& context, ContainerRecord& record) {
   return record.options.auto_remove ? Result<void>() : context.store->database()->sync();
 }
 
+Result<store::LoadedImage> find_image(Context& context, const ContainerOptions& options) {
+  store::LoadedImage image = TRY(context.store->load_image(TRY(context.store->resolve_image(options.image))));
+  if (!options.platform || image.config.platform.matches(*options.platform)) return image;
+  const auto reference = Reference::parse(options.image);
+  auto other = reference ? TRY(find_platform_image(context, *reference, *options.platform)) : std::nullopt;
+  if (other) return *std::move(other);
+  return fail(ErrorCode::not_found, "no such image: " + options.image + " for platform " +
+                                        options.platform->to_string() + " (it is for " +
+                                        image.config.platform.to_string() + ")");
+}
+
 }  // namespace
 
 Result<std::string> create_container(Context& context, const ContainerOptions& options) {
@@ -188,14 +200,13 @@ Result<std::string> create_container(Context& context, const ContainerOptions& o
   TRY(check_options(record.options));
   record.options.trust_host_ca = options.trust_host_ca || context.configuration.trust_host_ca;
   record.options.env = resolved_environment(options.env);
-  store::ImageRecord image_record = TRY(context.store->resolve_image(options.image));
-  store::LoadedImage image = TRY(context.store->load_image(image_record));
+  const store::LoadedImage image = TRY(find_image(context, options));
   const image::ContainerConfig& config = image.config.config;
   record.name = TRY(choose_name(context, options.name));
   record.id = random_hex(32);
   record.created_at = format_time_now();
   record.boot = context.store->snapshots().boot_id();
-  record.image_id = image_record.image_id;
+  record.image_id = image.record.image_id;
   record.layers = image.config.diff_ids;
   TRY(merge_command(record, config));
   TRY(merge_mounts(record, config));

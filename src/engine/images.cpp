@@ -128,6 +128,17 @@ Result<void> tag_image(Context& context, const std::string& source, const std::s
   return index ? context.store->put_image_index(tagged.reference, *index) : Result<void>();
 }
 
+Result<std::vector<std::string>> tags_in_store(Context& context, const Reference& name) {
+  std::vector<std::string> names;
+  for (const store::ImageRecord& record : TRY(context.store->list_images())) {
+    const auto known = Reference::parse(record.reference);
+    if (known && !known->digest() && known->domain() == name.domain() && known->repository() == name.repository())
+      names.push_back(known->canonical());
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
 Result<std::vector<std::string>> remove_image(Context& context, const std::string& name, bool force) {
   auto found = context.store->resolve_image(name);
   if (!found) return Failure(no_such_image(std::move(found).error(), name));

@@ -58,6 +58,11 @@ Result<HelperLine> parse_helper_line(std::string_view line) {
     if (const auto names = result->find("names"); names != result->end() && names->is_array())
       for (const json& name : *names)
         if (name.is_string()) parsed.names.push_back(name.get<std::string>());
+    if (const auto found = result->find("found"); found != result->end() && found->is_array())
+      for (const json& item : *found)
+        if (item.is_object())
+          parsed.found.push_back(
+              {text(item, "name"), text(item, "description"), number(item, "stars"), flag(item, "official")});
     parsed.etag = text(*result, "etag");
     parsed.last_modified = text(*result, "last_modified");
     parsed.size = number(*result, "size");

@@ -109,15 +109,6 @@ void add_registry_flags(std::vector<std::string>& arguments, const Configuration
     arguments.insert(arguments.end(), {"--mirror", registry + "=" + url});
 }
 
-Result<HelperResult> run_transfer(const Context& context, const std::string& command, const Reference& reference,
-                                  const std::string& platform, ProgressSink& progress, const CancelToken& cancel) {
-  std::vector<std::string> arguments = {command, "--root", context.configuration.root};
-  if (!platform.empty()) arguments.insert(arguments.end(), {"--platform", platform});
-  add_registry_flags(arguments, context.configuration);
-  arguments.push_back(reference.canonical());
-  return run_helper(arguments, "", progress, cancel);
-}
-
 /// Appends "key value" to what dray-registry reads.
 Result<void> add_line(std::string& lines, const char* key, const std::string& value) {
   if (value.empty()) return {};
@@ -174,30 +165,17 @@ Result<void> push_document(const Context& context, const image::Descriptor& docu
 }
 
 Result<PullSummary> pull_image(Context& context, const std::string& name, const image::Platform& platform,
-                               ProgressSink& progress, const CancelToken& cancel) {
+                               ProgressSink& progress, const CancelToken& cancel, PullExtent extent) {
   const Reference reference = TRY(Reference::parse(name));
-  HelperResult result = TRY(run_transfer(context, "pull", reference, platform.to_string(), progress, cancel));
+  std::vector<std::string> arguments = {"--platform", platform.to_string()};
+  if (extent == PullExtent::all_platforms) arguments.push_back("--all");
+  HelperResult result = TRY(run_registry_helper(context, "pull", reference, arguments, progress, cancel));
   PullSummary summary;
   summary.digest = TRY(Digest::parse(result.digest));
   summary.image_id = TRY(Digest::parse(result.image_id));
   summary.reference = std::move(result.reference);
   summary.up_to_date = result.up_to_date;
   return summary;
-}
-
-Result<image::Descriptor> push_image(Context& context, const std::string& name, ProgressSink& progress,
-                                     const CancelToken& cancel) {
-  const Reference reference = TRY(Reference::parse(name));
-  if (const auto index = TRY(context.store->find_image_index(reference.canonical()))) {
-    TRY(push_document(context, *index, reference, false, progress, cancel));
-    return *index;
-  }
-  HelperResult result = TRY(run_transfer(context, "push", reference, "", progress, cancel));
-  image::Descriptor pushed;
-  pushed.digest = TRY(Digest::parse(result.digest));
-  pushed.media_type = std::move(result.media_type);
-  pushed.size = result.size;
-  return pushed;
 }
 
 Result<LoginSummary> login(const Configuration& configuration, const LoginRequest& request, ProgressSink& progress,

@@ -11,6 +11,7 @@
 #include <dray/core/reference.hpp>
 #include <dray/core/result.hpp>
 #include <dray/engine/engine.hpp>
+#include <dray/engine/remote.hpp>
 
 namespace dray::engine {
 
@@ -19,6 +20,7 @@ struct HelperResult {
   std::string reference, digest, image_id, media_type, etag, last_modified;
   std::string text;                ///< a document; what was removed
   std::vector<std::string> names;  ///< a list
+  std::vector<FoundRepository> found;
   std::uint64_t size = 0;
   bool up_to_date = false;
   std::string config_path, username;  ///< login

@@ -27,6 +27,12 @@ Result<std::vector<std::string>> remote_repositories(Context& context, const std
   return TRY(ask(context, {"catalog", registry}, cancel)).names;
 }
 
+Result<std::vector<FoundRepository>> search_registry(Context& context, const std::string& term, std::size_t limit,
+                                                     const CancelToken& cancel) {
+  if (term.starts_with('-')) return fail(ErrorCode::invalid_argument, "not a search term: \"" + term + "\"");
+  return TRY(ask(context, {"search", "--limit", std::to_string(limit), term}, cancel)).found;
+}
+
 Result<std::string> remove_remote(Context& context, const std::string& name, const CancelToken& cancel) {
   return TRY(ask(context, {"remove", TRY(Reference::parse(name)).canonical()}, cancel)).text;
 }

@@ -55,6 +55,7 @@ class LineSink : public ProgressSink {
 
 struct Arguments {
   std::string command, root, platform, operand, second_operand, output, file;
+  std::string limit;
   std::string digest, media_type, size, diff_id;  ///< of a document or layer, for the commands that name one
   bool all = false, referrers = false;
   registry::Options options;
@@ -65,8 +66,8 @@ struct Arguments {
 };
 
 /// Those that ask or change a registry, or copy; they take --root like pull.
-constexpr std::array<std::string_view, 7> kRemoteCommands = {"tags",   "catalog", "remove",      "manifest",
-                                                             "config", "copy",    "put-manifest"};
+constexpr std::array<std::string_view, 8> kRemoteCommands = {"tags",     "catalog", "search", "remove",
+                                                             "manifest", "config",  "copy",   "put-manifest"};
 
 Result<Arguments> parse_arguments(int argc, char** argv) {
   Arguments arguments;
@@ -93,6 +94,8 @@ Result<Arguments> parse_arguments(int argc, char** argv) {
       arguments.platform = value;
     } else if (words[i] == "--output") {
       arguments.output = value;
+    } else if (words[i] == "--limit") {
+      arguments.limit = value;
     } else if (words[i] == "--digest") {
       arguments.digest = value;
     } else if (words[i] == "--media-type") {
@@ -167,14 +170,19 @@ Result<std::string> fetch(const Arguments& arguments, LineSink& sink) {
   return registry::encode_result(result);
 }
 
+Result<std::uint64_t> parse_number(const char* flag, const std::string& text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size())
+    return fail(ErrorCode::invalid_argument, std::string(flag) + " is no number");
+  return number;
+}
+
 Result<image::Descriptor> descriptor_of(const Arguments& arguments) {
   image::Descriptor descriptor;
   descriptor.digest = TRY(Digest::parse(arguments.digest));
   descriptor.media_type = arguments.media_type;
-  const auto [end, error] =
-      std::from_chars(arguments.size.data(), arguments.size.data() + arguments.size.size(), descriptor.size);
-  if (error != std::errc() || end != arguments.size.data() + arguments.size.size())
-    return fail(ErrorCode::invalid_argument, "--size is no number");
+  descriptor.size = TRY(parse_number("--size", arguments.size));
   return descriptor;
 }
 
@@ -184,6 +192,10 @@ Result<std::string> ask_registry(const Arguments& arguments, LineSink& sink) {
   const registry::Options& options = arguments.options;
   if (command == "catalog")
     return registry::encode_names(TRY(registry::list_repositories(arguments.operand, options, sink, cancel_token)));
+  if (command == "search") {
+    const std::uint64_t limit = TRY(parse_number("--limit", arguments.limit));
+    return registry::encode_found(TRY(registry::search(arguments.operand, limit, options, sink, cancel_token)));
+  }
   const Reference reference = TRY(Reference::parse(arguments.operand));
   if (command == "tags")
     return registry::encode_names(TRY(registry::list_tags(reference, options, sink, cancel_token)));
@@ -242,8 +254,9 @@ Result<std::string> run(int argc, char** argv, LineSink& sink) {
     }
     return registry::encode_result(named);
   }
+  const registry::PullOptions what{TRY(arguments.wanted_platform()), arguments.all};
   const registry::PullResult pulled =
-      TRY(registry::pull(*store, reference, TRY(arguments.wanted_platform()), arguments.options, sink, cancel_token));
+      TRY(registry::pull(*store, reference, what, arguments.options, sink, cancel_token));
   return registry::encode_result(reference, pulled);
 }
 

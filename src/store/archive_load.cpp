@@ -28,13 +28,19 @@ struct PlannedLayer {
   const StagedFile* staged = nullptr;  ///< nullptr: in the content store already
 };
 
+struct PlannedName {
+  Reference reference;
+  std::optional<image::Descriptor> index;  ///< which the archive holds whole
+};
+
 struct PlannedImage {
   std::string manifest_bytes, config_bytes;
   Digest manifest;
   std::string media_type;
   Digest config;
   std::vector<PlannedLayer> layers;
-  std::vector<Reference> names;
+  std::vector<PlannedName> names;
+  std::vector<const StagedFile*> index_blobs;  ///< of other platforms
 };
 
 class Planner {
@@ -59,7 +65,7 @@ class Planner {
 
  private:
   /// Names that are no references (a directory, a bare word with capitals) are no reason to refuse the image.
-  void add_name(PlannedImage& image, const std::string& text) {
+  void add_name(PlannedImage& image, const std::string& text, const std::optional<image::Descriptor>& index = {}) {
     auto reference = Reference::parse(text);
     if (!reference || reference->digest()) {
       ProgressEvent event;
@@ -67,8 +73,16 @@ class Planner {
       progress_.report(event);
       return;
     }
-    if (std::find(image.names.begin(), image.names.end(), *reference) == image.names.end())
-      image.names.push_back(*reference);
+    merge_name(image, {*reference, index});
+  }
+
+  static void merge_name(PlannedImage& image, PlannedName name) {
+    const auto known = std::ranges::find(image.names, name.reference, &PlannedName::reference);
+    if (known == image.names.end()) {
+      image.names.push_back(std::move(name));
+    } else if (!known->index) {
+      known->index = std::move(name.index);
+    }
   }
 
   Result<std::string> read_blob(const image::Descriptor& descriptor) {
@@ -131,9 +145,49 @@ class Planner {
     }
     for (const auto& descriptor : chosen) {
       auto manifest = TRY(find_manifest(descriptor, 0));
-      TRY(plan_manifest(manifest, name.starts_with('\n') ? "" : name));
+      PlannedImage image;
+      std::optional<image::Descriptor> index;
+      std::set<Digest> seen;
+      if (manifest.digest != descriptor.digest) {
+        // Whatever is wrong with another platform's image is no reason to refuse this host's.
+        const auto whole = is_whole(descriptor, 0, seen, image.index_blobs);
+        if (whole && *whole)
+          index = descriptor;
+        else
+          image.index_blobs.clear();
+      }
+      TRY(plan_manifest(std::move(image), manifest, name.starts_with('\n') ? "" : name, index));
     }
     return {};
+  }
+
+  /// Whether all that an index names is there; what is staged of it goes to `staged`.
+  Result<bool> is_whole(const image::Descriptor& document, int depth, std::set<Digest>& seen,
+                        std::vector<const StagedFile*>& staged) {
+    if (depth > kMaxIndexDepth) return fail(ErrorCode::corrupt, "indexes are nested too deeply");
+    const auto has = [&](const image::Descriptor& blob) -> Result<bool> {
+      if (!seen.insert(blob.digest).second) return true;
+      const StagedFile* file = stage_.find_blob(blob.digest);
+      if (file == nullptr) return store_.content().contains(blob.digest);
+      if (file->size != blob.size)
+        return fail(ErrorCode::corrupt, "blob " + blob.digest.to_string() + " has " + std::to_string(file->size) +
+                                            " bytes, its descriptor says " + std::to_string(blob.size));
+      staged.push_back(file);
+      return true;
+    };
+    if (seen.contains(document.digest)) return true;
+    if (!TRY(has(document))) return false;
+    const std::string bytes = TRY(read_blob(document));
+    if (image::is_index(bytes, document.media_type)) {
+      const image::Index index = TRY(image::parse_index(bytes));
+      for (const image::Descriptor& entry : index.manifests)
+        if (!TRY(is_whole(entry, depth + 1, seen, staged))) return false;
+      return true;
+    }
+    const image::Manifest manifest = TRY(image::parse_manifest(bytes));
+    bool whole = TRY(has(manifest.config));
+    for (const image::Descriptor& layer : manifest.layers) whole = whole && TRY(has(layer));
+    return whole;
   }
 
   Result<image::Descriptor> find_manifest(const image::Descriptor& descriptor, int depth) {
@@ -152,8 +206,8 @@ class Planner {
     return Failure(std::move(selected).error());
   }
 
-  Result<void> plan_manifest(const image::Descriptor& descriptor, const std::string& name) {
-    PlannedImage image;
+  Result<void> plan_manifest(PlannedImage image, const image::Descriptor& descriptor, const std::string& name,
+                             const std::optional<image::Descriptor>& index) {
     image.manifest_bytes = TRY(read_blob(descriptor));
     image.manifest = descriptor.digest;
     const std::string what = "manifest " + descriptor.digest.to_string();
@@ -187,7 +241,7 @@ class Planner {
                                             std::to_string(layer.blob.size));
       image.layers.push_back(std::move(layer));
     }
-    if (!name.empty()) add_name(image, name);
+    if (!name.empty()) add_name(image, name, index);
     for (const SavedImage& saved : saved_) {
       const StagedFile* staged = stage_.find(saved.config);
       if (staged == nullptr || staged->digest != image.config) continue;
@@ -210,9 +264,8 @@ class Planner {
   Result<void> add(PlannedImage image) {
     for (auto& known : images_) {
       if (known.manifest != image.manifest) continue;
-      for (auto& name : image.names)
-        if (std::find(known.names.begin(), known.names.end(), name) == known.names.end())
-          known.names.push_back(std::move(name));
+      for (auto& name : image.names) merge_name(known, std::move(name));
+      known.index_blobs.insert(known.index_blobs.end(), image.index_blobs.begin(), image.index_blobs.end());
       return {};
     }
     if (images_.size() >= kMaxImages) return fail(ErrorCode::corrupt, "the archive holds too many images");
@@ -278,11 +331,9 @@ class Installer {
 
   Result<void> install(const PlannedImage& image) {
     TRY(unpack_all(image.layers));
-    for (const PlannedLayer& layer : image.layers) {
-      if (layer.staged == nullptr || store_.content().contains(layer.blob.digest)) continue;
-      blobs.push_back(layer.blob.digest);
-      TRY(adopt_blob(store_.content().directory(), layer.staged->file, layer.blob.digest));
-    }
+    for (const PlannedLayer& layer : image.layers)
+      if (layer.staged != nullptr) TRY(adopt(*layer.staged, layer.blob.digest));
+    for (const StagedFile* file : image.index_blobs) TRY(adopt(*file, file->digest));
     TRY(write(image.config_bytes, image.config));
     return write(image.manifest_bytes, image.manifest);
   }
@@ -291,6 +342,12 @@ class Installer {
   std::vector<DiffId> layers;  ///< new in the store
 
  private:
+  Result<void> adopt(const StagedFile& staged, const Digest& digest) {
+    if (store_.content().contains(digest)) return {};
+    blobs.push_back(digest);
+    return adopt_blob(store_.content().directory(), staged.file, digest);
+  }
+
   Result<void> write(const std::string& bytes, const Digest& digest) {
     if (store_.content().contains(digest)) return {};
     blobs.push_back(digest);
@@ -384,9 +441,10 @@ Result<std::vector<std::string>> record_images(Store& store, const std::vector<P
     record.media_type = image.media_type;
     record.image_id = image.config;
     record.created_at = format_time_now();
-    for (const Reference& name : image.names) {
+    for (const auto& [name, index] : image.names) {
       record.reference = name.canonical();
       TRY(store.put_image(record));
+      TRY(index ? store.put_image_index(record.reference, *index) : store.forget_image_index(record.reference));
       lines.push_back("Loaded image: " + name.familiar());
     }
     if (!image.names.empty()) continue;

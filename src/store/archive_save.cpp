@@ -11,9 +11,13 @@
 namespace dray::store {
 namespace {
 
+struct Name {
+  Reference reference;
+  std::optional<image::Descriptor> index;  ///< what it means where that is more than one manifest
+};
 struct Selected {
   LoadedImage image;
-  std::vector<Reference> names;
+  std::vector<Name> names;
 };
 
 Result<void> add_directory(tar::Writer& writer, const std::string& path) {
@@ -79,8 +83,8 @@ Result<std::vector<Selected>> select_images(Store& store, const std::vector<std:
     // The name is kept if the image was asked for by it; an ID gives an image without one, as Docker does.
     auto asked = Reference::parse(name);
     if (asked && !asked->digest() && asked->canonical() == record.reference &&
-        std::find(known->names.begin(), known->names.end(), *asked) == known->names.end())
-      known->names.push_back(*asked);
+        std::ranges::find(known->names, *asked, &Name::reference) == known->names.end())
+      known->names.push_back({*asked, TRY(store.find_image_index(record.reference))});
   }
   return selected;
 }
@@ -93,10 +97,11 @@ image::Index index_of(const std::vector<Selected>& selected) {
     descriptor.media_type = item.image.manifest.media_type;
     descriptor.digest = item.image.record.manifest;
     descriptor.platform = item.image.config.platform;
-    for (const Reference& name : item.names) {
-      descriptor.annotations["io.containerd.image.name"] = name.canonical();
-      descriptor.annotations["org.opencontainers.image.ref.name"] = name.tag();
-      index.manifests.push_back(descriptor);
+    for (const Name& name : item.names) {
+      image::Descriptor named = name.index.value_or(descriptor);
+      named.annotations["io.containerd.image.name"] = name.reference.canonical();
+      named.annotations["org.opencontainers.image.ref.name"] = name.reference.tag();
+      index.manifests.push_back(std::move(named));
     }
     if (item.names.empty()) index.manifests.push_back(descriptor);
   }
@@ -117,7 +122,12 @@ Result<void> save_archive(Store& store, const std::vector<std::string>& names, B
     const Digest config = item.image.manifest.config.digest;
     entry.config = image::blob_path(config);
     blobs.insert({item.image.record.manifest, config});
-    for (const Reference& name : item.names) entry.repo_tags.push_back(name.familiar());
+    for (const Name& name : item.names) {
+      entry.repo_tags.push_back(name.reference.familiar());
+      if (!name.index) continue;
+      const std::vector<Digest> named = TRY(store.referenced_blobs(*name.index));
+      blobs.insert(named.begin(), named.end());
+    }
     for (const auto& layer : item.image.manifest.layers) {
       if (!store.content().contains(layer.digest))
         return fail(ErrorCode::not_found, "layer blob " + layer.digest.to_string() + " of " +

@@ -68,6 +68,11 @@ Result<std::optional<image::Descriptor>> Store::find_image_index(const std::stri
   return std::optional<image::Descriptor>(std::move(index));
 }
 
+Result<void> Store::forget_image_index(const std::string& reference) {
+  TRY(ensure_table(*database_));
+  return database_->execute("DELETE FROM image_indexes WHERE reference = ?", {reference});
+}
+
 Result<void> keep_image_indexes(Store& store, std::set<Digest>& blobs) {
   const auto rows = TRY(store.database()->query("SELECT 1 FROM sqlite_master WHERE name = 'image_indexes'"));
   if (rows.empty()) return {};

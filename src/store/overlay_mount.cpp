@@ -24,6 +24,7 @@ extern "C" int mount(const char* source, const char* target, const char* type, u
 namespace dray::store {
 namespace {
 
+constexpr std::size_t kMaxLower = 500;   // OVL_MAX_STACK; beyond it the kernel only says EINVAL
 constexpr std::size_t kMaxOption = 255;  // fsconfig refuses longer strings
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
@@ -74,7 +75,7 @@ bool has_legacy_parser(int context) {
   return false;
 }
 
-/// Sets options one by one; directories with long names go through a descriptor kept open meanwhile.
+/// Sets options one by one; directories with long or odd names go through a descriptor kept open meanwhile.
 class OptionSetter {
  public:
   explicit OptionSetter(int context) : context_(context) {}
@@ -88,7 +89,8 @@ class OptionSetter {
     return fail_errno("overlay option \"" + std::string(key) + "\"");
   }
   Result<void> directory(const char* key, const std::string& path) {
-    if (path.size() <= kMaxOption) return text(key, path.c_str());
+    // Some kernels take a backslash in upperdir for an escape, others don't.
+    if (path.size() <= kMaxOption && path.find('\\') == std::string::npos) return text(key, path.c_str());
     open_.push_back(TRY(open_file(path, O_PATH | O_DIRECTORY)));
     return text(key, descriptor_path(open_.back()).c_str());
   }
@@ -98,42 +100,23 @@ class OptionSetter {
   std::vector<FileDescriptor> open_;
 };
 
-/// Commas and colons separate, backslashes escape.
-std::string escaped(std::string_view path) {
-  std::string result;
-  for (char c : path) {
-    if (c == ',' || c == ':' || c == '\\') result += '\\';
-    result += c;
-  }
-  return result;
-}
-
-std::string common_directory(const MountRecipe& recipe) {
-  std::string common = recipe.lower.front();
-  auto narrow = [&](const std::string& path) {
-    std::size_t i = 0;
-    while (i < common.size() && i < path.size() && common[i] == path[i]) ++i;
-    common.resize(i);
-  };
-  for (const auto& path : recipe.lower) narrow(path);
-  if (!recipe.upper.empty()) narrow(recipe.upper), narrow(recipe.work);
-  auto slash = common.rfind('/');
-  return slash == std::string::npos ? std::string() : common.substr(0, slash + 1);
-}
-
 Result<FileDescriptor> mount_in_this_thread(const MountRecipe& recipe) {
   if (::unshare(CLONE_FS | CLONE_NEWNS) != 0) return fail_errno("making a mount namespace");
   if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return fail_errno("making mounts private");
-  // Relative names: the options must fit in a page.
-  std::string base = common_directory(recipe);
-  if (!base.empty() && ::chdir(base.c_str()) != 0) return fail_errno("entering \"" + base + "\"");
-  std::string options = "lowerdir=";
-  for (std::size_t i = 0; i < recipe.lower.size(); ++i)
-    options += (i > 0 ? ":" : "") + escaped(std::string_view(recipe.lower[i]).substr(base.size()));
+  // The options must fit in a page: a directory is named by its descriptor's number, seen from where those are listed.
+  // Opened in here, since overlay takes only what is mounted in its own namespace.
+  std::vector<FileDescriptor> open;
+  const auto name_of = [&](const std::string& path) -> Result<std::string> {
+    open.push_back(TRY(open_file(path, O_PATH | O_DIRECTORY)));
+    return std::to_string(open.back().get());
+  };
+  std::string options;
+  for (const std::string& path : recipe.lower) options += (options.empty() ? "lowerdir=" : ":") + TRY(name_of(path));
   if (!recipe.upper.empty()) {
-    options += ",upperdir=" + escaped(std::string_view(recipe.upper).substr(base.size()));
-    options += ",workdir=" + escaped(std::string_view(recipe.work).substr(base.size()));
+    options += ",upperdir=" + TRY(name_of(recipe.upper));
+    options += ",workdir=" + TRY(name_of(recipe.work));
   }
+  if (::chdir("/proc/self/fd") != 0) return fail_errno("entering /proc/self/fd");
   options += ",redirect_dir=nofollow,metacopy=off,index=off";
   if (options.size() >= static_cast<std::size_t>(::getpagesize()))
     return fail(ErrorCode::unsupported,
@@ -192,10 +175,23 @@ Result<FileDescriptor> open_overlay_mount2(const MountRecipe& recipe) {
 Result<FileDescriptor> open_mount(const MountRecipe& recipe) {
   if (recipe.lower.empty()) return fail(ErrorCode::invalid_argument, "a mount without layers");
   if (recipe.upper.empty() && recipe.lower.size() == 1) return open_bind(recipe.lower.front());
+  if (recipe.lower.size() > kMaxLower)
+    return Failure(Error(ErrorCode::unsupported, "an image of " + std::to_string(recipe.lower.size()) +
+                                                     " layers: overlay takes at most " + std::to_string(kMaxLower))
+                       .with_hint("copy its files into one layer: FROM scratch, COPY --from=IMAGE / /"));
   auto mounted = open_overlay_new_api(recipe);
-  if (mounted || (mounted.error().code() != ErrorCode::unsupported && mounted.error().error_number() != ENOSYS))
-    return mounted;
-  return open_overlay_mount2(recipe);
+  if (!mounted && (mounted.error().code() == ErrorCode::unsupported || mounted.error().error_number() == ENOSYS))
+    mounted = open_overlay_mount2(recipe);
+  if (mounted) return mounted;
+  const int number = mounted.error().error_number();
+  if (number == ENODEV)
+    return Failure(std::move(mounted).error().with_hint("the kernel has no overlayfs: modprobe overlay"));
+  if (number == EINVAL)
+    return Failure(
+        std::move(mounted).error().with_hint("overlayfs does not work on every file system (not on another overlay, "
+                                             "nor on NFS): choose a folder on ext4, xfs, "
+                                             "btrfs or tmpfs with --root"));
+  return mounted;
 }
 
 }  // namespace dray::store

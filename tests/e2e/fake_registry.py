@@ -124,7 +124,10 @@ class ScriptedRegistry:
         self.server.daemon_threads = True
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*tls)
+            context.load_cert_chain(*tls[:2])
+            if len(tls) > 2:  # an authority of clients
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(tls[2])
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.scheme = "https" if tls else "http"
         self.address = f"127.0.0.1:{self.server.server_port}"

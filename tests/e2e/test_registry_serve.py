@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """dray registry serve: everybody's clients, hostile ones, kills, a full disk, passwords, TLS, and as a pull-through cache."""
+import base64
 import concurrent.futures
 import hashlib
 import http.client
@@ -12,10 +13,11 @@ import signal
 import socket
 import ssl
 import subprocess
+import tarfile
 import threading
 import time
 
-from harness import BASE_IMAGE, DRAY, DrayTestCase, base_archive, eventually, main, require
+from harness import BASE_IMAGE, DRAY, DrayTestCase, Registry, base_archive, eventually, main, require
 from peers import Buildah, Docker, Podman
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -28,10 +30,10 @@ def sha256(data):
 class Served:
     """A registry of ours on a free port of loopback."""
 
-    def __init__(self, folder, *flags, storage=None, listen="127.0.0.1:0"):
+    def __init__(self, folder, *flags, storage=None, listen="127.0.0.1:0", env=None):
         self.folder = pathlib.Path(folder)
         self.storage = pathlib.Path(storage or self.folder / f"registry-{random.randrange(1 << 40):x}")
-        self.flags, self.listen = flags, listen
+        self.flags, self.listen, self.env = flags, listen, {**os.environ, **(env or {})}
         self.start()
 
     def start(self):
@@ -39,7 +41,7 @@ class Served:
         with open(self.log_path, "a") as log:
             begin = log.tell()
             self.process = subprocess.Popen([DRAY, "registry", "serve", "--listen", self.listen, "--storage", self.storage, *self.flags],
-                                            stdin=subprocess.DEVNULL, stderr=log)
+                                            stdin=subprocess.DEVNULL, stderr=log, env=self.env)
         found = eventually(lambda: self.process.poll() is not None or self.log()[begin:].partition("://")[2].partition(" from")[0], 15, "it serves")
         if found is True:
             raise AssertionError(self.log())
@@ -420,6 +422,48 @@ class Server(DrayTestCase):
         self.assertIn("299", headers["Warning"])
         self.assertEqual(layer, cache.request("GET", f"/v2/team/app/blobs/{digest}")[2])
         self.assertEqual([], cache.damage())
+
+    def test_pull_through_of_docker_registry(self):
+        """With a password there and none here; tags are asked for anew, and what came through outlives the registry behind."""
+        behind = Registry(self.scratch, has_password=True)
+        self.addCleanup(lambda: behind.process.poll() is None and behind.stop())
+        secret = base64.b64encode(b"user:secret").decode()
+        env = {"DOCKER_CONFIG": str(self.context({"config.json": json.dumps({"auths": {behind.address: {"auth": secret}}})}))}
+        folder = self.context({"one/f": random.randbytes(3 << 20), "two/f": b"2"})
+        for name in ("one", "two"):
+            with tarfile.open(folder / f"{name}.tar", "w") as archive:
+                archive.add(folder / name / "f", "f")
+            self.ok("import", folder / f"{name}.tar", f"{behind.address}/team/app:{name}")
+            self.ok("push", f"{behind.address}/team/app:{name}", env=env)
+        cache, stranger = self.serve("--proxy", f"http://{behind.address}", env=env), self.serve("--proxy", f"http://{behind.address}")
+        name = f"{cache.address}/team/app"
+        self.fails(1, "not found|denied", "pull", f"{stranger.address}/team/app:one")
+
+        def pulled(tag):
+            self.ok("system", "prune", "-f", "-a")
+            self.ok("pull", "-q", f"{name}:{tag}")
+            identifier = self.inspect(f"{name}:{tag}", "Id")
+            self.ok("rmi", f"{name}:{tag}")
+            return identifier
+
+        one, two = (self.inspect(f"{behind.address}/team/app:{tag}", "Id") for tag in ("one", "two"))
+        self.ok("tag", f"{behind.address}/team/app:two", f"{behind.address}/team/app:latest")
+        self.ok("push", f"{behind.address}/team/app:latest", env=env)
+        self.assertEqual(two, self.inspect(f"{behind.address}/team/app:latest", "Id"))
+        self.ok("rmi", *(f"{behind.address}/team/app:{tag}" for tag in ("two", "latest")))
+        self.assertEqual([one, two, two], [pulled(tag) for tag in ("one", "two", "latest")])
+        self.ok("image", "copy", f"docker://{name}:one", f"docker://{behind.address}/team/app:latest", env=env)
+        self.assertEqual(one, pulled("latest"))
+        behind.stop()
+        started = time.monotonic()
+        self.assertEqual([one, two, one], [pulled(tag) for tag in ("one", "two", "latest")])
+        self.assertLess(time.monotonic() - started, 20)  # not one after another waits for a registry that is not there
+        for longest in (30, 2):  # what is not cached is not tried for at length each time
+            started = time.monotonic()
+            self.assertGreaterEqual(cache.request("GET", "/v2/team/app/manifests/never")[0], 500)
+            self.assertLess(time.monotonic() - started, longest)
+        self.assertEqual([], cache.damage())
+        self.assertNotIn(secret, cache.log())
 
 
 if __name__ == "__main__":

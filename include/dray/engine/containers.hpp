@@ -44,6 +44,7 @@ Result<RestartPolicy> parse_restart_policy(const std::string& text);
 /// All that `create` fixes for a container; kept as JSON in containers/<id>/config.json.
 struct ContainerOptions {
   std::string image;                                   ///< reference or ID
+  std::optional<image::Platform> platform;             ///< which of a name's images; not kept
   std::string name;                                    ///< "" = generated
   std::vector<std::string> command;                    ///< replaces CMD when not empty
   std::optional<std::vector<std::string>> entrypoint;  ///< --entrypoint (empty list resets)

@@ -43,10 +43,16 @@ struct PullSummary {
   bool up_to_date = false;
 };
 /// Runs dray-registry (the helper executable beside dray), which links the registry client, and relays its progress.
+enum class PullExtent { one_platform, all_platforms };
 Result<PullSummary> pull_image(Context& context, const std::string& name, const image::Platform& platform,
-                               ProgressSink& progress, const CancelToken& cancel);
-Result<image::Descriptor> push_image(Context& context, const std::string& name, ProgressSink& progress,
+                               ProgressSink& progress, const CancelToken& cancel,
+                               PullExtent extent = PullExtent::one_platform);
+/// With `platform`, of a name for several platforms that one's image alone; not_found if there is none.
+Result<image::Descriptor> push_image(Context& context, const std::string& name,
+                                     const std::optional<image::Platform>& platform, ProgressSink& progress,
                                      const CancelToken& cancel);
+/// The names (canonical) that the store has in the repository of `name`.
+Result<std::vector<std::string>> tags_in_store(Context& context, const Reference& name);
 
 /// `login`. Without username and password: what Docker's configuration already holds is tried (not_found: nothing).
 struct LoginRequest {

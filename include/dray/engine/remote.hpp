@@ -15,6 +15,14 @@ Result<std::vector<std::string>> remote_tags(Context& context, const std::string
 /// All repositories of a registry ("localhost:5000").
 Result<std::vector<std::string>> remote_repositories(Context& context, const std::string& registry,
                                                      const CancelToken& cancel);
+struct FoundRepository {
+  std::string name, description;
+  std::uint64_t stars = 0;
+  bool is_official = false;
+};
+/// At most `limit` repositories that fit "TERM" (Docker Hub) or "HOST[:PORT]/TERM".
+Result<std::vector<FoundRepository>> search_registry(Context& context, const std::string& term, std::size_t limit,
+                                                     const CancelToken& cancel);
 /// Removes a tag or digest from its registry; returns what was removed.
 Result<std::string> remove_remote(Context& context, const std::string& name, const CancelToken& cancel);
 

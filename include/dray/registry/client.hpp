@@ -44,7 +44,13 @@ struct PullResult {
   Digest digest;  ///< what the reference resolved to (index or manifest): "Digest: sha256:…"
   bool up_to_date = false;
 };
-Result<PullResult> pull(store::Store& store, const Reference& reference, const image::Platform& platform,
+struct PullOptions {
+  image::Platform platform;
+  /// The whole index: the platform's image as ever, all else it names as blobs. Where the index has no image for the
+  /// platform, its first image takes that one's place.
+  bool all_platforms = false;
+};
+Result<PullResult> pull(store::Store& store, const Reference& reference, const PullOptions& what,
                         const Options& options, ProgressSink& progress, const CancelToken& cancel);
 
 /// Uploads layers the registry lacks (HEAD, cross-repository mount, else upload), config, manifest. Returns the
@@ -71,8 +77,8 @@ struct Download {
 /// error. Progress: status of step 0.
 Result<Download> download(const DownloadRequest& request, ProgressSink& progress, const CancelToken& cancel);
 
-/// Uploads a manifest or index of the content store with all it refers to, children first; then it under the reference's
-/// digest or tag. No image record is needed or changed.
+/// Uploads a manifest or index of the content store with all it refers to, children first; then it under the
+/// reference's digest or tag. No image record is needed or changed.
 Result<void> push_document(store::Store& store, const image::Descriptor& document, const Reference& reference,
                            const Options& options, ProgressSink& progress, const CancelToken& cancel);
 

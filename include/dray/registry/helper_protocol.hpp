@@ -8,6 +8,7 @@
 #include <dray/image/image.hpp>
 #include <dray/registry/client.hpp>
 #include <dray/registry/login.hpp>
+#include <dray/registry/remote.hpp>
 
 // What dray-registry writes to its standard output, one JSON object a line: any number of progress events,
 // then exactly one
@@ -23,6 +24,7 @@ std::string encode_event(const ProgressEvent& event);
 std::string encode_result(const Reference& reference, const PullResult& result);
 std::string encode_result(const image::Descriptor& pushed);
 std::string encode_names(const std::vector<std::string>& names);
+std::string encode_found(const std::vector<SearchResult>& found);
 /// A document, an image config, what was removed: {"text": …, "media_type": …, "digest": …}.
 std::string encode_text(const std::string& text, const std::string& media_type, const std::string& digest);
 std::string encode_result(const LoginResult& result);

@@ -17,6 +17,16 @@ Result<std::vector<std::string>> list_tags(const Reference& reference, const Opt
 Result<std::vector<std::string>> list_repositories(const std::string& registry, const Options& options,
                                                    ProgressSink& progress, const CancelToken& cancel);
 
+struct SearchResult {
+  std::string name;  ///< with the registry, but for Docker Hub's
+  std::string description;
+  std::uint64_t stars = 0;
+  bool is_official = false;
+};
+/// At most `limit` repositories that fit "TERM" (Docker Hub) or "HOST[:PORT]/TERM".
+Result<std::vector<SearchResult>> search(const std::string& term, std::size_t limit, const Options& options,
+                                         ProgressSink& progress, const CancelToken& cancel);
+
 struct RemoteDocument {
   std::string bytes, media_type;
   Digest digest;

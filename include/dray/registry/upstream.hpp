@@ -22,7 +22,8 @@ class Upstream {
   static Result<std::unique_ptr<Upstream>> create(const std::string& url, const CancelToken& cancel);
   ~Upstream();
 
-  /// What the tag points to now (HEAD); an empty digest where the registry does not say.
+  /// What the tag points to now (HEAD); an empty digest where the registry does not say. One short try: who asks has a
+  /// copy to fall back on.
   Result<Digest> resolve(const std::string& repository, const std::string& tag);
   struct Manifest {
     std::string bytes, media_type;

@@ -78,6 +78,8 @@ class Store {
   /// content store.
   Result<void> put_image_index(const std::string& reference, const image::Descriptor& index);
   Result<std::optional<image::Descriptor>> find_image_index(const std::string& reference);
+  /// From now on the reference names its record's manifest alone.
+  Result<void> forget_image_index(const std::string& reference);
   /// Every blob that a manifest or index refers to, directly or through others, itself included. Depth and number are
   /// limited: the documents may be hostile.
   Result<std::vector<Digest>> referenced_blobs(const image::Descriptor& document);

@@ -90,7 +90,7 @@ void ContainerFlags::declare(Flags& flags) {
   flags.option("--name", name, "Assign a name to the container");
   flags.option("--network,--net", network, "Connect the container to a network: bridge, none or host", "network");
   flags.option("--pids-limit", pids_limit, "Tune container pids limit (-1 for unlimited)");
-  flags.option("--platform", platform, "Set platform if the image must be pulled");
+  flags.option("--platform", platform, "Set platform if the image is there, or in its registry, for several");
   flags.flag("--privileged", privileged, "Give extended privileges to this container");
   flags.list("-p,--publish", ports, "Publish a container's port(s) to the host");
   flags.option("--pull", pull, "Pull image before running (always, missing, never)");
@@ -188,6 +188,7 @@ Result<engine::ContainerOptions> ContainerFlags::to_options() const {
 
 Result<std::string> create_with_pull(engine::Context& context, const ContainerFlags& flags) {
   engine::ContainerOptions options = TRY(flags.to_options());
+  if (!flags.platform.empty()) options.platform = TRY(image::Platform::parse(flags.platform));
   if (flags.pull != "missing" && flags.pull != "always" && flags.pull != "never")
     return invalid("invalid pull option: '" + flags.pull + "': must be one of \"always\", \"missing\" or \"never\"");
   FileDescriptor cidfile;
@@ -201,8 +202,7 @@ Result<std::string> create_with_pull(engine::Context& context, const ContainerFl
   auto pull = [&]() -> Result<void> {
     std::unique_ptr<ProgressSink> progress =
         flags.quiet ? make_no_progress() : make_transfer_progress(2, is_terminal(2));
-    image::Platform platform =
-        flags.platform.empty() ? image::Platform::host() : TRY(image::Platform::parse(flags.platform));
+    const image::Platform platform = options.platform.value_or(image::Platform::host());
     CancelToken& cancel = install_cancel_handlers();
     auto summary = TRY(engine::pull_image(context, options.image, platform, *progress, cancel));
     if (!flags.quiet)

@@ -13,16 +13,25 @@
 namespace dray::cli {
 namespace {
 
+bool is_repository(const std::string& name, const Reference& reference) {
+  return name == reference.familiar_name() || name == reference.domain() + "/" + reference.repository();
+}
+
 Result<int> pull(Invocation& invocation) {
-  bool quiet = false, all_tags = false;
+  bool quiet = false, all_tags = false, all_platforms = false;
   std::string platform_text;
   std::vector<std::string> names;
   Flags flags("dray pull", "[OPTIONS] NAME[:TAG|@DIGEST]", "Download an image from a registry");
+  flags.flag("--all-platforms", all_platforms,
+             "Download the images for all platforms, to push or save them as one (run and build use this host's)");
   flags.flag("-a,--all-tags", all_tags, "Download all tagged images in the repository");
   flags.option("--platform", platform_text, "Set platform if the registry has the image for several");
   flags.flag("-q,--quiet", quiet, "Suppress verbose output");
   flags.operands(names, 1, 1);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
+  if (all_platforms && !platform_text.empty())
+    return fail(ErrorCode::invalid_argument, "--all-platforms and --platform exclude each other");
+  const auto extent = all_platforms ? engine::PullExtent::all_platforms : engine::PullExtent::one_platform;
   Reference reference = TRY(Reference::parse(names[0]));
   image::Platform platform =
       platform_text.empty() ? image::Platform::host() : TRY(image::Platform::parse(platform_text));
@@ -30,7 +39,7 @@ Result<int> pull(Invocation& invocation) {
   engine::Context context = TRY(open_engine(invocation));
   std::vector<Reference> wanted = {reference};
   if (all_tags) {
-    if (names[0] != reference.familiar_name() && names[0] != reference.domain() + "/" + reference.repository())
+    if (!is_repository(names[0], reference))
       return fail(ErrorCode::invalid_argument, "tag can't be used with --all-tags/-a");
     wanted.clear();
     for (const std::string& tag : TRY(engine::remote_tags(context, names[0], cancel)))
@@ -38,7 +47,7 @@ Result<int> pull(Invocation& invocation) {
   }
   for (const Reference& one : wanted) {
     auto progress = quiet ? make_no_progress() : make_transfer_progress(1, is_terminal(1));
-    auto summary = TRY(engine::pull_image(context, one.familiar(), platform, *progress, cancel));
+    auto summary = TRY(engine::pull_image(context, one.familiar(), platform, *progress, cancel, extent));
     progress.reset();
     if (!quiet) {
       print("Digest: " + summary.digest.to_string() + "\n");
@@ -52,22 +61,34 @@ Result<int> pull(Invocation& invocation) {
 }
 
 Result<int> push(Invocation& invocation) {
-  bool quiet = false;
+  bool quiet = false, all_tags = false;
+  std::string platform_text;
   std::vector<std::string> names;
   Flags flags("dray push", "[OPTIONS] NAME[:TAG]", "Upload an image to a registry");
+  flags.flag("-a,--all-tags", all_tags, "Push all tags of an image to the repository");
+  flags.option("--platform", platform_text, "Push one platform's image alone, if there are several");
   flags.flag("-q,--quiet", quiet, "Suppress verbose output");
   flags.operands(names, 1, 1);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  Reference reference = TRY(Reference::parse(names[0]));
+  const Reference reference = TRY(Reference::parse(names[0]));
+  std::optional<image::Platform> platform;
+  if (!platform_text.empty()) platform = TRY(image::Platform::parse(platform_text));
+  if (all_tags && !is_repository(names[0], reference))
+    return fail(ErrorCode::invalid_argument, "tag can't be used with --all-tags/-a");
   CancelToken& cancel = install_cancel_handlers();
   engine::Context context = TRY(open_engine(invocation));
-  auto progress = quiet ? make_no_progress() : make_transfer_progress(1, is_terminal(1));
-  auto descriptor = TRY(engine::push_image(context, names[0], *progress, cancel));
-  if (quiet) {
-    print(reference.canonical() + "\n");
-  } else {
-    print(reference.tag_or_digest() + ": digest: " + descriptor.digest.to_string() +
-          " size: " + std::to_string(descriptor.size) + "\n");
+  std::vector<std::string> pushed = {names[0]};
+  if (all_tags) pushed = TRY(engine::tags_in_store(context, reference));
+  if (pushed.empty())
+    return fail(ErrorCode::not_found, "an image does not exist locally with the tag: " + reference.familiar_name());
+  for (const std::string& name : pushed) {
+    const Reference one = TRY(Reference::parse(name));
+    auto progress = quiet ? make_no_progress() : make_transfer_progress(1, is_terminal(1));
+    const auto descriptor = TRY(engine::push_image(context, name, platform, *progress, cancel));
+    progress.reset();
+    print(quiet ? one.canonical() + "\n"
+                : one.tag_or_digest() + ": digest: " + descriptor.digest.to_string() +
+                      " size: " + std::to_string(descriptor.size) + "\n");
   }
   return 0;
 }

@@ -202,6 +202,23 @@ TEST_CASE("documents that are two things at once are refused", "[registry]") {
         image::kDockerManifest);
 }
 
+TEST_CASE("what a search found", "[registry]") {
+  const auto found = parse_search(
+      R"({"results":[{"name":"a/\u001bb","description":"one\ntwo","star_count":7,"is_official":true},)"
+      R"({"name":"c","description":null,"star_count":-1,"is_official":"yes"},{"description":"no name"},3,null]})");
+  REQUIRE_OK(found);
+  REQUIRE(found->size() == 2);
+  CHECK(found->at(0).name == "a/b");
+  CHECK(found->at(0).description == "onetwo");
+  CHECK(found->at(0).stars == 7);
+  CHECK(found->at(0).is_official);
+  CHECK(found->at(1).description.empty());
+  CHECK(found->at(1).stars == 0);
+  CHECK_FALSE(found->at(1).is_official);
+  for (const char* bad : {"", "[]", "{}", "<html>", R"({"results":{}})"}) CHECK_FALSE(parse_search(bad));
+  CHECK(encode_found(*found).find('\n') == std::string::npos);
+}
+
 TEST_CASE("tokens", "[registry]") {
   CHECK(parse_token(R"({"access_token":"t","expires_in":300})")->expires_in_seconds == 300);
   CHECK_FALSE(parse_token(R"({"token":"a\r\nX-Evil: 1"})"));

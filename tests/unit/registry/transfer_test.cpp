@@ -207,8 +207,8 @@ TEST_CASE("401 without credentials, 429 and 503 that pass", "[registry]") {
 TEST_CASE("a registry that is down is reported within two seconds", "[registry]") {
   World world;
   const auto begin = std::chrono::steady_clock::now();
-  auto pulled = pull(*world.store, *Reference::parse("127.0.0.1:1/x"), image::Platform::host(), world.options,
-                     world.progress, world.cancel);
+  auto pulled = pull(*world.store, *Reference::parse("127.0.0.1:1/x"), PullOptions{image::Platform::host()},
+                     world.options, world.progress, world.cancel);
   REQUIRE_FALSE(pulled);
   CHECK(pulled.error().code() == ErrorCode::unavailable);
   CHECK(pulled.error().message().starts_with("registry 127.0.0.1:1 is not reachable: "));

@@ -84,7 +84,8 @@ TEST_CASE("an archive of too many links is refused", "[registry]") {
   CancelToken cancel;
   Stop stop(cancel);
   Options options;
-  const CopyContext context{*store, options, progress, cancel, stop};
+  const CopyOptions what;
+  const CopyContext context{*store, what, options, progress, cancel, stop, std::nullopt};
   const auto source = open_archive_source(context, path);
   REQUIRE_FALSE(source);
   CHECK(source.error().message().find("too many files") != std::string::npos);

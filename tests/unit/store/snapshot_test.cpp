@@ -195,6 +195,39 @@ TEST_CASE("both ways to mount an overlay", "[store][snapshot]") {
   }
 }
 
+TEST_CASE("both ways to mount an overlay take 500 layers", "[store][snapshot]") {
+  if (!is_root()) return;
+  const TempDir directory = *TempDir::create("/var/tmp", "dray-layers-");
+  const std::string base = directory.path() + "/a,long:name\\" + std::string(100, 'x');
+  REQUIRE_OK(make_directories(base, 0755));
+  MountRecipe recipe;
+  for (int i = 0; i < 501; ++i) {
+    const std::string layer = base + "/" + std::to_string(100000 + i);
+    REQUIRE(::mkdir(layer.c_str(), 0755) == 0);
+    const FileDescriptor root = *open_file(layer, O_RDONLY | O_DIRECTORY);
+    write_file(root, "f" + std::to_string(i), "x");
+    write_file(root, "all", std::to_string(i));
+    recipe.lower.insert(recipe.lower.begin(), layer);
+  }
+  const auto refused = open_mount(recipe);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code() == ErrorCode::unsupported);
+  CHECK(refused.error().message() == "an image of 501 layers: overlay takes at most 500");
+  recipe.lower.erase(recipe.lower.begin());
+  recipe.upper = base + "/upper";
+  recipe.work = base + "/work";
+  for (const std::string& made : {recipe.upper, recipe.work}) REQUIRE(::mkdir(made.c_str(), 0755) == 0);
+  for (auto open_overlay : {open_overlay_new_api, open_overlay_mount2}) {
+    const auto root = open_overlay(recipe);
+    if (!root && root.error().code() == ErrorCode::unsupported) continue;  // an older kernel has only one way
+    REQUIRE_OK(root);
+    CHECK(look(*root, "all") == "file:499");
+    CHECK(look(*root, "f0") == "file:x");
+    write_file(*root, "all", "changed");
+    CHECK(::unlink((recipe.upper + "/all").c_str()) == 0);  // else the second way would see it
+  }
+}
+
 TEST_CASE("a snapshot that becomes a layer known already is dropped", "[store][snapshot]") {
   if (!is_root()) return;
   TestStore store;
