@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <mutex>
-#include <thread>
 
 #include <dray/core/percent.hpp>
 #include <dray/core/rooted_path.hpp>
+#include <dray/core/thread.hpp>
 
 #include "attest/attest.hpp"
 #include "cache_transfer/cache_transfer.hpp"
@@ -75,7 +75,11 @@ class Bases {
 void fetch_bases(Bases& bases, const std::vector<BaseImage>& needed) {
   const auto fetch = [&](const BaseImage& base) { (void)bases.get(base.reference, base.platform); };
   std::vector<std::thread> threads;
-  for (std::size_t i = 1; i < needed.size(); ++i) threads.emplace_back(fetch, std::cref(needed[i]));
+  for (std::size_t i = 1; i < needed.size(); ++i) {
+    auto thread = start_thread([&fetch, &base = needed[i]] { fetch(base); });
+    if (!thread) break;  // the rest is fetched by whoever needs it
+    threads.push_back(*std::move(thread));
+  }
   if (!needed.empty()) fetch(needed.front());
   for (std::thread& thread : threads) thread.join();
 }

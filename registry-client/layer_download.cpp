@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 #include <deque>
-#include <thread>
+
+#include <dray/core/thread.hpp>
 
 #include "blob_transfer.hpp"
 
@@ -171,10 +172,11 @@ Result<void> LayerDownload::fetch_parts() {
   const auto start_helper = [&] {
     auto client = HttpClient::create();
     if (!client) return false;
-    helpers.emplace_back([&work, own = *std::move(client)]() mutable { work(own); });
-    return true;
+    auto helper = start_thread([&work, own = *std::move(client)]() mutable { work(own); });
+    if (helper) helpers.push_back(*std::move(helper));
+    return helper.has_value();
   };
-  helpers.emplace_back([&] { work(client_); });
+  helpers.push_back(TRY(start_thread([&] { work(client_); })));
   int borrowed = 0;
   std::optional<Error> failure;
   while (hashed_ < blob_.size && !failure) {

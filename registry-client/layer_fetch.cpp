@@ -3,8 +3,8 @@
 // and unpacked from there while it grows. The partial file's lock makes sure that a blob is fetched once, whoever wants
 // it; it is held until the layer has its name too. When the whole blob does not match its digest, it is fetched anew
 // once (a broken cache between us and the registry is the usual reason), then given up with both digests named.
-#include <thread>
 
+#include <dray/core/thread.hpp>
 #include "layer_download.hpp"
 
 namespace dray::registry {
@@ -59,13 +59,13 @@ Result<void> download(Session& session, HttpClient& client, store::Store& store,
   const bool unpacking = diff_id != nullptr && !store.snapshots().contains(*diff_id);
   std::thread unpacker;
   if (unpacking) {
-    unpacker = std::thread([&] {
+    unpacker = TRY(start_thread([&] {
       auto unpacked = store.snapshots().unpack(file, *diff_id);
       if (!unpacked) {
         unpack_error = std::move(unpacked).error();
         unpack_failed = true;
       }
-    });
+    }));
   }
   LayerDownload download(session, client, layer, partial, file, spare, progress);
   download.check = [&]() -> Result<void> {

@@ -2,7 +2,8 @@
 #include "parallel.hpp"
 
 #include <mutex>
-#include <thread>
+
+#include <dray/core/thread.hpp>
 
 namespace dray::registry {
 
@@ -28,7 +29,9 @@ Result<void> transfer_all(HttpClient& first, std::size_t count, int threads, Sto
   for (std::size_t i = 1; i < most; ++i) {
     auto client = HttpClient::create();
     if (!client) break;  // fewer do as well
-    workers.emplace_back([&work, own = *std::move(client)]() mutable { work(own); });
+    auto worker = start_thread([&work, own = *std::move(client)]() mutable { work(own); });
+    if (!worker) break;
+    workers.push_back(*std::move(worker));
   }
   work(first);
   for (std::thread& worker : workers) worker.join();

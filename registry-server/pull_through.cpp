@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include <dray/core/thread.hpp>
+
 namespace dray::registry_server {
 namespace {
 
@@ -133,9 +135,9 @@ Result<PullThrough::Blob> PullThrough::blob(const std::string& repository, const
   if (const auto found = downloads_.find(digest); found != downloads_.end() && found->second->size() == *size)
     return Blob{found->second, *size};
   auto download = std::make_shared<Download>(*size, std::move(spool));
+  auto thread = TRY(start_thread([this, repository, digest, download] { run(repository, digest, *download); }));
   downloads_.insert_or_assign(digest, download);
-  threads_.emplace_back(download,
-                        std::thread([this, repository, digest, download] { run(repository, digest, *download); }));
+  threads_.emplace_back(download, std::move(thread));
   return Blob{download, *size};
 }
 

@@ -4,7 +4,6 @@
 // component at a time without following links, so a context that changes meanwhile leads nowhere else.
 #include "context/scan.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -21,21 +20,6 @@ constexpr std::size_t kMaxDepth = 1000;
 
 std::string below(const std::string& directory, const std::string& name) {
   return directory.empty() ? name : directory + "/" + name;
-}
-
-Result<std::vector<std::string>> list(FdRef directory) {
-  FileDescriptor fd = TRY(open_file_at(directory, ".", O_RDONLY | O_DIRECTORY));
-  DIR* stream = ::fdopendir(fd.get());
-  if (stream == nullptr) return fail_errno("reading a directory");
-  fd.release();
-  std::vector<std::string> names;
-  while (const dirent* entry = ::readdir(stream)) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  ::closedir(stream);
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 Result<std::string> read_link(FdRef directory, const std::string& name) {
@@ -61,7 +45,7 @@ class Walker {
                     std::size_t depth = 0) {
     if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
     if (depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "directories too deep: \"" + full + "\"");
-    const std::vector<std::string> names = TRY(list(directory));
+    const std::vector<std::string> names = TRY(list_directory(directory));
     for (const std::string& name : names) {
       const std::string child_full = below(full, name), child = below(path, name);
       TreeEntry entry;
@@ -209,7 +193,7 @@ Result<std::vector<std::string>> expand(const SourceTree& tree, const std::strin
       const auto opened =
           tree.open(directory.empty() ? "/" : directory, O_RDONLY | O_DIRECTORY | (wild ? O_NOFOLLOW : 0));
       if (!opened) continue;
-      const std::vector<std::string> names = TRY(list(*opened));
+      const std::vector<std::string> names = TRY(list_directory(*opened));
       for (const std::string& name : names)
         if (pattern.excluded(name)) next.push_back(directory + "/" + name);
     }

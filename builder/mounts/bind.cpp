@@ -4,7 +4,6 @@
 // holds a whiteout for everything hidden: a view that costs a walk of the names, not a copy of the files.
 #include "mounts/bind.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -52,16 +51,11 @@ class Whiteouts {
   Result<bool> walk(FdRef directory, const std::string& path, bool hidden, std::size_t depth) {
     if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
     if (depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "directories too deep: \"" + path + "\"");
-    FileDescriptor listed = TRY(open_file_at(directory, ".", O_RDONLY | O_DIRECTORY));
-    std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(listed.get()), ::closedir);
-    if (!listing) return fail_errno("reading \"" + path + "\"");
-    listed.release();
+    const auto names = TRY_CTX(list_directory(directory), "reading \"" + path + "\"");
     bool shows = !hidden;
-    while (const dirent* entry = ::readdir(listing.get())) {
-      const std::string name = entry->d_name;
-      if (name == "." || name == "..") continue;
+    for (const std::string& name : names) {
       const std::string child = path.empty() ? name : path + "/" + name;
-      const bool child_shown = TRY(look(directory, name, child, entry->d_type, depth));
+      const bool child_shown = TRY(look(directory, name, child, depth));
       if (!child_shown) TRY(hide(child));
       shows = shows || child_shown;
     }
@@ -69,13 +63,12 @@ class Whiteouts {
   }
 
  private:
-  Result<bool> look(FdRef directory, const std::string& name, const std::string& child, unsigned char kind,
-                    std::size_t depth) {
+  Result<bool> look(FdRef directory, const std::string& name, const std::string& child, std::size_t depth) {
     const bool hidden = ignore_.excluded(child);
     struct stat status = {};
-    if (kind == DT_UNKNOWN && ::fstatat(directory.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0)
-      kind = S_ISDIR(status.st_mode) ? DT_DIR : DT_REG;
-    if (kind != DT_DIR || (hidden && !ignore_.may_reinclude(child))) return !hidden;
+    if (::fstatat(directory.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 && errno != ENOENT)
+      return fail_errno("reading \"" + child + "\"");
+    if (!S_ISDIR(status.st_mode) || (hidden && !ignore_.may_reinclude(child))) return !hidden;
     const FileDescriptor next = TRY(open_file_at(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
     if (::fstat(next.get(), &status) != 0) return fail_errno("reading \"" + child + "\"");
     way_.push_back({name, status});

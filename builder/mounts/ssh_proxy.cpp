@@ -17,6 +17,7 @@
 #include <cstring>
 
 #include <dray/core/detached_mount.hpp>
+#include <dray/core/thread.hpp>
 
 namespace dray::builder {
 namespace {
@@ -127,7 +128,7 @@ Result<std::unique_ptr<SshProxy>> SshProxy::start(const std::string& agent, std:
   proxy->mount_ = TRY(open_submount(memory, "/agent"));
   proxy->stop_ = FileDescriptor(::eventfd(0, EFD_CLOEXEC));
   if (!proxy->stop_.valid()) return fail_errno("making an eventfd");
-  proxy->thread_ = std::thread([self = proxy.get()] { self->serve(); });
+  proxy->thread_ = TRY(start_thread([self = proxy.get()] { self->serve(); }));
   return proxy;
 }
 
@@ -151,10 +152,15 @@ void SshProxy::serve() {
     });
     if (!accepted.valid() || clients.size() >= 64) continue;
     Client& client = clients.emplace_back();
-    client.thread = std::thread([this, &client, fd = std::make_shared<FileDescriptor>(std::move(accepted))] {
+    auto thread = start_thread([this, &client, fd = std::make_shared<FileDescriptor>(std::move(accepted))] {
       answer(std::move(*fd));
       client.done = true;
     });
+    if (thread) {
+      client.thread = *std::move(thread);
+    } else {
+      clients.pop_back();  // it sees the end of the connection
+    }
   }
   for (Client& client : clients) client.thread.join();
 }

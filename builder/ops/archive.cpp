@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unpacks an archive of a user (ADD, a context from "-") below a directory. The archive is hostile: its paths
 // are resolved in the root, so a link it brings leads nowhere else; the last component is never followed.
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -123,12 +122,7 @@ class Extractor {
       if (name.empty() || name == "." || name == "..") return fail(ErrorCode::corrupt, "a whiteout of no name");
       return remove_tree(directory, name);
     }
-    const FileDescriptor fd = TRY(open_file_at(directory, ".", O_RDONLY | O_DIRECTORY));
-    std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(TRY(fd.duplicate()).release()), ::closedir);
-    if (!listing) return fail_errno("listing a directory");
-    std::vector<std::string> names;
-    while (const dirent* item = ::readdir(listing.get()))
-      if (const std::string_view name = item->d_name; name != "." && name != "..") names.emplace_back(name);
+    const auto names = TRY(list_directory(directory));
     for (const std::string& name : names) TRY(remove_tree(directory, name));
     return {};
   }

@@ -7,7 +7,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
-#include <thread>
+
+#include <dray/core/thread.hpp>
 
 #include "solve/step.hpp"
 
@@ -31,7 +32,12 @@ class Solver {
     std::vector<std::thread> threads;
     const std::size_t most = std::max<std::size_t>(kMinThreads, std::thread::hardware_concurrency());
     const std::size_t count = std::min(most, plan_.vertices.size());
-    for (std::size_t i = 0; i < count; ++i) threads.emplace_back([this] { work(); });
+    for (std::size_t i = 0; i < count; ++i) {
+      auto thread = start_thread([this] { work(); });
+      if (!thread && threads.empty()) return Failure(std::move(thread).error());
+      if (!thread) break;  // fewer do as well
+      threads.push_back(*std::move(thread));
+    }
     {
       std::unique_lock lock(mutex_);
       while (left_ > 0 && !error_) {

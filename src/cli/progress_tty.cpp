@@ -5,7 +5,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
-#include <thread>
+
+#include <dray/core/thread.hpp>
 
 #include "command.hpp"
 #include "progress_end.hpp"
@@ -26,10 +27,10 @@ std::size_t tail_lines() {
 class TtyProgress : public ProgressSink {
  public:
   explicit TtyProgress(const ProgressOptions& options)
-      : options_(options),
-        colours_(ProgressColours::from_environment()),
-        end_(options.expand_warnings),
-        drawer_([this] { draw_until_done(); }) {}
+      : options_(options), colours_(ProgressColours::from_environment()), end_(options.expand_warnings) {
+    auto drawer = start_thread([this] { draw_until_done(); });
+    if (drawer) drawer_ = *std::move(drawer);  // else only the end is shown
+  }
 
   ~TtyProgress() override {
     {
@@ -37,7 +38,7 @@ class TtyProgress : public ProgressSink {
       done_ = true;
     }
     wake_.notify_all();
-    drawer_.join();
+    if (drawer_.joinable()) drawer_.join();
     std::lock_guard lock(mutex_);
     draw();
     for (const int id : order_)

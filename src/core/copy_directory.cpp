@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copies a tree, as from an image into a new volume. Both sides are walked by descriptors, one component at a time with
 // O_NOFOLLOW, so nothing in the image can redirect a read or a write.
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -125,14 +124,10 @@ Result<void> TreeCopy::entry(FdRef source, FdRef target, const std::string& name
 
 Result<void> TreeCopy::entries(const std::string& path) {
   const FileDescriptor target = TRY(open_without_links(target_root_, path, kDirectory));
-  FileDescriptor source = TRY(open_without_links(source_root_, path, kDirectory));
-  std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(source.get()), ::closedir);
-  if (!listing) return fail_errno("listing a directory");
-  const FdRef listed(source.release());
-  while (dirent* item = ::readdir(listing.get())) {
-    const std::string name = item->d_name;
-    if (name == "." || name == "..") continue;
-    TRY_CTX(entry(listed, target, name, path.empty() ? name : path + "/" + name), name);
+  const FileDescriptor source = TRY(open_without_links(source_root_, path, kDirectory));
+  const auto names = TRY(list_directory(source));
+  for (const std::string& name : names) {
+    TRY_CTX(entry(source, target, name, path.empty() ? name : path + "/" + name), name);
   }
   return {};
 }

@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <thread>
 
 #include <dray/core/rooted_path.hpp>
+#include <dray/core/thread.hpp>
 
 namespace dray {
 namespace {
@@ -50,7 +50,8 @@ Result<FileDescriptor> open_submount(FdRef mount, const std::string& path) {
   auto direct = clone_inside(mount, path);
   if (direct || direct.error().error_number() != EINVAL) return direct;
   Result<FileDescriptor> result = fail(ErrorCode::internal, "not run");
-  std::thread([&] { result = clone_in_this_thread(mount, path); }).join();
+  std::thread cloner = TRY(start_thread([&] { result = clone_in_this_thread(mount, path); }));
+  cloner.join();
   return result;
 }
 

@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <memory>
 
 #include <dray/core/digest.hpp>
 #include <dray/core/fd.hpp>
@@ -147,6 +149,20 @@ Result<void> make_directories(const std::string& path, unsigned mode) {
 
 namespace {
 
+using Listing = std::unique_ptr<DIR, int (*)(DIR*)>;
+
+/// The next entry but "." and ".."; nullptr at the end. readdir() tells an error only by errno.
+Result<dirent*> next_entry(DIR* listing) {
+  for (;;) {
+    errno = 0;
+    dirent* entry = ::readdir(listing);
+    if (entry == nullptr && errno != 0) return fail_errno("listing a directory");
+    if (entry == nullptr) return entry;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") return entry;
+  }
+}
+
 // Depth-first removal by descriptors: a name is never resolved through more than one component, so that a concurrent
 // swap of a directory for a symlink cannot lead the removal elsewhere.
 Result<void> remove_entry(int parent, const char* name, dev_t device, int depth) {
@@ -158,31 +174,46 @@ Result<void> remove_entry(int parent, const char* name, dev_t device, int depth)
     if (errno == ENOENT) return {};
     return fail_errno(std::string("removing \"") + name + "\"");
   }
+  FileDescriptor directory(fd);
   struct stat status;
-  if (::fstat(fd, &status) != 0 || status.st_dev != device) {
-    ::close(fd);
+  if (::fstat(fd, &status) != 0) return fail_errno(std::string("removing \"") + name + "\"");
+  if (status.st_dev != device)
     return fail(ErrorCode::in_use, std::string("\"") + name + "\" is a mount point; not removing what is below it");
+  Listing listing(::fdopendir(fd), ::closedir);
+  if (!listing) return fail_errno("listing a directory");
+  (void)directory.release();
+  for (;;) {
+    const dirent* entry = TRY_CTX(next_entry(listing.get()), name);
+    if (entry == nullptr) break;
+    TRY_CTX(remove_entry(fd, entry->d_name, device, depth + 1), name);
   }
-  DIR* listing = ::fdopendir(fd);
-  if (listing == nullptr) {
-    ::close(fd);
-    return fail_errno("listing a directory");
-  }
-  Result<void> result;
-  while (dirent* entry = ::readdir(listing)) {
-    std::string_view child = entry->d_name;
-    if (child == "." || child == "..") continue;
-    result = remove_entry(fd, entry->d_name, device, depth + 1);
-    if (!result) break;
-  }
-  ::closedir(listing);
-  if (!result) return Failure(std::move(result).error().with_context(name));
+  listing.reset();
   if (::unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
     return fail_errno(std::string("removing directory \"") + name + "\"");
   return {};
 }
 
 }  // namespace
+
+Result<std::vector<std::string>> list_directory(FdRef directory) {
+  FileDescriptor own = TRY(open_file_at(directory, ".", O_RDONLY | O_DIRECTORY));
+  const Listing listing(::fdopendir(own.get()), ::closedir);
+  if (!listing) return fail_errno("listing a directory");
+  (void)own.release();
+  std::vector<std::string> names;
+  for (;;) {
+    const dirent* entry = TRY(next_entry(listing.get()));
+    if (entry == nullptr) break;
+    names.emplace_back(entry->d_name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Result<std::vector<std::string>> list_directory(const std::string& path) {
+  const FileDescriptor directory = TRY(open_file(path, O_PATH | O_DIRECTORY));
+  return TRY_CTX(list_directory(directory), "\"" + path + "\"");
+}
 
 Result<void> remove_tree(FdRef directory, const std::string& name) {
   struct stat status;

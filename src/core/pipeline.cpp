@@ -6,10 +6,10 @@
 #include <deque>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include <dray/core/stream.hpp>
+#include <dray/core/thread.hpp>
 
 namespace dray {
 namespace {
@@ -92,7 +92,7 @@ struct PipelinedSink::State {
     }
   }
   Result<void> hand_over() {
-    if (!thread.joinable()) thread = std::thread([this] { run(); });
+    if (!thread.joinable()) thread = TRY(start_thread([this] { run(); }));
     if (!queue.put(std::move(filling))) return outcome;
     filling = queue.unused();
     filling.reserve(kBuffer);
@@ -168,13 +168,20 @@ struct PipelinedSource::State {
       if (ended) return queue.close();
     }
   }
+  void begin_reading() {
+    auto started = start_thread([this] { run(); });
+    if (started)
+      thread = *std::move(started);
+    else
+      outcome = Failure(std::move(started).error());
+  }
   /// False at the end.
   bool next() {
     position = 0;
     if (!begun) {
       begun = true;
       current = fill({});
-      if (current.size() == kBuffer) thread = std::thread([this] { run(); });
+      if (current.size() == kBuffer) begin_reading();
       return !current.empty();
     }
     if (!thread.joinable()) {

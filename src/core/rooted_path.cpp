@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rooted resolution through openat2(2), which the kernel does atomically: no check-then-use, no own walk over symlinks.
 // EAGAIN (a rename raced with "..") is repeated, as the manual page asks.
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
@@ -52,15 +51,8 @@ Result<FileDescriptor> open_without_links(FdRef root, const std::string& path, i
 }
 
 Result<std::vector<std::string>> list_without_links(FdRef root, const std::string& path) {
-  FileDescriptor fd = TRY(open_without_links(root, path, O_RDONLY | O_DIRECTORY));
-  const std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(fd.get()), ::closedir);
-  if (!listing) return fail_errno("listing \"" + path + "\"");
-  (void)fd.release();
-  std::vector<std::string> names;
-  while (const dirent* entry = ::readdir(listing.get()))
-    if (const std::string_view name = entry->d_name; name != "." && name != "..") names.emplace_back(name);
-  std::sort(names.begin(), names.end());
-  return names;
+  const FileDescriptor fd = TRY(open_without_links(root, path, O_PATH | O_DIRECTORY));
+  return TRY_CTX(list_directory(fd), "\"" + path + "\"");
 }
 
 Result<FileDescriptor> make_directories_in_root(FdRef root, const std::string& path, unsigned mode, unsigned uid,

@@ -210,6 +210,8 @@ Result<void> delete_container(Context& context, const ContainerRecord& record, b
   auto note = [&first](Result<void> result) {
     if (!result && !first) first = result.error();
   };
+  // And it does not come back after a power failure without its files; a `run --rm` does not wait for a disk.
+  if (!record.options.auto_remove) note(context.store->database()->sync());
   if (!record.snapshot.empty()) note(context.store->snapshots().remove(record.snapshot));
   if (volumes) {
     for (const auto& point : record.mounts) {

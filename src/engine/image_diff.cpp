@@ -3,7 +3,6 @@
 // a time by name beneath its directory's descriptor, links not followed.
 #include <dray/engine/image_diff.hpp>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,22 +15,10 @@ namespace {
 
 constexpr int kMaxDepth = 1000;
 
-struct Closer {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
-
 Result<std::set<std::string>> names_in(const FileDescriptor& directory) {
-  std::set<std::string> names;
-  if (!directory.valid()) return names;
-  FileDescriptor own = TRY(open_file_at(directory, ".", O_RDONLY | O_DIRECTORY));
-  const std::unique_ptr<DIR, Closer> listing(::fdopendir(own.get()));
-  if (!listing) return fail_errno("listing a directory of an image");
-  own.release();
-  while (const dirent* entry = ::readdir(listing.get())) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace(name);
-  }
-  return names;
+  if (!directory.valid()) return std::set<std::string>();
+  const auto names = TRY(list_directory(directory));
+  return std::set<std::string>(names.begin(), names.end());
 }
 
 Result<std::optional<struct stat>> look(const FileDescriptor& directory, const std::string& name) {

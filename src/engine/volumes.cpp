@@ -2,7 +2,6 @@
 // Volumes: root/volumes/<name>/_data and a row each. A directory without a row is a leftover.
 #include "volumes.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,17 +18,8 @@ namespace {
 bool is_alphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
 
 Result<bool> is_empty(FdRef directory) {
-  FileDescriptor fd = TRY(open_file_at(directory, ".", O_RDONLY | O_DIRECTORY));
-  DIR* listing = ::fdopendir(fd.get());
-  if (listing == nullptr) return fail_errno("listing a volume");
-  (void)fd.release();
-  bool empty = true;
-  while (dirent* entry = ::readdir(listing)) {
-    std::string_view name = entry->d_name;
-    if (name != "." && name != "..") empty = false;
-  }
-  ::closedir(listing);
-  return empty;
+  const auto names = TRY_CTX(list_directory(directory), "reading a volume");
+  return names.empty();
 }
 
 VolumeInfo info_of(const Context& context, const store::Row& row) {

@@ -10,7 +10,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <system_error>
-#include <thread>
+
+#include <dray/core/thread.hpp>
 
 namespace dray::network {
 
@@ -66,17 +67,14 @@ void MessageBuilder::finish() {
 
 Result<void> in_namespace(FdRef netns, const std::function<Result<void>()>& work) {
   Result<void> result;
-  try {
-    std::thread([&] {
-      if (::setns(netns.get(), CLONE_NEWNET) != 0) {
-        result = fail_errno("entering a network namespace");
-        return;
-      }
-      result = work();
-    }).join();
-  } catch (const std::system_error& error) {  // no more threads
-    return Failure(Error::from_errno(error.code().value(), "starting a thread"));
-  }
+  std::thread inside = TRY(start_thread([&] {
+    if (::setns(netns.get(), CLONE_NEWNET) != 0) {
+      result = fail_errno("entering a network namespace");
+      return;
+    }
+    result = work();
+  }));
+  inside.join();
   return result;
 }
 

@@ -6,9 +6,9 @@
 // back what it brought.
 #include <atomic>
 #include <mutex>
-#include <thread>
 
 #include <dray/core/process.hpp>
+#include <dray/core/thread.hpp>
 
 #include "archive_json.hpp"
 #include "archive_stage.hpp"
@@ -385,7 +385,11 @@ class Installer {
     };
     std::vector<std::thread> threads;
     const std::size_t most = std::min<std::size_t>(std::thread::hardware_concurrency(), wanted.size());
-    for (std::size_t i = 1; i < most; ++i) threads.emplace_back(work);
+    for (std::size_t i = 1; i < most; ++i) {
+      auto started = start_thread(work);
+      if (!started) break;  // fewer do as well
+      threads.push_back(*std::move(started));
+    }
     work();
     for (std::thread& thread : threads) thread.join();
     steps_ += static_cast<int>(wanted.size());

@@ -129,10 +129,12 @@ Result<void> save_archive(Store& store, const std::vector<std::string>& names, B
       blobs.insert(named.begin(), named.end());
     }
     for (const auto& layer : item.image.manifest.layers) {
-      if (!store.content().contains(layer.digest))
+      const auto there = store.content().size(layer.digest);
+      if (!there && there.error().code() == ErrorCode::not_found)
         return fail(ErrorCode::not_found, "layer blob " + layer.digest.to_string() + " of " +
                                               item.image.record.image_id.short_hex() +
                                               " is not in the store; pull the image again");
+      if (!there) return Failure(there.error());
       blobs.insert(layer.digest);
       entry.layers.push_back(image::blob_path(layer.digest));
     }

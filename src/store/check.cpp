@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Does the store keep its promises? Rows are read after the lease was taken, so what they name cannot be collected
 // while we look. A container is asked for again before it is called damaged: it may have been removed meanwhile.
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -19,17 +18,6 @@ using Kind = Problem::Kind;
 bool is_directory(const std::string& path) {
   struct stat status;
   return ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-}
-
-Result<std::set<std::string>> names_in(const std::string& path) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(path.c_str()), ::closedir);
-  if (!listing) return fail_errno("listing \"" + path + "\"");
-  std::set<std::string> names;
-  while (const dirent* entry = ::readdir(listing.get())) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace(name);
-  }
-  return names;
 }
 
 std::string name_of(const ImageRecord& record) {
@@ -266,8 +254,8 @@ class Examination {
   Result<void> count_orphans() {
     const auto blobs = TRY(store_.content().list());
     const auto layers = TRY(store_.snapshots().list_layers());
-    const auto directories = TRY(names_in(store_.root() + "/snapshots"));
-    report_.orphans.partial_files = TRY(names_in(ingest_path(store_.content().directory()))).size();
+    const auto directories = TRY(list_directory(store_.root() + "/snapshots"));
+    report_.orphans.partial_files = TRY(list_directory(ingest_path(store_.content().directory()))).size();
     std::set<std::string> owned;
     References keep = TRY(collect_references(store_));
     for (const ContainerClaim& claim : claims_) {

@@ -2,7 +2,6 @@
 // Blobs by digest. The directory is the state: a file under blobs/ is complete and was verified, because it
 // got there by a rename after hashing and fsync. That a name itself is on the disk is made sure once an image
 // (sync_blob_names), not once a blob: until the image's record exists nobody misses a blob.
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,21 +16,6 @@ namespace {
 
 constexpr std::size_t kWriteBuffer = 256 * 1024;
 constexpr std::string_view kAlgorithms[] = {"sha256", "sha512"};
-
-Result<std::vector<std::string>> list_names(const std::string& path) {
-  std::vector<std::string> names;
-  DIR* listing = ::opendir(path.c_str());
-  if (listing == nullptr) {
-    if (errno == ENOENT) return names;
-    return fail_errno("listing \"" + path + "\"");
-  }
-  while (dirent* entry = ::readdir(listing)) {
-    std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  ::closedir(listing);
-  return names;
-}
 
 Result<void> rename_into_place(const std::string& directory, const std::string& from, const Digest& digest) {
   std::string target = blob_path(directory, digest);
@@ -203,7 +187,10 @@ Result<void> ContentStore::remove(const Digest& digest) const {
 Result<std::vector<Digest>> ContentStore::list() const {
   std::vector<Digest> digests;
   for (std::string_view algorithm : kAlgorithms) {
-    for (const auto& name : TRY(list_names(directory_ + "/blobs/" + std::string(algorithm)))) {
+    const auto names = list_directory(directory_ + "/blobs/" + std::string(algorithm));
+    if (!names && names.error().error_number() == ENOENT) continue;
+    if (!names) return Failure(names.error());
+    for (const auto& name : *names) {
       auto digest = Digest::parse(std::string(algorithm) + ":" + name);
       if (digest) digests.push_back(*digest);
     }
@@ -231,7 +218,7 @@ Result<void> sync_blob_names(const std::string& content_directory) {
 Result<std::uint64_t> remove_ingest_leftovers(const std::string& content_directory) {
   std::uint64_t count = 0;
   FileDescriptor directory = TRY(open_file(ingest_path(content_directory), O_RDONLY | O_DIRECTORY));
-  for (const auto& name : TRY(list_names(ingest_path(content_directory)))) {
+  for (const auto& name : TRY(list_directory(ingest_path(content_directory)))) {
     TRY(remove_tree(directory, name));
     ++count;
   }

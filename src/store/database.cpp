@@ -19,6 +19,19 @@ namespace {
 constexpr int kBusyTimeoutMs = 10'000;
 constexpr int kWalPages = 64;  // 256 KiB
 
+/// SQLite says "malformed" where the disk gave an error instead of the page that was asked for. The error that it met,
+/// in the database or its log; 0: none, so the bytes are wrong.
+int read_error(sqlite3* handle) {
+  int number = 0;
+  if (::sqlite3_file_control(handle, "main", SQLITE_FCNTL_LAST_ERRNO, &number) == SQLITE_OK && number != 0)
+    return number;
+  sqlite3_file* log = nullptr;
+  if (::sqlite3_file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, static_cast<void*>(&log)) != SQLITE_OK ||
+      log == nullptr || log->pMethods == nullptr)
+    return 0;
+  return log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &number) == SQLITE_OK ? number : 0;
+}
+
 ErrorCode code_of(sqlite3* handle, int outcome) {
   int system_error = handle != nullptr ? ::sqlite3_system_errno(handle) : 0;
   switch (outcome & 0xff) {
@@ -47,6 +60,8 @@ ErrorCode code_of(sqlite3* handle, int outcome) {
 }
 
 Failure failure(sqlite3* handle, int outcome, const std::string& path) {
+  if (handle != nullptr && (outcome & 0xff) == SQLITE_CORRUPT)
+    if (errno = read_error(handle); errno != 0) return fail_errno("reading database \"" + path + "\"");
   ErrorCode code = code_of(handle, outcome);
   std::string text = handle != nullptr ? ::sqlite3_errmsg(handle) : ::sqlite3_errstr(outcome);
   Error error(code, "database \"" + path + "\": " + text);

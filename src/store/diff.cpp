@@ -153,7 +153,8 @@ class DiffWriter {
   Result<void> write_regular(tar::Entry entry, const struct stat& status) {
     FileDescriptor file = TRY(open_without_links(root_, entry.path, O_RDONLY | O_NONBLOCK));
     struct stat opened;
-    if (::fstat(file.get(), &opened) != 0 || opened.st_ino != status.st_ino || !S_ISREG(opened.st_mode))
+    if (::fstat(file.get(), &opened) != 0) return fail_errno("reading \"/" + entry.path + "\"");
+    if (opened.st_ino != status.st_ino || !S_ISREG(opened.st_mode))
       return fail(ErrorCode::in_use, "\"/" + entry.path + "\" changed while the layer was written");
     entry.xattrs = TRY(read_xattrs(file, entry.path)).portable;
     entry.size = static_cast<std::uint64_t>(opened.st_size);

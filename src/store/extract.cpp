@@ -95,10 +95,16 @@ Result<void> set_xattrs(int fd, const tar::Entry& entry) {
     if (!is_portable_xattr(name) || name.find('\0') != std::string::npos) continue;
     if (::fsetxattr(fd, name.c_str(), value.data(), value.size(), 0) == 0) continue;
     if (errno == ENOTSUP || errno == EPERM) continue;  // as the peers do: the file system or our user cannot have it
-    if (errno == ENOSPC || errno == E2BIG || errno == ERANGE)
+    const int number = errno;
+    // ext4 says "no space" of one that does not fit beside the others of a file, too.
+    if (number == ENOSPC)
+      return Failure(Error::from_errno(number, "extended attribute \"" + name + "\" of " +
+                                                   std::to_string(value.size()) +
+                                                   " bytes is too large for the file system, or the disk is full"));
+    if (number == E2BIG || number == ERANGE)
       return fail(ErrorCode::unsupported, "extended attribute \"" + name + "\" of " + std::to_string(value.size()) +
                                               " bytes is too large for the file system");
-    return fail_errno("setting extended attribute \"" + name + "\"");
+    return Failure(Error::from_errno(number, "setting extended attribute \"" + name + "\""));
   }
   return {};
 }
@@ -308,9 +314,10 @@ Result<void> Extractor::add_hardlink(FdRef parent, const std::string& path, cons
   if (!target_parent && target_parent.error().code() != ErrorCode::not_found)
     return Failure(std::move(target_parent).error().with_context(what));
   struct stat status;
-  if (!target_parent || ::fstatat(target_parent->get(), target_name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 ||
-      is_whiteout(status))
-    return fail(ErrorCode::unsupported, what + ", which is not in this layer");
+  const bool found = target_parent.has_value() &&
+                     ::fstatat(target_parent->get(), target_name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
+  if (target_parent && !found && errno != ENOENT) return fail_errno(what);
+  if (!found || is_whiteout(status)) return fail(ErrorCode::unsupported, what + ", which is not in this layer");
   if (S_ISDIR(status.st_mode)) return fail(ErrorCode::permission_denied, what + ", which is a directory");
   if (::linkat(target_parent->get(), target_name.c_str(), parent.get(), name.c_str(), 0) == 0) return {};
   if (errno != EEXIST) return fail_errno(what);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mark and sweep under the store's exclusive lock: whoever adds content holds it shared, so nothing in flight
-// is seen here. What needs no write to the database goes first, so that a full disk can be emptied.
+// is seen here. What needs no write to the database goes first, so that a full disk can be emptied. No file goes before
+// it is on the disk that nobody refers to it: a power failure would bring back the reference alone.
 #include <sys/stat.h>
 
 #include "content_paths.hpp"
+#include "snapshotter_state.hpp"
 #include "store_private.hpp"
 
 namespace dray::store {
@@ -51,6 +53,7 @@ Result<Store::GarbageReport> Store::collect_garbage(const std::vector<DiffId>& e
   keep.layers.insert(extra_layers.begin(), extra_layers.end());
 
   GarbageReport report;
+  TRY(database_->sync());
   report.orphans += TRY(remove_ingest_leftovers(content_->directory()));
   for (const Digest& blob : TRY(content_->list())) {
     if (keep.blobs.contains(blob)) continue;
@@ -59,14 +62,17 @@ Result<Store::GarbageReport> Store::collect_garbage(const std::vector<DiffId>& e
     ++report.blobs;
     if (size) report.bytes += *size;
   }
+  std::vector<DiffId> unused;
   for (const DiffId& layer : TRY(snapshots_->list_layers())) {
     if (keep.layers.contains(layer)) continue;
     auto size = snapshots_->layer_size(layer);
-    TRY(snapshots_->remove_layer(layer));
-    ++report.layers;
     if (size) report.bytes += *size;
+    unused.push_back(layer);
   }
+  TRY(SnapshotterAccess::remove_layers(*snapshots_, unused));
+  report.layers = unused.size();
   report.orphans += TRY(snapshots_->remove_orphans());
+  TRY(renew_layout(*this));  // whoever fails or is killed while naming an image leaves its name there
   // Records of layers that a power failure took. Last, as a full disk has no room to say so.
   auto forgotten = database_->execute(
       "DELETE FROM build_cache WHERE layer IS NOT NULL AND NOT EXISTS (SELECT 1 FROM snapshots WHERE diff_id = layer)");
@@ -80,10 +86,13 @@ void take_back(Store& store, const std::vector<Digest>& blobs, const std::vector
   if (!lock) return;
   auto keep = collect_references(store);
   if (!keep) return;
+  if (!store.database()->sync()) return;
   for (const Digest& blob : blobs)
     if (!keep->blobs.contains(blob)) (void)store.content().remove(blob);
+  std::vector<DiffId> unused;
   for (const DiffId& layer : layers)
-    if (!keep->layers.contains(layer)) (void)store.snapshots().remove_layer(layer);
+    if (!keep->layers.contains(layer)) unused.push_back(layer);
+  (void)SnapshotterAccess::remove_layers(store.snapshots(), unused);
 }
 
 }  // namespace dray::store

@@ -49,12 +49,8 @@ Result<void> check_complete(Store& store, const ImageRecord& record) {
   if (image.manifest.layers.size() != image.config.diff_ids.size())
     return fail(ErrorCode::corrupt, name + ": its config names " + std::to_string(image.config.diff_ids.size()) +
                                         " layers, its manifest " + std::to_string(image.manifest.layers.size()));
-  for (const auto& layer : image.manifest.layers)
-    if (!store.content().contains(layer.digest))
-      return fail(ErrorCode::not_found, name + ": layer blob " + layer.digest.to_string() + " is not in the store");
-  for (const auto& diff_id : image.config.diff_ids)
-    if (!store.snapshots().contains(diff_id))
-      return fail(ErrorCode::not_found, name + ": layer " + diff_id.digest.to_string() + " is not unpacked");
+  for (const auto& layer : image.manifest.layers) TRY_CTX(store.content().size(layer.digest), name);
+  for (const auto& diff_id : image.config.diff_ids) TRY_CTX(store.snapshots().layer_size(diff_id), name);
   return {};
 }
 
@@ -83,6 +79,13 @@ bool is_hex(std::string_view text) {
 }
 
 }  // namespace
+
+Result<void> renew_layout(Store& store) {
+  auto transaction = TRY(Database::begin(store.database()));
+  const auto written = write_index(store);
+  if (!written && written.error().code() != ErrorCode::no_space) return written;
+  return transaction.commit();
+}
 
 Result<void> Store::put_image(const ImageRecord& record) {
   TRY(check_complete(*this, record));
@@ -192,7 +195,7 @@ Result<void> Store::remove_image(const ImageRecord& record) {
   TRY(database_->execute("DELETE FROM images WHERE reference = ? AND manifest = ?",
                          {record.reference, record.manifest.to_string()}));
   // A full disk must not keep anybody from removing: index.json is then renewed by the next change.
-  auto written = write_index(*this);
+  const auto written = write_index(*this);
   if (!written && written.error().code() != ErrorCode::no_space) return written;
   return transaction.commit();
 }

@@ -10,10 +10,12 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sched.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <thread>
+#include <dray/core/thread.hpp>
 
 #include "overlay_mount.hpp"
 
@@ -132,6 +134,17 @@ Result<FileDescriptor> mount_in_this_thread(const MountRecipe& recipe) {
   return FileDescriptor(fd);
 }
 
+/// Where the kernel could not make its folder in the work directory, it mounts read-only and tells only its log why.
+Result<void> check_writable(const MountRecipe& recipe, FdRef mounted) {
+  struct statvfs status;
+  if (::fstatvfs(mounted.get(), &status) != 0) return fail_errno("mounting an overlay");
+  if (recipe.upper.empty() || (status.f_flag & ST_RDONLY) == 0) return {};
+  const std::string probe = recipe.work + "/probe";
+  if (::mkdir(probe.c_str(), 0700) != 0) return fail_errno("mounting an overlay: making its work directory");
+  (void)::rmdir(probe.c_str());
+  return fail(ErrorCode::unavailable, "the kernel mounted an overlay read-only; its log says why");
+}
+
 }  // namespace
 
 Result<FileDescriptor> open_overlay_new_api(const MountRecipe& recipe) {
@@ -168,7 +181,8 @@ Result<FileDescriptor> open_overlay_new_api(const MountRecipe& recipe) {
 
 Result<FileDescriptor> open_overlay_mount2(const MountRecipe& recipe) {
   Result<FileDescriptor> result = fail(ErrorCode::internal, "not run");
-  std::thread([&] { result = mount_in_this_thread(recipe); }).join();
+  std::thread mounter = TRY(start_thread([&] { result = mount_in_this_thread(recipe); }));
+  mounter.join();
   return result;
 }
 
@@ -182,7 +196,10 @@ Result<FileDescriptor> open_mount(const MountRecipe& recipe) {
   auto mounted = open_overlay_new_api(recipe);
   if (!mounted && (mounted.error().code() == ErrorCode::unsupported || mounted.error().error_number() == ENOSYS))
     mounted = open_overlay_mount2(recipe);
-  if (mounted) return mounted;
+  if (mounted) {
+    TRY(check_writable(recipe, *mounted));
+    return mounted;
+  }
   const int number = mounted.error().error_number();
   if (number == ENODEV)
     return Failure(std::move(mounted).error().with_hint("the kernel has no overlayfs: modprobe overlay"));

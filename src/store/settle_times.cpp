@@ -2,7 +2,6 @@
 // File operations touch directories that are not their subject: they make parents and write into what is there. Their
 // times would be the clock's, and the layer another one at each build. So such a time is put back to what the layers
 // below have: that of the directory itself or, where it is new, of the nearest one above it that is not.
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -25,13 +24,8 @@ struct Settle {
       const auto old = stat_in_root(below, "/" + path, FollowLast::no);
       if (old && S_ISDIR(old->st_mode)) inherited = old->st_mtim;
     }
-    FileDescriptor listed = TRY(open_file_at(fd, ".", O_RDONLY | O_DIRECTORY));
-    std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(listed.get()), ::closedir);
-    if (!listing) return fail_errno("listing \"" + path + "\"");
-    (void)listed.release();
-    while (const dirent* item = ::readdir(listing.get())) {
-      const std::string name = item->d_name;
-      if (name == "." || name == "..") continue;
+    const auto names = TRY_CTX(list_directory(fd), "\"" + path + "\"");
+    for (const std::string& name : names) {
       struct stat status;
       if (::fstatat(fd.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("\"" + name + "\"");
       if (S_ISDIR(status.st_mode)) {

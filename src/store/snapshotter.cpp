@@ -6,7 +6,6 @@
 //
 // A number can meet a leftover of a killed process (its transaction was rolled back, its rename was not);
 // holding the write lock we know it is nobody's, and move it aside.
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -304,9 +303,22 @@ Result<std::uint64_t> Snapshotter::layer_size(const DiffId& diff_id) const {
 }
 
 Result<void> Snapshotter::remove_layer(const DiffId& diff_id) {
-  auto rows =
-      TRY(state_->db->query("DELETE FROM snapshots WHERE diff_id = ? RETURNING id", {diff_id.digest.to_string()}));
-  for (const Row& row : rows) discard(state_->directory, std::to_string(row.integer(0)));
+  return SnapshotterAccess::remove_layers(*this, {diff_id});
+}
+
+Result<void> SnapshotterAccess::remove_layers(Snapshotter& snapshotter, const std::vector<DiffId>& layers) {
+  auto& state = *snapshotter.state_;
+  if (layers.empty()) return {};
+  std::vector<std::string> directories;
+  auto transaction = TRY(Database::begin(state.db));
+  for (const DiffId& layer : layers) {
+    const auto rows =
+        TRY(state.db->query("DELETE FROM snapshots WHERE diff_id = ? RETURNING id", {layer.digest.to_string()}));
+    for (const Row& row : rows) directories.push_back(std::to_string(row.integer(0)));
+  }
+  TRY(transaction.commit());
+  TRY(state.db->sync());
+  for (const std::string& name : directories) discard(state.directory, name);
   return {};
 }
 
@@ -333,19 +345,10 @@ Result<std::uint64_t> Snapshotter::remove_orphans() {
   TRY(state.db->execute("DELETE FROM snapshots WHERE diff_id IS NOT NULL AND boot NOT IN ('', ?)", {state.boot}));
   std::set<std::string> known{std::string(kEmptyLayer)};
   for (const Row& row : TRY(state.db->query("SELECT id FROM snapshots"))) known.insert(std::to_string(row.integer(0)));
-  FileDescriptor copy = TRY(open_file_at(state.directory, ".", O_RDONLY | O_DIRECTORY));
-  DIR* listing = ::fdopendir(copy.get());
-  if (listing == nullptr) return fail_errno("listing \"" + state.path + "\"");
-  (void)copy.release();
-  std::vector<std::string> orphans;
-  while (dirent* entry = ::readdir(listing)) {
-    std::string name = entry->d_name;
-    if (name != "." && name != ".." && !known.contains(name)) orphans.push_back(std::move(name));
-  }
-  ::closedir(listing);
   std::uint64_t count = 0;
   std::optional<Error> first_error;
-  for (const auto& name : orphans) {
+  for (const auto& name : TRY(list_directory(state.directory))) {
+    if (known.contains(name)) continue;
     auto removed = remove_tree(state.directory, name);
     if (removed) {
       ++count;

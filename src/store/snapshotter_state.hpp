@@ -45,6 +45,8 @@ struct SnapshotterAccess {
   /// dropped).
   static Result<bool> publish(Snapshotter& snapshotter, UnnamedSnapshot snapshot, const DiffId& diff_id,
                               std::uint64_t size, std::int64_t flags);
+  /// Their rows go first, for good: after a power failure a row without its directory would be damage.
+  static Result<void> remove_layers(Snapshotter& snapshotter, const std::vector<DiffId>& layers);
 };
 
 }  // namespace dray::store

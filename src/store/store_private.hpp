@@ -16,6 +16,9 @@ struct References {
 /// to nothing that could be used; other errors are errors.
 Result<References> collect_references(Store& store);
 
+/// Writes the layout's index.json as the images are. Full disk: it stays as it is.
+Result<void> renew_layout(Store& store);
+
 /// Adds what image indexes refer to.
 Result<void> keep_image_indexes(Store& store, std::set<Digest>& blobs);
 

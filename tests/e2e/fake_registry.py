@@ -84,9 +84,9 @@ class FakeRegistry:
 class ImageOfLayers:
     """Layers that are tar archives, a config and a manifest that fit: an image as a registry holds it."""
 
-    def __init__(self, sizes, seed=0):
+    def __init__(self, sizes=(), seed=0, layers=None):
         rng = random.Random(seed)
-        self.layers = [self.archive(f"f{number}", rng.randbytes(size)) for number, size in enumerate(sizes)]
+        self.layers = layers or [self.archive(f"f{number}", rng.randbytes(size)) for number, size in enumerate(sizes)]
         self.config = json.dumps({"architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine), "os": "linux", "config": {},
                                   "rootfs": {"type": "layers", "diff_ids": [digest(layer) for layer in self.layers]}}).encode()
         describe = lambda kind, data: {"mediaType": f"application/vnd.oci.image.{kind}", "digest": digest(data), "size": len(data)}

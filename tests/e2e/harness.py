@@ -127,6 +127,7 @@ class DrayTestCase(unittest.TestCase):
     """A test with a store of its own (shared by the tests of the class), the base image loaded."""
 
     needs_base = True
+    starts_containers = True  # False: what others do on the machine meanwhile is nothing to it
     maxDiff = None
 
     @classmethod
@@ -149,15 +150,22 @@ class DrayTestCase(unittest.TestCase):
         shutil.rmtree(cls.scratch, ignore_errors=True)
 
     def setUp(self):
-        self.before = machine_state(self.root)
+        self.before = self.seen()
         self.addCleanup(self.check_leaks)
+
+    def seen(self):
+        state = machine_state(self.root)
+        if self.starts_containers:
+            return state
+        return {"mounts": [path for path in state["mounts"] if str(self.scratch) in path],
+                "processes": {found for found in state["processes"] if str(self.scratch) in found[1]}}
 
     def check_leaks(self):
         for identifier in self.dray("ps", "-aq").out.split():
             self.dray("rm", "-f", "-v", identifier)
         # A monitor ends a moment after the exit was reported; on a busy machine that takes a while.
         deadline = time.monotonic() + 20
-        while (after := machine_state(self.root)) != self.before and time.monotonic() < deadline:
+        while (after := self.seen()) != self.before and time.monotonic() < deadline:
             time.sleep(0.05)
         for kind, was in self.before.items():
             self.assertEqual(was, after[kind], f"the test left {kind} behind")

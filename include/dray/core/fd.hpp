@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <dray/core/result.hpp>
 
@@ -80,6 +81,10 @@ Result<void> write_file_atomically(const std::string& path, std::string_view con
 
 /// mkdir -p; existing directories are left as they are.
 Result<void> make_directories(const std::string& path, unsigned mode = 0755);
+/// The names in a directory, sorted, without "." and "..". All of them or an error: one that is missed here would be
+/// missing in a layer.
+Result<std::vector<std::string>> list_directory(FdRef directory);
+Result<std::vector<std::string>> list_directory(const std::string& path);
 /// Removes a file or a whole tree below `directory`, not following symlinks; absent = success. Crosses no mount point.
 Result<void> remove_tree(FdRef directory, const std::string& name);
 

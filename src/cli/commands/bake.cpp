@@ -8,9 +8,9 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
-#include <thread>
 
 #include <dray/core/output_file.hpp>
+#include <dray/core/thread.hpp>
 #include <dray/flags/flags.hpp>
 
 #include "../command.hpp"
@@ -118,7 +118,14 @@ class Bake {
   /// begun.
   Result<void> run() {
     std::vector<std::thread> threads;
-    for (TargetBuild& build : builds_) threads.emplace_back([this, &build] { run_one(build); });
+    for (TargetBuild& build : builds_) {
+      auto thread = start_thread([this, &build] { run_one(build); });
+      if (thread) {
+        threads.push_back(*std::move(thread));
+      } else {
+        finish(build, Failure(std::move(thread).error()));
+      }
+    }
     for (std::thread& thread : threads) thread.join();
     Result<void> outcome;
     for (TargetBuild& build : builds_)
@@ -142,6 +149,10 @@ class Bake {
     auto built = result ? build_one(build) : Result<builder::BuildResult>(Failure(result.error()));
     if (!built && builds_.size() > 1)
       built = Failure(std::move(built).error().with_context("target " + build.target->name));
+    finish(build, std::move(built));
+  }
+
+  void finish(TargetBuild& build, Result<builder::BuildResult> built) {
     std::lock_guard lock(mutex_);
     build.result = std::move(built);
     changed_.notify_all();

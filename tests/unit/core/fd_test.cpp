@@ -2,14 +2,17 @@
 #include <dray/core/directory_lock.hpp>
 #include <dray/core/fd.hpp>
 #include <dray/core/process.hpp>
+#include <dray/core/thread.hpp>
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <filesystem>
 
 #include "catch.hpp"
+#include "failing_call.hpp"
 
 using namespace dray;
 namespace fs = std::filesystem;
@@ -35,6 +38,34 @@ TEST_CASE("a tree is removed without following symlinks", "[core]") {
   REQUIRE_OK(remove_tree(fd, "go"));
   CHECK(fs::exists(folder.path() + "/keep/x"));
   CHECK_FALSE(fs::exists(folder.path() + "/go"));
+}
+
+TEST_CASE("a directory that can't be read is no empty one", "[core]") {
+  TempDir folder = *TempDir::create("/tmp", "dray-unit-");
+  fs::create_directories(folder.path() + "/a/b");
+  fs::create_directories(folder.path() + "/a/a");
+  CHECK(*list_directory(folder.path() + "/a") == std::vector<std::string>{"a", "b"});
+  CHECK(list_directory(folder.path() + "/no").error().code() == ErrorCode::not_found);
+  int listed = 0, removed = 0;
+  test::with_failing_call(SYS_getdents64, EIO, [&] {
+    const auto names = list_directory(folder.path());
+    listed = names ? 0 : names.error().error_number();
+    const auto gone = remove_tree(FdRef(AT_FDCWD), folder.path() + "/a");
+    removed = gone ? 0 : gone.error().error_number();
+  });
+  CHECK(listed == EIO);
+  CHECK(removed == EIO);
+  CHECK(fs::exists(folder.path() + "/a/b"));
+}
+
+TEST_CASE("a thread that can't be started is an error", "[core]") {
+  int number = 0;
+  test::with_failing_call(SYS_clone3, EAGAIN, [&] {
+    auto thread = start_thread([] {});
+    number = thread ? 0 : thread.error().error_number();
+    if (thread) thread->join();
+  });
+  CHECK(number == EAGAIN);
 }
 
 TEST_CASE("a directory's lock excludes, and leaves nothing in it", "[core]") {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sys/syscall.h>
+
 #include <thread>
 
+#include "failing_call.hpp"
 #include "support.hpp"
 
 using namespace dray;
@@ -27,6 +30,19 @@ TEST_CASE("values come back as they went in", "[store][database]") {
   struct stat status;
   REQUIRE(::stat((directory.path() + "/x.db").c_str(), &status) == 0);
   CHECK((status.st_mode & 077) == 0);
+}
+
+TEST_CASE("an error of the disk is not called damage", "[store][database]") {
+  TempDir directory = *TempDir::create(temp_parent(), "dray-db-");
+  REQUIRE_OK((*Database::open(directory.path() + "/x.db"))->execute("CREATE TABLE a(n); INSERT INTO a VALUES(1);"));
+  auto db = *Database::open(directory.path() + "/x.db");
+  Result<std::vector<Row>> rows;
+  dray::test::with_failing_call(SYS_pread64, EIO, [&] { rows = db->query("SELECT n FROM a"); });
+  REQUIRE(!rows);
+  CHECK(rows.error().error_number() == EIO);
+  rows = db->query("SELECT n FROM a");
+  REQUIRE_OK(rows);
+  CHECK(rows->size() == 1);
 }
 
 TEST_CASE("a transaction without commit leaves nothing, errors have codes", "[store][database]") {

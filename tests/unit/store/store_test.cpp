@@ -70,6 +70,21 @@ TEST_CASE("an image that is not complete is not recorded", "[store][images]") {
   CHECK(store->list_images()->empty());
 }
 
+TEST_CASE("the layout's list names no image that was not recorded in the end", "[store][garbage]") {
+  if (!is_root()) return;
+  TestStore store;
+  put_test_image(*store, kName, {layer("1")});
+  const std::string path = store->root() + "/content/index.json";
+  const std::string good = *read_file(path);
+  auto doomed = put_test_image(*store, "docker.io/library/doomed:latest", {layer("2")});
+  const std::string both = *read_file(path);
+  CHECK(both.find(doomed.manifest.to_string()) != std::string::npos);
+  REQUIRE_OK(store->remove_image(doomed));
+  REQUIRE_OK(write_file_atomically(path, both, 0644, Durability::none));  // as if killed before its COMMIT
+  REQUIRE_OK(store->collect_garbage({}));
+  CHECK(*read_file(path) == good);
+}
+
 TEST_CASE("garbage collection keeps what is referred to", "[store][garbage]") {
   if (!is_root()) return;
   TestStore store;
