@@ -86,8 +86,8 @@ void fetch_bases(Bases& bases, const std::vector<BaseImage>& needed) {
 
 /// What the plan reads of the user's directories.
 struct LocalContent {
-  std::map<int, CopyContent> copies;                                        ///< by vertex
-  std::map<std::pair<int, std::size_t>, std::vector<std::string>> mounted;  ///< digests, by vertex and mount
+  std::map<int, CopyContent> copies;                           ///< by vertex
+  std::map<std::pair<int, std::size_t>, CopyContent> mounted;  ///< by vertex and mount
 };
 
 bool is_local(const Plan& plan, const Vertex& vertex, int input) {
@@ -131,14 +131,14 @@ Result<void> read_local(const Plan& plan, const Vertex& vertex, const std::map<s
     if (!is_local(plan, vertex, mounts[i].input)) continue;
     const std::string source = mounts[i].type == RunMount::Type::cache ? "/" : mounts[i].source;
     const std::string& name = local_name(plan, vertex, mounts[i].input);
-    content.mounted[{vertex.id, i}] = TRY(read_mount_content(trees.at(name), source, memory_of(name), cancel)).digests;
+    content.mounted[{vertex.id, i}] = TRY(read_mount_content(trees.at(name), source, memory_of(name), cancel));
   }
   return {};
 }
 
 /// What each COPY and each bind mount from the context reads. All before the first step runs: a name with a typing
 /// error should not cost the minutes of the steps above it.
-Result<LocalContent> load_context(store::Store& store, const Plan& plan, const std::map<std::string, SourceTree>& trees,
+Result<LocalContent> load_context(store::Store& store, const Plan& plan, std::map<std::string, SourceTree> trees,
                                   bool remember, StepNumbers& numbers, ProgressSink& progress,
                                   const CancelToken& cancel) {
   const SourceTree& tree = trees.at("context");
@@ -148,6 +148,11 @@ Result<LocalContent> load_context(store::Store& store, const Plan& plan, const s
     if (reads_local(plan, vertex)) readers.push_back(&vertex);
   if (readers.empty()) return content;
   const int id = numbers.reserve();
+  ScanProgress scanned([&](std::uint64_t listed, std::uint64_t looked_at) {
+    report_status(progress, id,
+                  "context: " + std::to_string(listed) + " files listed, " + std::to_string(looked_at) + " looked at");
+  });
+  for (auto& [name, local] : trees) local.progress = &scanned;
   auto loaded = as_step(progress, id, "[internal] load build context", [&]() -> Result<void> {
     std::optional<FileDigests> memory;
     if (remember && tree.root.valid()) memory = TRY(FileDigests::load(store.database(), tree.root));
@@ -324,10 +329,9 @@ static Result<BuildResult> build_dockerfile(store::Store& store, Executor& execu
   context = TRY(open_main_context(request, sources, numbers));
   TRY(read_definition(request, context, numbers, progress));
   linter = Linter(TRY(check_options(context.dockerfile, request.build_args)));
-  const Dockerfile dockerfile = TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name, linter));
-  std::optional<std::int64_t> commit_time;
-  if (context.is_git) commit_time = TRY(time_of_tree(context.directory));
-  epoch = TRY(source_date_epoch(request, commit_time));
+  const Dockerfile dockerfile =
+      TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name, linter, syntax_argument(request.build_args)));
+  epoch = TRY(source_date_epoch(request, context.time));
   const auto named_contexts = TRY(read_named_contexts(request));
   const auto options_for = [&](const image::Platform& platform) {
     PlanOptions options = plan_options(request, platform);

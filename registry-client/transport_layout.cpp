@@ -28,6 +28,14 @@ class LayoutSource : public ImageSource {
                            .with_hint("name one: " + directory_ + ":TAG"));
       found = &entry;
     }
+    if (const auto digest = Digest::parse(name_); found == nullptr && digest) {  // below an index, or in no list at all
+      image::Descriptor entry;
+      entry.digest = *digest;
+      Document document = TRY(read(entry));
+      if (document.media_type.empty())
+        document.media_type = image::is_index(document.bytes, "") ? image::kOciIndex : image::kOciManifest;
+      return document;
+    }
     if (found == nullptr)
       return fail(ErrorCode::not_found, "the layout \"" + directory_ + "\" holds no image" +
                                             (name_.empty() ? "" : " with the tag \"" + name_ + "\""));

@@ -2,14 +2,17 @@
 // The content digest of a COPY's source, the part of its cache key that looks at files. Hashing a large
 // context again for each build would cost more than the build, so digests are remembered under the files' inodes
 // and times, except for files changed just now, whose next change might not show in the times. One row holds
-// all files of a context as lines of text: reading 20,000 rows would take longer than the rest of a build
-// that changes nothing.
+// all files of a context, as an array that is searched where it lies: reading 20,000 rows, or making a table of
+// them, would take longer than the rest of a build that changes nothing.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
 
 #include <algorithm>
-#include <charconv>
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <ranges>
 
 #include <dray/core/digest.hpp>
 #include <dray/core/process.hpp>
@@ -23,7 +26,7 @@ namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kForgetAfter = 60 * 24 * 3600;  // s without a build of that context
-constexpr std::size_t kMaxKnown = 2'000'000;           // files, about 250 MB of text
+constexpr std::size_t kMaxKnown = 2'000'000;           // files, about 200 MB
 constexpr std::size_t kHexDigest = 64;
 
 std::int64_t nanoseconds(const timespec& time) { return time.tv_sec * kSecond + time.tv_nsec; }
@@ -45,21 +48,6 @@ void add_field(std::string& text, std::string_view field) {
 std::string full_path(const Source& source, const TreeEntry& entry) {
   if (entry.path.empty()) return source.path;
   return (source.path == "/" ? "/" : source.path + "/") + entry.path;
-}
-
-/// Reads "hex " from the front of `text`.
-bool take_number(std::string_view& text, std::int64_t& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-  if (error != std::errc() || end == text.data() + text.size() || *end != ' ') return false;
-  text.remove_prefix(static_cast<std::size_t>(end - text.data()) + 1);
-  return true;
-}
-
-void put_number(std::string& text, std::int64_t value) {
-  char digits[20];
-  const auto [end, error] = std::to_chars(digits, digits + sizeof digits, value, 16);
-  text.append(digits, end);
-  text += ' ';
 }
 
 /// The digest of a file's content together with the extended attributes that a copy of it gets. Setting one changes
@@ -91,7 +79,19 @@ Result<std::string> digest_file(const SourceTree& tree, const std::string& path,
 
 }  // namespace
 
+bool FileDigests::Known::is_of(const FileStatus& status) const {
+  return inode == status.st_ino && device == static_cast<std::int64_t>(status.st_dev) && size == status.st_size &&
+         modified == nanoseconds(status.st_mtim) && changed == nanoseconds(status.st_ctim);
+}
+
+FileDigests::Known FileDigests::known(std::size_t index) const {
+  Known result;
+  std::memcpy(&result, known_.data() + index * sizeof(Known), sizeof(Known));
+  return result;
+}
+
 Result<FileDigests> FileDigests::load(std::shared_ptr<store::Database> database, FdRef root) {
+  static_assert(sizeof(Known) == 5 * sizeof(std::int64_t) + kHexDigest);
   FileDigests digests;
   digests.database_ = std::move(database);
   struct stat status = {};
@@ -99,78 +99,64 @@ Result<FileDigests> FileDigests::load(std::shared_ptr<store::Database> database,
   digests.device_ = static_cast<std::int64_t>(status.st_dev);
   digests.inode_ = static_cast<std::int64_t>(status.st_ino);
   TRY(digests.database_->execute(
-      "CREATE TABLE IF NOT EXISTS build_context_digests(device INTEGER, inode INTEGER, files TEXT NOT NULL, "
+      "CREATE TABLE IF NOT EXISTS build_context_digests(device INTEGER, inode INTEGER, files BLOB NOT NULL, "
       "used_at INTEGER NOT NULL, PRIMARY KEY(device, inode))"));
-  const std::vector<store::Row> rows = TRY(digests.database_->query(
-      "SELECT files FROM build_context_digests WHERE device=? AND inode=?", {digests.device_, digests.inode_}));
-  if (rows.empty()) return digests;
-  const std::string files = rows.front().text(0);
-  digests.loaded_.reserve(files.size() / 110);
-  for (std::string_view text = files; !text.empty();) {
-    Known known;
-    std::int64_t inode = 0;
-    const bool whole = take_number(text, inode) && take_number(text, known.device) && take_number(text, known.size) &&
-                       take_number(text, known.modified) && take_number(text, known.changed) &&
-                       text.size() > kHexDigest && text[kHexDigest] == '\n';
-    if (!whole) break;  // written by another version: read the files again
-    known.inode = static_cast<std::uint64_t>(inode);
-    std::copy_n(text.begin(), kHexDigest, known.digest.begin());
-    text.remove_prefix(kHexDigest + 1);
-    digests.loaded_.push_back(known);
-  }
-  if (!std::ranges::is_sorted(digests.loaded_, {}, &Known::inode)) digests.loaded_.clear();  // of an older version
+  digests.rows_ = TRY(digests.database_->query("SELECT files FROM build_context_digests WHERE device=? AND inode=?",
+                                               {digests.device_, digests.inode_}));
+  if (!digests.rows_.empty()) digests.known_ = digests.rows_.front().view(0);
+  if (digests.known_.size() % sizeof(Known) != 0) digests.known_ = {};  // another version's
+  digests.used_.resize(digests.known_.size() / sizeof(Known));
   return digests;
 }
 
-const FileDigests::Known* FileDigests::known(std::uint64_t inode) const {
-  const auto learnt = learnt_.find(inode);
-  if (learnt != learnt_.end()) return &learnt->second;
-  if (next_ >= loaded_.size() || loaded_[next_].inode != inode)
-    next_ = static_cast<std::size_t>(std::ranges::lower_bound(loaded_, inode, {}, &Known::inode) - loaded_.begin());
-  if (next_ >= loaded_.size() || loaded_[next_].inode != inode) return nullptr;
-  return &loaded_[next_++];
+std::optional<std::string_view> FileDigests::find(const FileStatus& status) {
+  if (const auto found = learnt_.find(status.st_ino); found != learnt_.end() && found->second.is_of(status))
+    return std::string_view(found->second.digest.data(), kHexDigest);
+  const auto inode_at = [&](std::size_t index) {
+    std::uint64_t inode = 0;
+    std::memcpy(&inode, known_.data() + index * sizeof(Known), sizeof inode);
+    return inode;
+  };
+  const std::uint64_t wanted = status.st_ino;
+  if (next_ >= used_.size() || inode_at(next_) != wanted) {
+    const auto indices = std::views::iota(std::size_t{0}, used_.size());
+    next_ = static_cast<std::size_t>(std::ranges::lower_bound(indices, wanted, {}, inode_at) - indices.begin());
+  }
+  if (next_ >= used_.size() || !known(next_).is_of(status)) return std::nullopt;
+  used_[next_] = true;
+  return known_.substr(next_++ * sizeof(Known) + offsetof(Known, digest), kHexDigest);
 }
 
-std::optional<std::string_view> FileDigests::find(const struct stat& status) const {
-  const Known* found = known(status.st_ino);
-  if (found == nullptr) return std::nullopt;
-  const bool same = found->device == static_cast<std::int64_t>(status.st_dev) && found->size == status.st_size &&
-                    found->modified == nanoseconds(status.st_mtim) && found->changed == nanoseconds(status.st_ctim);
-  if (!same) return std::nullopt;
-  found->used = true;
-  return std::string_view(found->digest.data(), found->digest.size());
-}
-
-void FileDigests::learn(const struct stat& status, std::string_view digest) {
+void FileDigests::learn(const FileStatus& status, const std::string& digest) {
   bytes_read_ += static_cast<std::uint64_t>(status.st_size);
-  const std::int64_t modified = nanoseconds(status.st_mtim), changed = nanoseconds(status.st_ctim);
-  if (!is_settled(modified, changed) || digest.size() != kHexDigest) return;
-  Known& known = learnt_[status.st_ino];
-  known = {status.st_ino, static_cast<std::int64_t>(status.st_dev), status.st_size, modified, changed, {}, true};
-  std::ranges::copy(digest, known.digest.begin());
+  Known known{status.st_ino,
+              static_cast<std::int64_t>(status.st_dev),
+              status.st_size,
+              nanoseconds(status.st_mtim),
+              nanoseconds(status.st_ctim),
+              {}};
+  if (!is_settled(known.modified, known.changed)) return;
+  digest.copy(known.digest.data(), known.digest.size());
+  learnt_[known.inode] = known;
 }
 
 Result<void> FileDigests::save() {
   if (learnt_.empty()) return {};
-  for (const Known& old : loaded_)
-    if (!learnt_.contains(old.inode)) learnt_.emplace(old.inode, old);
-  loaded_.clear();
   // Another target of the same context may read other files: what this build did not read stays, up to a point.
-  const auto used = std::ranges::count_if(learnt_, [](const auto& file) { return file.second.used; });
-  if (learnt_.size() > 4 * static_cast<std::size_t>(used) + 1000)
-    std::erase_if(learnt_, [](const auto& file) { return !file.second.used; });
-  if (learnt_.size() > kMaxKnown) return {};
-  std::string files;
-  files.reserve(learnt_.size() * 130);
-  for (const auto& [inode, known] : learnt_) {
-    put_number(files, static_cast<std::int64_t>(inode));
-    for (const std::int64_t value : {known.device, known.size, known.modified, known.changed}) put_number(files, value);
-    files.append(known.digest.data(), known.digest.size());
-    files += '\n';
-  }
+  const auto used = static_cast<std::size_t>(std::ranges::count(used_, true)) + learnt_.size();
+  const bool all = used_.size() + learnt_.size() <= 4 * used + 1000;
+  std::vector<Known> files;
+  for (std::size_t i = 0; i < used_.size(); ++i)
+    if ((all || used_[i]) && !learnt_.contains(known(i).inode)) files.push_back(known(i));
+  for (const auto& [inode, file] : learnt_) files.push_back(file);
+  if (files.size() > kMaxKnown) return {};
+  std::ranges::sort(files, {}, &Known::inode);
+  learnt_ = {};  // of a million files each copy is 100 MB
+  std::string text(reinterpret_cast<const char*>(files.data()), files.size() * sizeof(Known));
+  files = {};
   const auto now = static_cast<std::int64_t>(::time(nullptr));
-  TRY(database_->execute("INSERT OR REPLACE INTO build_context_digests VALUES(?,?,?,?)",
-                         {device_, inode_, files, now}));
+  TRY(database_->execute("INSERT OR REPLACE INTO build_context_digests VALUES(?,?,CAST(? AS BLOB),?)",
+                         {device_, inode_, std::move(text), now}));
   TRY(database_->execute("DELETE FROM build_context_digests WHERE used_at<?", {now - kForgetAfter}));
   return {};
 }
@@ -182,15 +168,16 @@ Result<std::string> digest_source(const SourceTree& tree, const Source& source, 
   std::string text;
   for (const TreeEntry& entry : source.entries) {
     if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    if (tree.progress != nullptr) tree.progress->looked_at();
     const bool is_top = entry.path.empty();
-    const struct stat& status = entry.status;
+    const FileStatus& status = entry.status;
     text.clear();
     add_field(text, is_top && !source.is_directory() ? split_path(source.path).second : entry.path);
     add_field(text, std::to_string(status.st_mode));
     if (!tree.is_context) add_field(text, std::to_string(status.st_uid) + ":" + std::to_string(status.st_gid));
     add_field(text, entry.link_target);
     if (S_ISREG(status.st_mode)) {
-      const auto known = memory != nullptr ? memory->find(status) : std::nullopt;
+      const std::optional<std::string_view> known = memory != nullptr ? memory->find(status) : std::nullopt;
       if (known) {
         add_field(text, *known);
       } else {

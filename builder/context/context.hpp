@@ -13,10 +13,11 @@ namespace dray::builder {
 /// What a build is given: the Dockerfile's text, and the directory COPY reads (none for a bare Dockerfile).
 struct BuildContext {
   FileDescriptor directory;
-  std::optional<TempDir> unpacked;  ///< of a context that came as a tar
-  bool is_only_dockerfile = false;  ///< there is nothing else
-  bool is_remote = false;           ///< came by a URL: the Dockerfile's name is one in it
-  bool is_git = false;              ///< a repository's tree: .dockerignore means nothing there, as in BuildKit
+  std::optional<TempDir> unpacked;   ///< of a context that came as a tar
+  bool is_only_dockerfile = false;   ///< there is nothing else
+  bool is_remote = false;            ///< came by a URL: the Dockerfile's name is one in it
+  bool is_git = false;               ///< a repository's tree: .dockerignore means nothing there, as in BuildKit
+  std::optional<std::int64_t> time;  ///< of a URL's: SOURCE_DATE_EPOCH=context
   std::string dockerfile;
   std::string dockerfile_name = "Dockerfile";  ///< for locations
   IgnorePatterns ignore;

@@ -7,8 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include <dray/core/rooted_path.hpp>
 
+#include "context/scan.hpp"
 #include "ops/ops.hpp"
 #include "source/git_reference.hpp"
 
@@ -22,6 +25,27 @@ Result<FileDescriptor> open_layer(const SourceContext& sources, const SourceLaye
   return store::open_mount(TRY(sources.store.snapshots().view({layer.layer})));
 }
 
+/// The time of a git tree's commit, which all its files have; nullopt for one without files.
+Result<std::optional<std::int64_t>> time_of_tree(FdRef directory) {
+  const std::vector<std::string> names = TRY_CTX(list_without_links(directory, ""), "reading the git context");
+  if (names.empty()) return std::optional<std::int64_t>();
+  struct stat status = {};
+  if (::fstatat(directory.get(), names.front().c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
+    return fail_errno("reading the time of the git context");
+  return std::optional<std::int64_t>(status.st_mtim.tv_sec);
+}
+
+/// The newest file's.
+Result<std::optional<std::int64_t>> newest_time(FdRef directory, const CancelToken& cancel) {
+  const SourceTree tree{.root = directory};
+  std::optional<std::int64_t> newest;
+  for (const Source& source : TRY(find_sources(tree, "/", IgnorePatterns(), cancel)))
+    for (const TreeEntry& entry : source.entries)
+      if (!S_ISDIR(entry.status.st_mode))
+        newest = std::max(newest.value_or(0), std::int64_t{entry.status.st_mtim.tv_sec});
+  return newest;
+}
+
 Result<BuildContext> open_git(const GitReference& git, const SourceContext& sources) {
   GitOp op = git_op(git);
   for (const auto& [name, value] : sources.build.build_args)
@@ -29,6 +53,7 @@ Result<BuildContext> open_git(const GitReference& git, const SourceContext& sour
   BuildContext context;
   context.directory = TRY(open_layer(sources, TRY(fetch_source(op, sources))));
   context.is_remote = context.is_git = true;
+  context.time = TRY(time_of_tree(context.directory));
   return context;
 }
 
@@ -37,6 +62,9 @@ Result<BuildContext> open_http(const std::string& url, const SourceContext& sour
   context.is_remote = true;
   const FileDescriptor layer = TRY(open_layer(sources, TRY(fetch_source(HttpOp{url, "", "context"}, sources))));
   const FileDescriptor file = TRY(open_beneath(layer, "context", kFlags));
+  struct stat status = {};
+  if (::fstat(file.get(), &status) != 0) return fail_errno("reading the build context");
+  if (status.st_mtim.tv_sec != 0) context.time = status.st_mtim.tv_sec;  // Last-Modified
   const bool archive = TRY(is_archive(file));
   if (::lseek(file.get(), 0, SEEK_SET) < 0) return fail_errno("reading the build context");
   if (!archive) {
@@ -46,6 +74,7 @@ Result<BuildContext> open_http(const std::string& url, const SourceContext& sour
   }
   const auto bytes = make_fd_source(FdRef(file));
   TRY(unpack_context(*bytes, sources.temporary(), sources.cancel, context));
+  if (!context.time) context.time = TRY(newest_time(context.directory, sources.cancel));
   return context;
 }
 
@@ -56,15 +85,6 @@ Result<BuildContext> open_remote_context(const std::string& url, const SourceCon
   if (git) return open_git(*git, sources);
   if (is_http(url)) return open_http(url, sources);
   return fail(ErrorCode::invalid_argument, "\"" + url + "\" is no URL of a build context");
-}
-
-Result<std::optional<std::int64_t>> time_of_tree(FdRef directory) {
-  const std::vector<std::string> names = TRY_CTX(list_without_links(directory, ""), "reading the git context");
-  if (names.empty()) return std::optional<std::int64_t>();
-  struct stat status = {};
-  if (::fstatat(directory.get(), names.front().c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
-    return fail_errno("reading the time of the git context");
-  return std::optional<std::int64_t>(status.st_mtim.tv_sec);
 }
 
 Result<std::map<std::string, ContextSource>> read_named_contexts(const BuildRequest& request) {

@@ -13,9 +13,6 @@ namespace dray::builder {
 /// The context of a URL: a git repository's tree, or by http an archive or a lone Dockerfile.
 Result<BuildContext> open_remote_context(const std::string& url, const SourceContext& sources);
 
-/// The time of a git tree's commit, which all its files have; nullopt for one without files.
-Result<std::optional<std::int64_t>> time_of_tree(FdRef directory);
-
 /// What --build-context NAME=VALUE says: a directory, docker-image://, git, http or target:STAGE.
 Result<std::map<std::string, ContextSource>> read_named_contexts(const BuildRequest& request);
 /// A directory of --build-context with its own .dockerignore.

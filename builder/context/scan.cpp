@@ -31,7 +31,7 @@ Result<std::string> read_link(FdRef directory, const std::string& name) {
 }
 
 /// A layer cannot hold a socket. One of the user's directory becomes an empty file, as in BuildKit.
-bool is_left_out(const SourceTree& tree, const struct stat& status) {
+bool is_left_out(const SourceTree& tree, const FileStatus& status) {
   return S_ISSOCK(status.st_mode) && !tree.is_context;
 }
 
@@ -41,7 +41,7 @@ class Walker {
       : tree_(tree), exclude_(exclude), cancel_(cancel) {}
 
   /// Everything in the open directory; `full` is its path in the tree, `path` that in the source.
-  Result<void> walk(FdRef directory, const std::string& full, const std::string& path, std::vector<TreeEntry>& entries,
+  Result<void> walk(FdRef directory, const std::string& full, const std::string& path, std::deque<TreeEntry>& entries,
                     std::size_t depth = 0) {
     if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
     if (depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "directories too deep: \"" + full + "\"");
@@ -50,10 +50,13 @@ class Walker {
       const std::string child_full = below(full, name), child = below(path, name);
       TreeEntry entry;
       entry.path = child;
-      if (::fstatat(directory.get(), name.c_str(), &entry.status, AT_SYMLINK_NOFOLLOW) != 0) {
+      struct stat status;
+      if (::fstatat(directory.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
         if (errno == ENOENT) continue;
         return fail_errno("reading \"" + child_full + "\"");
       }
+      entry.status = FileStatus(status);
+      if (tree_.progress != nullptr) tree_.progress->listed();
       const bool hidden = (tree_.ignore != nullptr && tree_.ignore->excluded(child_full)) ||
                           (!exclude_.empty() && exclude_.excluded(child));
       if (S_ISDIR(entry.status.st_mode)) {
@@ -136,8 +139,10 @@ Result<std::optional<Source>> read_source(const SourceTree& tree, const std::str
     hidden = line_of(match);
     if (match.excluded && !tree.ignore->may_reinclude(full)) return std::nullopt;
   }
+  struct stat status;
+  if (::fstatat(opened->get(), "", &status, AT_EMPTY_PATH) != 0) return fail_errno("reading \"" + path + "\"");
   TreeEntry top;
-  if (::fstatat(opened->get(), "", &top.status, AT_EMPTY_PATH) != 0) return fail_errno("reading \"" + path + "\"");
+  top.status = FileStatus(status);
   const bool is_directory = S_ISDIR(top.status.st_mode);
   if (!is_directory && (match.excluded || is_left_out(tree, top.status))) return std::nullopt;
   source.entries.push_back(std::move(top));
@@ -264,6 +269,33 @@ Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, co
   return sources;
 }
 
+void ScanProgress::count(std::uint64_t& counter) {
+  constexpr std::uint64_t kBatch = 256;  // files between looks at the clock
+  if (++counter % kBatch != 0) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_ < interval_) return;
+  last_ = now;
+  report_(listed_, looked_at_);
+}
+
+FileStatus::FileStatus(const struct stat& status)
+    : st_dev(status.st_dev),
+      st_rdev(status.st_rdev),
+      st_ino(status.st_ino),
+      st_size(status.st_size),
+      st_mtim(status.st_mtim),
+      st_ctim(status.st_ctim),
+      st_mode(status.st_mode),
+      st_uid(status.st_uid),
+      st_gid(status.st_gid),
+      has_other_names(status.st_nlink > 1) {}
+
+bool FileStatus::is_same_file(const FileStatus& other) const {
+  const auto same = [](const timespec& x, const timespec& y) { return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec; };
+  return st_dev == other.st_dev && st_ino == other.st_ino && st_size == other.st_size && same(st_mtim, other.st_mtim) &&
+         same(st_ctim, other.st_ctim);
+}
+
 bool is_unchanged(const SourceTree& tree, const Source& source) {
   const auto top = tree.open(source.path, O_PATH);
   if (!top) return false;
@@ -271,13 +303,21 @@ bool is_unchanged(const SourceTree& tree, const Source& source) {
     if (!S_ISREG(entry.status.st_mode)) return true;
     struct stat now = {};
     const int flags = AT_SYMLINK_NOFOLLOW | (entry.path.empty() ? AT_EMPTY_PATH : 0);
-    if (::fstatat(top->get(), entry.path.c_str(), &now, flags) != 0) return false;
-    const struct stat& then = entry.status;
-    const auto same = [](const timespec& a, const timespec& b) {
-      return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-    };
-    return now.st_dev == then.st_dev && now.st_ino == then.st_ino && now.st_size == then.st_size &&
-           same(now.st_mtim, then.st_mtim) && same(now.st_ctim, then.st_ctim);
+    return ::fstatat(top->get(), entry.path.c_str(), &now, flags) == 0 && entry.status.is_same_file(FileStatus(now));
+  });
+}
+
+bool shows_the_same(const SourceTree& tree, const CopyContent& then, const CancelToken& cancel) {
+  // Listed again, as a new file changes what a command sees, too. A directory's times say nothing of its own: they
+  // change with a file in it that .dockerignore hides.
+  const auto same = [](const TreeEntry& a, const TreeEntry& b) {
+    return a.path == b.path && a.link_target == b.link_target && a.status.st_mode == b.status.st_mode &&
+           (!S_ISREG(a.status.st_mode) || a.status.is_same_file(b.status));
+  };
+  return std::all_of(then.sources.begin(), then.sources.end(), [&](const Source& source) {
+    int hidden = 0;
+    const auto now = read_source(tree, source.path, IgnorePatterns(), cancel, hidden);
+    return now && *now && std::ranges::equal((*now)->entries, source.entries, same);
   });
 }
 
@@ -315,8 +355,7 @@ Result<CopyContent> read_mount_content(const SourceTree& tree, const std::string
   if (!tree.root.valid() && path == "/") return CopyContent{};  // a bare Dockerfile has an empty context
   if (!tree.root.valid()) return missing(tree, path, 0);
   int hidden = 0;
-  const IgnorePatterns nothing = TRY(IgnorePatterns::from_list({}));
-  std::optional<Source> source = TRY(read_source(tree, path, nothing, cancel, hidden));
+  std::optional<Source> source = TRY(read_source(tree, path, IgnorePatterns(), cancel, hidden));
   if (!source) return missing(tree, path, hidden);
   CopyContent content;
   content.digests.push_back(TRY(digest_source(tree, *source, memory, cancel)));

@@ -2,6 +2,8 @@
 // Puts the instructions into stages; what stands before the first FROM can only be ARG.
 #include "dockerfile/dockerfile.hpp"
 
+#include <algorithm>
+
 #include "dockerfile/instruction_parser.hpp"
 #include "lint/syntax_checks.hpp"
 
@@ -15,16 +17,32 @@ constexpr std::size_t kMaxStages = 1000;  // planning goes from a stage to those
 bool is_standard_syntax(std::string_view syntax) {
   if (syntax.starts_with("docker.io/")) syntax.remove_prefix(10);
   const std::string_view name = syntax.substr(0, syntax.find_first_of(":@"));
-  return name == "docker/dockerfile" || name == "docker/dockerfile-upstream";
+  return name == "docker/dockerfile" || name == "docker/dockerfile-upstream" || syntax == "dockerfile.v0";
 }
 
 std::string at_line(const std::string& file, int line) { return file + ":" + std::to_string(line); }
 
 }  // namespace
 
-Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file, const Linter& linter) {
-  const Ast ast = TRY(parse_lines(text, file));
-  return read_instructions(ast, std::move(file), linter);
+Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file, const Linter& linter,
+                                    const std::string& syntax) {
+  auto dockerfile = [&]() -> Result<Dockerfile> {
+    Ast ast = TRY(parse_lines(text, file));
+    if (!syntax.empty()) ast.syntax = syntax;
+    return read_instructions(ast, std::move(file), linter);
+  }();
+  const std::string foreign = dockerfile ? "" : foreign_syntax(text);
+  if (foreign.empty()) return dockerfile;
+  return Failure(
+      std::move(dockerfile)
+          .error()
+          .with_hint("the file is for the frontend \"" + foreign + "\": Dray runs none, and reads Dockerfiles only"));
+}
+
+std::string syntax_argument(const std::vector<std::pair<std::string, std::string>>& build_args) {
+  const auto found = std::find_if(build_args.rbegin(), build_args.rend(),
+                                  [](const auto& argument) { return argument.first == "BUILDKIT_SYNTAX"; });
+  return found == build_args.rend() ? "" : found->second;
 }
 
 Result<Dockerfile> read_instructions(const Ast& ast, std::string file, const Linter& linter) {

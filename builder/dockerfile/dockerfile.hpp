@@ -32,8 +32,11 @@ struct Dockerfile {
   std::vector<std::string> warnings;     ///< "Dockerfile:3: …"
 };
 
-/// At most 16 MiB of text. `file` is its name in locations.
-Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file = "Dockerfile", const Linter& linter = {});
+/// At most 16 MiB of text. `file` is its name in locations; `syntax` stands for the directive of that name.
+Result<Dockerfile> parse_dockerfile(std::string_view text, std::string file = "Dockerfile", const Linter& linter = {},
+                                    const std::string& syntax = "");
+/// The build argument BUILDKIT_SYNTAX, or "".
+std::string syntax_argument(const std::vector<std::pair<std::string, std::string>>& build_args);
 /// The second half of that.
 Result<Dockerfile> read_instructions(const Ast& ast, std::string file, const Linter& linter = {});
 

@@ -48,6 +48,9 @@ struct Directive {
 /// What a comment's text ("escape=`") directs, if anything.
 std::optional<Directive> parse_directive(std::string_view comment);
 
+/// The frontend that a file in another language than this one asks for, or "": only "#" begins a comment here.
+std::string foreign_syntax(std::string_view text);
+
 /// `file` is for locations of errors.
 Result<Ast> parse_lines(std::string_view text, const std::string& file);
 

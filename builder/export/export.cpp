@@ -38,7 +38,10 @@ class Exporter {
       if (output.type == Type::cacheonly) continue;
       if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
       step_ = request_.numbers.reserve();
-      TRY(as_step(progress_, step_, title_of(output), [&] { return write(output); }));
+      auto written = as_step(progress_, step_, title_of(output), [&] { return write(output); });
+      if (!written && !output.dest.empty())
+        return Failure(std::move(written).error().with_context("exporting to \"" + output.dest + "\""));
+      if (!written) return Failure(std::move(written).error());
     }
     if (result_.image_id.empty() && !request_.images.empty())
       result_.image_id = Digest::of(image::serialize(request_.images.front().config));

@@ -79,11 +79,7 @@ Result<std::optional<std::int64_t>> source_date_epoch(const BuildRequest& reques
   for (const auto& [name, value] : request.build_args)
     if (name == "SOURCE_DATE_EPOCH") text = value;
   if (text.empty()) return std::optional<std::int64_t>();
-  if (text == "context") {
-    if (context_time) return context_time;
-    return fail(ErrorCode::invalid_argument,
-                "SOURCE_DATE_EPOCH=context: the context is no git repository with a commit time");
-  }
+  if (text == "context") return context_time;  // a local one has none, and the argument then says nothing
   std::int64_t seconds = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
   constexpr std::int64_t kYear9999 = 253402300799;  // RFC 3339 knows no later one

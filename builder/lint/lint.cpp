@@ -12,7 +12,7 @@ namespace {
 Result<void> run(std::string_view text, const std::string& file, PlanOptions& options, const ResolveBase& resolve) {
   options.linter = Linter(TRY(check_options(text, options.build_args)));
   TRY(parse_lines(text, file));
-  auto dockerfile = parse_dockerfile(text, file, options.linter);
+  auto dockerfile = parse_dockerfile(text, file, options.linter, syntax_argument(options.build_args));
   if (!dockerfile) {
     const int line = error_line(dockerfile.error(), file);
     if (line == 0 || dockerfile.error().message().starts_with("no build stage")) return Failure(dockerfile.error());

@@ -115,7 +115,8 @@ Result<LintReport> check_build(store::Store& store, ImageSource& images, const B
 Result<std::vector<TargetDescription>> list_targets(store::Store& store, const BuildRequest& request,
                                                     const CancelToken& cancel) {
   const BuildContext context = TRY(read_context(store, request, cancel));
-  const Dockerfile dockerfile = TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name));
+  const Dockerfile dockerfile =
+      TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name, {}, syntax_argument(request.build_args)));
   std::vector<TargetDescription> targets;
   for (const Stage& stage : dockerfile.stages)
     targets.push_back({stage.from.alias, description(stage.comments, stage.from.alias), stage.from.image,
@@ -128,7 +129,8 @@ Result<Outline> outline_build(store::Store& store, ImageSource& images, const Bu
                               ProgressSink& progress, const CancelToken& cancel) {
   const store::Store::Lease lease = TRY(store.lease());
   const BuildContext context = TRY(read_context(store, request, cancel));
-  const Dockerfile dockerfile = TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name));
+  const Dockerfile dockerfile =
+      TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name, {}, syntax_argument(request.build_args)));
   Images bases(images, request.always_pull, progress, cancel);
   PlanOptions options = options_of(request);
   ArgumentUse use;

@@ -52,7 +52,7 @@ class CopyRun {
     struct stat status = {};
     status.st_mode = S_IFREG | 0644;
     const SourceTree nothing;
-    return TreeCopier(mode_, nothing, owner_, cancel_).set_owner_and_mode(made, status, file.name);
+    return TreeCopier(mode_, nothing, owner_, cancel_).set_owner_and_mode(made, FileStatus(status), file.name);
   }
 
  private:

@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::size_t kChunk = 64u << 20;
 
-Result<void> set_times(FdRef fd, const struct stat& status, const std::string& path) {
+Result<void> set_times(FdRef fd, const FileStatus& status, const std::string& path) {
   const timespec times[2] = {status.st_mtim, status.st_mtim};
   if (::utimensat(fd.get(), "", times, AT_EMPTY_PATH) != 0) return fail_errno("setting the times of \"" + path + "\"");
   return {};
@@ -91,7 +91,7 @@ Result<void> TreeCopier::copy_xattrs(FdRef from, FdRef to, const std::string& pa
   return {};
 }
 
-Result<void> TreeCopier::set_owner_and_mode(FdRef fd, const struct stat& status, const std::string& path) {
+Result<void> TreeCopier::set_owner_and_mode(FdRef fd, const FileStatus& status, const std::string& path) {
   const uid_t uid = owner_ ? owner_->uid : status.st_uid;
   const gid_t gid = owner_ ? owner_->gid : status.st_gid;
   if (::fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) != 0)
@@ -101,7 +101,7 @@ Result<void> TreeCopier::set_owner_and_mode(FdRef fd, const struct stat& status,
   return {};
 }
 
-Result<void> TreeCopier::set_metadata(FdRef from, FdRef to, const struct stat& status, const std::string& path) {
+Result<void> TreeCopier::set_metadata(FdRef from, FdRef to, const FileStatus& status, const std::string& path) {
   TRY(set_owner_and_mode(to, status, path));
   return copy_xattrs(from, to, path);
 }
@@ -127,7 +127,7 @@ Result<void> TreeCopier::copy_directory(const Source& source, FileDescriptor des
 
 Result<void> TreeCopier::copy_file(const Source& source, FileDescriptor directory, const std::string& name) {
   target_ = {};
-  const struct stat& status = source.entries.front().status;
+  const FileStatus& status = source.entries.front().status;
   // The name may be a link: what it leads to is opened anew in the tree, never from the directory.
   if (S_ISREG(status.st_mode)) {
     const FileDescriptor file = TRY(tree_.open(source.path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
@@ -165,9 +165,9 @@ Result<void> TreeCopier::enter(const std::string& name, const TreeEntry& entry) 
 
 Result<void> TreeCopier::copy_entry(FdRef from, const std::string& from_name, FdRef to, const std::string& name,
                                     const TreeEntry& entry, const std::string& path) {
-  const struct stat& status = entry.status;
+  const FileStatus& status = entry.status;
   if (S_ISREG(status.st_mode)) {
-    if (status.st_nlink > 1 && target_.valid()) {
+    if (status.has_other_names && target_.valid()) {
       const auto [known, is_new] = links_.try_emplace({status.st_dev, status.st_ino}, entry.path);
       if (!is_new) {
         TRY(make_room(to, name, path));
@@ -194,7 +194,7 @@ Result<void> TreeCopier::copy_entry(FdRef from, const std::string& from_name, Fd
   return set_times(made, status, path);
 }
 
-Result<void> TreeCopier::write_file(FdRef file, FdRef to, const std::string& name, const struct stat& status,
+Result<void> TreeCopier::write_file(FdRef file, FdRef to, const std::string& name, const FileStatus& status,
                                     const std::string& path) {
   struct stat opened = {};
   if (::fstat(file.get(), &opened) != 0) return fail_errno("reading \"" + path + "\"");

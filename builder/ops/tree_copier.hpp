@@ -21,20 +21,20 @@ class TreeCopier {
   Result<void> copy_directory(const Source& source, FileDescriptor destination);
   /// One file that is no directory, as `name` in the open directory.
   Result<void> copy_file(const Source& source, FileDescriptor directory, const std::string& name);
-  Result<void> set_owner_and_mode(FdRef fd, const struct stat& status, const std::string& path);
+  Result<void> set_owner_and_mode(FdRef fd, const FileStatus& status, const std::string& path);
 
  private:
   struct Level {
     FileDescriptor from, to;
-    struct stat status;
+    FileStatus status;
   };
-  Result<void> set_metadata(FdRef from, FdRef to, const struct stat& status, const std::string& path);
+  Result<void> set_metadata(FdRef from, FdRef to, const FileStatus& status, const std::string& path);
   Result<void> copy_xattrs(FdRef from, FdRef to, const std::string& path);
   Result<void> leave(std::size_t depth);
   Result<void> enter(const std::string& name, const TreeEntry& entry);
   Result<void> copy_entry(FdRef from, const std::string& from_name, FdRef to, const std::string& name,
                           const TreeEntry& entry, const std::string& path);
-  Result<void> write_file(FdRef file, FdRef to, const std::string& name, const struct stat& status,
+  Result<void> write_file(FdRef file, FdRef to, const std::string& name, const FileStatus& status,
                           const std::string& path);
 
   ModeChange mode_;

@@ -179,7 +179,7 @@ Inspection inspect_dockerfile(
     const std::function<Result<image::ImageConfig>(const Reference&, const image::Platform&)>& resolve) {
   Json json = Json::object();
   Inspection inspection;
-  const auto ast = parse_lines(request.text, request.file);
+  auto ast = parse_lines(request.text, request.file);
   json["parse_ok"] = ast.has_value();
   if (ast) {
     json["escape"] = std::string(1, ast->escape);
@@ -190,6 +190,7 @@ Inspection inspect_dockerfile(
       return Result<image::ImageConfig>(stub_config(platform));
     };
     const ResolveBase& bases = request.stub_bases ? stub : resolve;
+    if (std::string syntax = syntax_argument(request.build_args); !syntax.empty()) ast->syntax = std::move(syntax);
     const auto dockerfile = read_instructions(*ast, request.file);
     if (dockerfile) {
       json["targets"] = targets_json(*dockerfile);

@@ -32,13 +32,13 @@ struct SolveRequest {
   ImageSource& images;                              ///< fetches what sources name
   const std::map<std::string, SourceTree>& locals;  ///< by LocalOp::name
   const std::map<int, CopyContent>& contents;       ///< what each COPY from a LocalOp reads, by vertex
-  /// Digests of what a RUN's bind mounts show of a LocalOp, by vertex and index of the mount.
-  const std::map<std::pair<int, std::size_t>, std::vector<std::string>>& mounted;
+  /// What a RUN's bind mounts show of a LocalOp, by vertex and index of the mount.
+  const std::map<std::pair<int, std::size_t>, CopyContent>& mounted;
   Secrets& secrets;
   const BuildRequest& build;  ///< how steps are run
   int first_id = 1;           ///< of the vertices in progress events
-  /// Asked for a key that the cache has not (--cache-from); what it gives is here, but no record of the cache and becomes
-  /// none. Called from several threads; may be empty.
+  /// Asked for a key that the cache has not (--cache-from); what it gives is here, but no record of the cache and
+  /// becomes none. Called from several threads; may be empty.
   std::function<Result<std::optional<store::BuildCacheRecord>>(const std::string& key)> import_record;
   /// The layers of a base image; called from several threads.
   std::function<Result<std::vector<DiffId>>(const SourceOp&)> base_layers;

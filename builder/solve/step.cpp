@@ -231,7 +231,7 @@ Result<std::vector<std::string>> StepRunner::mounted_content(const Work& work, b
     const auto known = request_.mounted.find({work.vertex.id, i});
     if (known != request_.mounted.end()) {
       list.push_back("files");
-      list.insert(list.end(), known->second.begin(), known->second.end());
+      list.insert(list.end(), known->second.digests.begin(), known->second.digests.end());
     } else if (by_content && mounts[i].source != "/" && mounts[i].type == RunMount::Type::bind &&
                !input.layers.empty()) {
       const FileDescriptor view = TRY(store::open_mount(TRY(request_.store.snapshots().view(input.layers))));
@@ -328,7 +328,7 @@ Result<StepResult> StepRunner::make(Work& work) {
   }
   if (!std::holds_alternative<RunOp>(work.vertex.op))
     TRY(request_.store.snapshots().settle_times(snapshot.id(), work.base(), started));
-  StepResult result = TRY(commit(work, snapshot.id()));
+  StepResult result = TRY_CTX(commit(work, snapshot.id()), "keeping the layer in \"" + request_.store.root() + "\"");
   snapshot.keep();
   return result;
 }
@@ -425,14 +425,27 @@ Result<StepResult> StepRunner::commit(const Work& work, const std::string& snaps
   TRY(request_.store.snapshots().commit(snapshot, layer));
   // Not the clock's time: it goes into the image, and equal layers shall make equal images.
   result.created_at = format_time(summary.newest);
-  // A file of the user's that was written to meanwhile: the layer is not that of the content the keys are for.
-  const bool changed = std::any_of(work.copy.parts.begin(), work.copy.parts.end(), [](const CopyPart& part) {
-    return part.tree->is_context && !is_unchanged(*part.tree, *part.source);
-  });
-  if (changed) return result;
+  if (!inputs_are_unchanged(work)) return result;
   result.keys = work.keys;
   TRY(remember(work, result, work.keys));
   return result;
+}
+
+/// Whether nobody wrote to the user's files while the step read them, or a RUN saw them: else the layer is not that of
+/// the content the keys are for.
+bool StepRunner::inputs_are_unchanged(const Work& work) const {
+  const auto* run = std::get_if<RunOp>(&work.vertex.op);
+  if (run == nullptr)
+    return std::all_of(work.copy.parts.begin(), work.copy.parts.end(), [](const CopyPart& part) {
+      return !part.tree->is_context || is_unchanged(*part.tree, *part.source);
+    });
+  for (std::size_t i = 0; i < run->mounts.size(); ++i) {
+    const auto shown = request_.mounted.find({work.vertex.id, i});
+    if (shown == request_.mounted.end()) continue;
+    const StepResult& input = *work.inputs.at(static_cast<std::size_t>(run->mounts[i].input));
+    if (!shows_the_same(request_.locals.at(input.local), shown->second, cancel_)) return false;
+  }
+  return true;
 }
 
 /// Only after blob and layer are in the store: a record never promises what a kill could have prevented.

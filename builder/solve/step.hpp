@@ -44,6 +44,7 @@ class StepRunner {
   bool stops_at(const Vertex& vertex) const;
   void keep_for_shell(const Work& work, ActiveSnapshot& snapshot);
   Result<StepResult> commit(const Work& work, const std::string& snapshot);
+  bool inputs_are_unchanged(const Work& work) const;
   Result<void> remember(const Work& work, const StepResult& result, const std::vector<std::string>& keys);
 
   const SolveRequest& request_;

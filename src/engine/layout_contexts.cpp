@@ -16,20 +16,23 @@ class NoProgress : public ProgressSink {
   void report(const ProgressEvent&) override {}
 };
 
-/// "PATH[:TAG]" as `image copy` names it.
+/// "PATH[:TAG][@DIGEST]" as `image copy` names it; the digest counts.
 Result<std::string> place_of(const std::string& text) {
-  if (text.find('@') != std::string::npos)
-    return fail(ErrorCode::unsupported, "oci-layout:// by digest is not supported: give the layout's image a tag");
-  std::string path = text, tag = "latest";
-  const std::size_t colon = text.rfind(':');
-  if (colon != std::string::npos && text.find('/', colon) == std::string::npos) {
-    path = text.substr(0, colon);
-    tag = text.substr(colon + 1);
+  std::string path = text, name = "latest";
+  const std::size_t at = text.rfind("@sha");
+  if (at != std::string::npos) {
+    path = text.substr(0, at);
+    name = TRY(Digest::parse(text.substr(at + 1))).to_string();
+  }
+  const std::size_t colon = path.rfind(':');
+  if (colon != std::string::npos && path.find('/', colon) == std::string::npos) {
+    if (at == std::string::npos) name = path.substr(colon + 1);
+    path.resize(colon);
   }
   struct stat status = {};
   if (path.empty() || ::stat((path + "/oci-layout").c_str(), &status) != 0 || !S_ISREG(status.st_mode))
     return fail(ErrorCode::not_found, "\"" + path + "\" is no OCI layout: it has no file \"oci-layout\"");
-  return "oci:" + path + ":" + tag;
+  return "oci:" + path + ":" + name;
 }
 
 }  // namespace

@@ -101,6 +101,10 @@ std::string Row::text(std::size_t column) const {
   const auto* value = column < values_.size() ? std::get_if<std::string>(&values_[column]) : nullptr;
   return value != nullptr ? *value : std::string();
 }
+std::string_view Row::view(std::size_t column) const {
+  const auto* value = column < values_.size() ? std::get_if<std::string>(&values_[column]) : nullptr;
+  return value != nullptr ? std::string_view(*value) : std::string_view();
+}
 bool Row::is_null(std::size_t column) const {
   return column >= values_.size() || std::holds_alternative<std::monostate>(values_[column]);
 }

@@ -127,6 +127,34 @@ class Hostile(DrayTestCase):
         self.bad(r"(?i)dockerfile|regular|larger", "FROM scratch\n", None, "-f", "/dev/zero")
         self.fails(1, r"dray: .+", "build", "/dev/zero", timeout=60)
 
+    def test_many_files(self):
+        """DRAY_TEST_CONTEXT_FILES=1000000 for the proof in full. Memory grows by some 650 bytes a file (cached: 310)."""
+        count = int(os.environ.get("DRAY_TEST_CONTEXT_FILES", "3000"))
+        folder = self.context({"Dockerfile": "FROM scratch\nCOPY . /all/\n", ".dockerignore": "*/7*\n"})
+        for n in range(count):
+            if n % 1000 == 0:
+                (folder / f"dir{n // 1000}").mkdir()
+            os.close(os.open(folder / f"dir{n // 1000}" / f"{n % 1000}-of-the-files-in-here", os.O_CREAT | os.O_WRONLY))
+        hidden = sum(str(n % 1000).startswith("7") for n in range(count))
+        time.sleep(0.1)  # younger files' digests are not kept
+        for cached in (False, True):
+            log = self.scratch / "many.log"
+            with open(log, "w") as out:
+                build = subprocess.Popen(self.command("build", "--progress", "plain", "-t", "many", folder), stdout=out, stderr=out)
+                _, status, used = os.wait4(build.pid, 0)
+                build.returncode = os.waitstatus_to_exitcode(status)
+            text = log.read_text()
+            self.assertEqual(0, build.returncode, text)
+            self.assertEqual(cached, "CACHED" in text, text)
+            print(f"{count} files, cached: {cached}: {used.ru_maxrss // 1024} MiB, {used.ru_utime + used.ru_stime:.2f} s of CPU", flush=True)
+            self.assertLess(used.ru_maxrss * 1024, (64 << 20) + 700 * count)
+        out = self.scratch / "many.tar"
+        self.ok("build", "-o", f"type=tar,dest={out}", folder, timeout=900)
+        with tarfile.open(out) as tar:
+            self.assertEqual(count - hidden, sum(member.isfile() and "-of-the-files" in member.name for member in tar))
+        self.ok("rmi", "many")
+        self.ok("builder", "prune", "-af")
+
     # -- huge Dockerfiles ---------------------------------------------------------------------------------------------
 
     def test_a_dockerfile_of_10_mb(self):

@@ -7,6 +7,7 @@ import pathlib
 import re
 import signal
 import socket
+import struct
 import subprocess
 import tarfile
 import threading
@@ -29,6 +30,8 @@ def stored_bytes(root):
             yield path, data
             if data[:2] == b"\x1f\x8b":
                 yield path, zlib.decompress(data, 31)
+            if data[:4] == b"\x28\xb5\x2f\xfd":
+                yield path, subprocess.run(["zstd", "-dc"], input=data, capture_output=True, check=True).stdout
 
 
 class BuildMounts(DrayTestCase):
@@ -75,6 +78,26 @@ class BuildMounts(DrayTestCase):
         self.assertIn("CACHED", self.dray("build", "--network", "none", "--progress", "plain", first).err)
         (first / "src/a").write_text("B")
         self.assertNotIn("CACHED", self.dray("build", "--network", "none", "--progress", "plain", first).err)
+
+    def test_what_is_written_to_a_bind_meanwhile(self):
+        """Such a step is no step of the old content: it is run again, also when only a new file has appeared."""
+        lines = "RUN --mount=source=src,target=/m echo ready && for n in $(seq 40); do test -e /m/new -o -s /m/a && break; sleep 0.05; done; ls /m > /seen\n"
+        for name in ("a", "new", "hidden"):
+            with self.subTest(name):
+                folder = self.context({"Dockerfile": HEAD + lines + f"LABEL x={name}\n", "src/a": "", "src/sub/b": name, ".dockerignore": "src/hidden\n" * (name == "hidden")})
+                build = self.command("build", "--network", "none", "--progress", "plain", folder)
+                first = subprocess.Popen(build, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+                while "ready\n" not in (line := first.stderr.readline()):
+                    self.assertTrue(line, "the build ended")
+                (folder / "src" / name).write_text("X")
+                first.stderr.read()
+                self.assertEqual(0, first.wait())
+                first.stderr.close()
+                (folder / "src/a").write_text("")
+                (folder / "src/new").unlink(missing_ok=True)
+                again = subprocess.run(build, capture_output=True, text=True)
+                self.assertEqual(0, again.returncode, again.stderr)
+                self.assertEqual(name == "hidden", "CACHED" in again.stderr, again.stderr)
 
     def test_cache_mounts(self):
         self.built("RUN --mount=type=cache,target=/c echo one >> /c/log && cat /c/log\n")
@@ -139,7 +162,13 @@ class BuildMounts(DrayTestCase):
         self.assertIn("tmpfs", text)
         self.assertEqual("gone\n", self.run_in("ls /t /var/tmp/x 2>/dev/null || echo gone", image="test"))
 
+    def lacks(self, path, data, sentinel):
+        self.assertNotIn(sentinel.encode(), data, f"{path} holds the secret")
+        return True
+
     def test_secrets_leave_no_trace(self):
+        out = self.scratch / "secret-free"
+        out.mkdir()
         sentinel = "sentinel-5f1e9c72"
         secret = self.scratch / "secret"
         secret.write_text(sentinel)
@@ -148,16 +177,17 @@ class BuildMounts(DrayTestCase):
                           "RUN --mount=type=secret,id=v,env=TOKEN test ${#TOKEN} = 17 && ! ls /run/secrets\n"
                           "RUN --mount=type=secret,id=v,env=T,target=/x test \"$T\" = $(cat /x)\n"
                           "RUN --mount=type=secret,id=none ! ls /run/secrets/none && ls -A /run\n",
-                          None, "--secret", f"id=s,src={secret}", "--secret", "id=v,env=BUILD_TOKEN", "--iidfile", self.scratch / "iid",
-                          env={"BUILD_TOKEN": sentinel})
+                          None, "--secret", f"id=s,src={secret}", "--secret", "id=v,env=BUILD_TOKEN", "--iidfile", out / "iid",
+                          "--metadata-file", out / "metadata", "--provenance", "mode=max", "--sbom", "true",
+                          "-o", f"type=oci,tar=false,dest={out}/layout", "-o", f"type=tar,dest={out}/files.tar",
+                          "--cache-to", f"type=local,dest={out}/cache,mode=max,compression=zstd", env={"BUILD_TOKEN": sentinel})
         self.assertIn("0:0:400", text)
         self.assertIn("3:4:440", text)
         self.assertNotIn(sentinel, text)
         secret.unlink()
-        for path, data in stored_bytes(self.root):
-            self.assertNotIn(sentinel.encode(), data, f"{path} holds the secret")
-        for path, data in stored_bytes(self.state):
-            self.assertNotIn(sentinel.encode(), data, f"{path} holds the secret")
+        looked_at = [path for folder in (self.root, self.state, out) for path, data in stored_bytes(folder) if self.lacks(path, data, sentinel)]
+        for place in ("dray.db", "blobs", "snapshots", "layout/blobs", "cache/blobs", "files.tar", "metadata"):
+            self.assertTrue([path for path in looked_at if f"/{place}" in str(path)], f"nothing was searched in {place}")
         self.assertNotIn(sentinel, self.ok("inspect", "test") + self.ok("history", "--no-trunc", "test"))
         self.assertEqual("gone\n", self.run_in("ls /run/secrets /etc/token /x 2>/dev/null || echo gone", image="test"))
 
@@ -199,7 +229,8 @@ class BuildMounts(DrayTestCase):
 
     def test_ssh_agent(self):
         path = self.scratch / "agent.sock"
-        questions = []
+        questions, key = [], b"sentinel-key-77ab"
+        identities = struct.pack(">BII", 12, 1, len(key)) + key + struct.pack(">I", 0)
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(path))
         listener.listen()
@@ -213,7 +244,7 @@ class BuildMounts(DrayTestCase):
                 with client:
                     while question := client.recv(4096):
                         questions.append(question)
-                        client.sendall(b"\0\0\0\5\x0c\0\0\0\0")
+                        client.sendall(struct.pack(">I", len(identities)) + identities)
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         client = ("perl -MIO::Socket::UNIX -e '$s=IO::Socket::UNIX->new(Peer=>$ENV{SSH_AUTH_SOCK}) or die $!; "
@@ -222,12 +253,16 @@ class BuildMounts(DrayTestCase):
         text = self.built(f"RUN --mount=type=ssh {client} && stat -c %u:%a $SSH_AUTH_SOCK\n"
                           "RUN --mount=type=ssh,id=default,target=/agent,mode=0666,uid=9 stat -c %u:%a:%F /agent\n"
                           "RUN --mount=type=ssh,id=other ls /run/buildkit || echo none\n", None, "--ssh", f"default={path}")
-        self.assertIn("000000050c00000000", text)  # its keys
+        self.assertIn(identities.hex(), text)  # its keys
         self.assertIn("0000000105", text)  # REMOVE_ALL: refused
         self.assertIn("0:600", text)
         self.assertIn("9:666:socket", text)
         self.assertIn("none", text)
         self.assertEqual([b"\0\0\0\1\x0b"], questions)
+        for folder in (self.root, self.state):
+            for found, data in stored_bytes(folder):
+                self.lacks(found, data, key.decode())
+                self.assertNotIn(str(path).encode(), data, f"{found} names the agent's socket")
         listener.close()
         self.assertEqual("gone\n", self.run_in("ls /agent /run/buildkit 2>/dev/null || echo gone", image="test"))
         self.refused(r"ssh-add", "RUN --mount=type=ssh true\n", None, "--ssh", "default=/etc/passwd")

@@ -154,7 +154,11 @@ class Outputs(OutputTestCase):
         with tarfile.open(out / "t.tar") as tar:
             self.assertEqual({1650000000}, {member.mtime for member in tar})
         self.fails(1, "invalid SOURCE_DATE_EPOCH", "build", "--build-arg", "SOURCE_DATE_EPOCH=yesterday", folder)
-        self.fails(1, "no git repository", "build", "--build-arg", "SOURCE_DATE_EPOCH=context", folder)
+        # A directory has no time of its own: as if it were not given.
+        plain, context = (self.place() / "id" for _ in range(2))
+        self.ok("build", "--iidfile", plain, folder)
+        self.ok("build", "--iidfile", context, "--build-arg", "SOURCE_DATE_EPOCH=context", folder)
+        self.assertEqual(plain.read_text(), context.read_text())
 
     # -- forms of images ---------------------------------------------------------------------------------------------
 

@@ -38,7 +38,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         tag = '"' + hashlib.sha256(page).hexdigest() + '"'
         self.send_response(304 if self.headers.get("If-None-Match") == tag else 200)
         self.send_header("ETag", tag)
-        self.send_header("Last-Modified", "Thu, 01 Jan 1970 00:16:40 GMT")
+        if "undated" not in self.path:
+            self.send_header("Last-Modified", "Thu, 01 Jan 1970 00:16:40 GMT")
         self.send_header("Content-Disposition", "attachment; filename=../../evil")
         if self.headers.get("If-None-Match") == tag:
             return self.end_headers()
@@ -55,7 +56,7 @@ def tar_bytes(files, mode="w:gz"):
     with tarfile.open(fileobj=buffer, mode=mode) as archive:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
-            info.size = len(content)
+            info.size, info.mtime = len(content), 2000
             archive.addfile(info, io.BytesIO(content.encode()))
     return buffer.getvalue()
 
@@ -155,6 +156,13 @@ class Http(Sources):
         self.assertIn("h", self.files())
         self.ok("build", "-t", "test", self.site.base + "/Dockerfile")
         self.assertIn("c", self.files())
+
+    def test_the_time_of_a_context(self):
+        self.site.pages["/dated.tar.gz"] = self.site.pages["/undated.tar.gz"] = tar_bytes({"Dockerfile": "FROM scratch\nCOPY f /g\n", "f": "F"})
+        self.site.pages["/Dockerfile"] = b"FROM scratch\nLABEL a=b\n"
+        for name, created in (("dated.tar.gz", "00:16:40"), ("undated.tar.gz", "00:33:20"), ("Dockerfile", "00:16:40")):
+            self.ok("build", "-t", "test", "--build-arg", "SOURCE_DATE_EPOCH=context", f"{self.site.base}/{name}")
+            self.assertIn(f"1970-01-01T{created}", self.inspect("test", "Created"))
 
 
 class Git(Sources):
@@ -350,7 +358,17 @@ class Named(Sources):
         self.good("FROM base\nCOPY --from=base f /again\n", "--build-context", f"base=oci-layout://{layout}:v1")
         self.assertEqual("LAYOUT", self.files()["again"][1])
         self.assertNotIn("dray-oci-layout", self.ok("images"))
-        for value, message in ((f"{layout}:none", "none"), (f"{layout}", "latest"), (f"{self.scratch}/nothing", "no OCI layout"), (f"{layout}@sha256:{'0' * 64}", "digest")):
+        index = json.loads((layout / "index.json").read_text())
+        digest = index["manifests"][0]["digest"]
+        config = json.loads((layout / "blobs" / digest.replace(":", "/")).read_text())["config"]["digest"]
+        for value in (f"{layout}@{digest}", f"{layout}:v1@{digest}"):
+            self.good("FROM base\nCOPY --from=base f /pinned\n", "--build-context", f"base=oci-layout://{value}")
+            self.assertEqual("LAYOUT", self.files()["pinned"][1])
+        (layout / "index.json").write_text(json.dumps({**index, "manifests": []}))  # named by nobody, but there
+        self.good("FROM base\nCOPY f /unlisted\n", "--build-context", f"base=oci-layout://{layout}@{digest}", files={"f": "F"})
+        (layout / "index.json").write_text(json.dumps(index))
+        for value, message in ((f"{layout}:none", "none"), (f"{layout}", "latest"), (f"{self.scratch}/nothing", "no OCI layout"), (f"{layout}@sha256:{'0' * 64}", "0000"),
+                               (f"{layout}@sha256:12", "digest"), (f"{layout}@{config}", "manifest")):
             self.assertIn(message, self.bad("FROM base\n", "--build-context", f"base=oci-layout://{value}"))
 
     def test_others(self):

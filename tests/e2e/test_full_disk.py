@@ -6,9 +6,11 @@ The file system is a tmpfs, so these tests also show that a store, with its over
 """
 import functools
 import http.server
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 import threading
 
 from harness import BASE_IMAGE, DrayTestCase, Registry, base_archive, main, require
@@ -59,10 +61,11 @@ class FullDisk(DrayTestCase):
     def load_base(self):
         self.ok("load", "-q", "-i", base_archive())
 
-    def leaves_nothing(self, code, *command):
+    def leaves_nothing(self, code, *command, said=""):
         """`command` fails for want of space. Once there is some, all that it took comes back, but for the database's own files."""
         images, before = self.ok("images", "-a", "-q", "--no-trunc"), self.space()
-        self.fails(code, FULL, *command)
+        failed = self.fails(code, FULL, *command)
+        self.assertRegex(failed.err, said)
         self.assertEqual(images, self.ok("images", "-a", "-q", "--no-trunc"))
         filled = self.filler.stat().st_blocks * 512
         self.free()
@@ -95,7 +98,7 @@ class FullDisk(DrayTestCase):
     def build_fails(self, dockerfile, left, files=None):
         folder = self.context({"Dockerfile": dockerfile, **(files or {})})
         self.leave(left)
-        self.leaves_nothing(1, "build", "--progress", "plain", "-t", "big", folder)
+        self.leaves_nothing(1, "build", "--progress", "plain", "-t", "big", folder, said=f"(?i)Dockerfile:2: .*(/big|{self.root}|its last output)")
         self.ok("build", "-t", "big", folder)
         return folder
 
@@ -112,6 +115,29 @@ class FullDisk(DrayTestCase):
                 shutil.rmtree(folder)
         self.ok("rmi", BASE_IMAGE)
 
+    def test_context_of_a_build(self):
+        """A tar on standard input: its files have no space, COPY's copies have none, the layer has none."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for name, content in (("Dockerfile", b"FROM scratch\nCOPY dir /d\n"), ("dir/big", os.urandom(40 * MEGABYTE))):
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+        self.ok("build", "-t", "other", self.context({"Dockerfile": "FROM scratch\nCOPY f /\n", "f": "F"}))
+        for left, said in ((20, "unpacking the context: .*dir/big"), (60, "dir/big|\"/d|big"), (100, "")):
+            with self.subTest(left):
+                self.leave(left * MEGABYTE)
+                failed = subprocess.run(self.command("build", "--progress", "plain", "-t", "big", "-"), input=buffer.getvalue(), capture_output=True)
+                self.assertEqual(1, failed.returncode, failed.stderr)
+                self.assertRegex(failed.stderr.decode(), f"(?i)dray: .*({said}).*(no space left on device|disk is full)")
+                self.assertEqual([], list((self.root / "tmp").glob("*")))
+                self.free()
+                built = subprocess.run(self.command("build", "--progress", "plain", "-t", "big", "-"), input=buffer.getvalue(), capture_output=True)
+                self.assertEqual(0, built.returncode, built.stderr)
+                self.ok("rmi", "big")
+                self.ok("builder", "prune", "-a", "-f")
+        self.ok("rmi", "other")
+
     def test_output_of_a_build(self):
         """The steps have space, but not what is made of them: no half output stays, and the cache is as good as before."""
         folder = self.context({"Dockerfile": "FROM scratch\nCOPY big /\n", "big": os.urandom(40 * MEGABYTE)})
@@ -121,7 +147,7 @@ class FullDisk(DrayTestCase):
                 flags = (kind + str(out)).split()
                 self.ok("builder", "prune", "-a", "-f")
                 self.leave(100 * MEGABYTE)  # the copy and its blob
-                self.fails(1, FULL, "build", "--progress", "plain", *flags, folder)
+                self.fails(1, f"(?i)dray: exporting .*{out}.*({FULL[4:]})", "build", "--progress", "plain", *flags, folder)
                 if "local" not in kind:
                     self.assertFalse(out.exists())
                 self.assertEqual([], [path for path in self.root.glob("out*/**/*") if path.name.startswith(".dray-")] + list(self.root.glob(".dray-*")))

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -21,6 +22,7 @@ class Row {
   explicit Row(std::vector<Value> values) : values_(std::move(values)) {}
   std::int64_t integer(std::size_t column) const;
   std::string text(std::size_t column) const;
+  std::string_view view(std::size_t column) const;  ///< of a text or a blob; as long as this row
   bool is_null(std::size_t column) const;
 
  private:

@@ -310,6 +310,33 @@ TEST_CASE("Dray's own flags need its syntax") {
   CHECK(parse_dockerfile("# syntax=example.com/other\nFROM a")->warnings.size() == 1);
 }
 
+TEST_CASE("BUILDKIT_SYNTAX stands for the directive") {
+  CHECK(syntax_argument({{"BUILDKIT_SYNTAX", "one"}, {"x", "y"}, {"BUILDKIT_SYNTAX", "two"}}) == "two");
+  CHECK(syntax_argument({{"x", "y"}}).empty());
+  const auto read = [](const char* text, const char* syntax) {
+    return parse_dockerfile(text, "Dockerfile", {}, syntax);
+  };
+  CHECK(read("# syntax=example.com/other\nFROM a", "dockerfile.v0")->warnings.empty());
+  CHECK(read("# syntax=example.com/other\nFROM a", "docker/dockerfile:1")->warnings.empty());
+  CHECK(read("FROM a", "example.com/other")->warnings.size() == 1);
+  CHECK(read("FROM a\nWORKDIR --chown=1:2 /w", "dray"));
+  CHECK_FALSE(read("# syntax=dray\nFROM a\nWORKDIR --chown=1:2 /w", "docker/dockerfile:1"));
+}
+
+TEST_CASE("files for other frontends") {
+  for (const char* text :
+       {"// syntax=example.com/pack:1 x\npackage main", "#!/usr/bin/x\n//syntax = example.com/pack:1\n",
+        "{\"a\": 1,\n \"syntax\": \"example.com/pack:1\"}"}) {
+    const auto result = parse_dockerfile(text);
+    REQUIRE_FALSE(result);
+    CHECK(result.error().to_string().find("frontend \"example.com/pack:1\"") != std::string::npos);
+  }
+  for (const char* text : {"", "{", "{}", "{\"syntax\": 1}", "//", "// syntax=", "#!", "#!x", "{\"syntax\""}) {
+    CHECK(foreign_syntax(text).empty());
+    CHECK_FALSE(parse_dockerfile(text));
+  }
+}
+
 TEST_CASE("what the result does not stand on is not in the plan") {
   const auto result = plan("FROM a AS one\nRUN 1\nFROM b\nRUN --mount=type=tmpfs,from=one,target=/t 2\n");
   REQUIRE_OK(result);

@@ -94,14 +94,14 @@ struct Place {
   Result<std::vector<StepResult>> solve(const Plan& made) {
     const std::map<std::string, SourceTree> locals = {{"context", tree()}};
     std::map<int, CopyContent> contents;
-    std::map<std::pair<int, std::size_t>, std::vector<std::string>> mounted;
+    std::map<std::pair<int, std::size_t>, CopyContent> mounted;
     for (const Vertex& vertex : made.vertices) {
       if (const auto* copy = std::get_if<CopyOp>(&vertex.op))
         contents[vertex.id] = TRY(read_copy_content(tree(), *copy, 1, nullptr, cancel));
       const auto* run = std::get_if<RunOp>(&vertex.op);
       for (std::size_t i = 0; run != nullptr && i < run->mounts.size(); ++i)
         if (run->mounts[i].input == 1)
-          mounted[{vertex.id, i}] = TRY(read_mount_content(tree(), run->mounts[i].source, nullptr, cancel)).digests;
+          mounted[{vertex.id, i}] = TRY(read_mount_content(tree(), run->mounts[i].source, nullptr, cancel));
     }
     Secrets secrets(build.secrets);
     const SolveRequest request{.store = *store,

@@ -69,7 +69,7 @@ TEST_CASE("a stage's content decides for a bind mount, not how the stage was mad
     for (const int id : {2, 3})
       contents[id] = *read_copy_content(place.tree(), std::get<CopyOp>(plan.vertices[static_cast<std::size_t>(id)].op),
                                         1, nullptr, place.cancel);
-    const std::map<std::pair<int, std::size_t>, std::vector<std::string>> mounted;
+    const std::map<std::pair<int, std::size_t>, CopyContent> mounted;
     Secrets secrets(place.build.secrets);
     const SolveRequest request{.store = *place.store,
                                .executor = place.executor,
@@ -195,4 +195,36 @@ TEST_CASE("a file that was written to since it was listed is noticed", "[builder
   CHECK(is_unchanged(place.tree(), content->sources.at(0)));
   place.put("d/f", "two");
   CHECK_FALSE(is_unchanged(place.tree(), content->sources.at(0)));
+}
+
+TEST_CASE("whether a mount shows what was listed", "[builder]") {
+  Place place;
+  place.put("f", "F");
+  place.put("hidden", "H");
+  const IgnorePatterns ignore = *IgnorePatterns::parse("hidden*\n");
+  SourceTree tree = place.tree();
+  tree.ignore = &ignore;
+  const auto listed = [&] { return *read_mount_content(tree, "/", nullptr, place.cancel); };
+  CopyContent content = listed();
+  CHECK(shows_the_same(tree, content, place.cancel));
+  place.put("hidden too", "H");
+  CHECK(shows_the_same(tree, content, place.cancel));
+  place.put("new", "N");
+  CHECK_FALSE(shows_the_same(tree, content, place.cancel));
+  content = listed();
+  place.put("f", "another length");
+  CHECK_FALSE(shows_the_same(tree, content, place.cancel));
+}
+
+TEST_CASE("a large context is told of while it is looked at", "[builder]") {
+  Place place;
+  for (int n = 0; n < 600; ++n) place.put("f" + std::to_string(n), "");
+  std::vector<std::uint64_t> told;
+  ScanProgress progress([&](std::uint64_t listed, std::uint64_t looked_at) { told.push_back(listed + looked_at); },
+                        std::chrono::milliseconds(0));
+  SourceTree tree = place.tree();
+  tree.progress = &progress;
+  REQUIRE_OK(read_mount_content(tree, "/", nullptr, place.cancel));
+  CHECK(told.size() == 4);
+  CHECK(std::ranges::is_sorted(told));
 }
