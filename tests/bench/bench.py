@@ -57,7 +57,7 @@ def prepare(scratch, suite):
         return
     here = pathlib.Path(__file__).resolve().parent
     (scratch / "empty.c").write_text("int main(void) { return 0; }\n")
-    for source, program in ((here / "floor.c", "floor"), (scratch / "empty.c", "empty")):
+    for source, program in ((here / "floor.c", "floor"), (here / "peak_memory.c", "peak_memory"), (scratch / "empty.c", "empty")):
         subprocess.run(["cc", "-O2", "-static", source, "-o", scratch / program], check=True)
 
 
@@ -110,7 +110,7 @@ def main_inside(scratch, options):
             report["cases"][case.name] = row
             print(f"{case.name:18}{runs:5}{show(samples.median('dray')):>10}"
                   + "".join(f"{show(row['ratio'][name]):>11}" for name in others), flush=True)
-            if case.name.endswith("-large"):
+            if samples.usage:
                 print("    " + "; ".join(f"{name}: peak {memory:.0f} MiB, CPU {cpu:.1f} s" for name, (memory, cpu) in samples.usage.items()), flush=True)
             for name, reason in samples.failures.items():
                 print(f"    {name} failed: {reason}", flush=True)

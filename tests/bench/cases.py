@@ -20,6 +20,7 @@ class Case:
     slow = False         # seconds a run for some engine: fewer runs
     warm_up = 1
     needs_base = True
+    prints_usage = False  # memory and CPU time, too
 
     def set_up(self, bench):
         """Once, before any engine."""
@@ -117,10 +118,12 @@ class Bench:
                 argv = case.command(self, self.engines[name], number)
             if case.slow:
                 os.sync()  # what the one before wrote must not be written back on this one's time
-            elapsed = self.runner.timed(argv)
-            spent = self.runner.usage
+            if not case.prints_usage or not (self.scratch / "peak_memory").exists():
+                return self.runner.timed(argv)
+            elapsed = self.runner.timed([self.scratch / "peak_memory", *argv])
+            spent, peak = self.runner.usage, int(self.runner.output().split()[-1]) / 1024
             memory, cpu = usage.get(name, (0, 0))
-            usage[name] = (max(memory, spent.ru_maxrss / 1024), max(cpu, spent.ru_utime + spent.ru_stime))
+            usage[name] = (max(memory, peak), max(cpu, spent.ru_utime + spent.ru_stime))
             return elapsed
 
         samples = paired(contestants, runs, case.warm_up, step) if contestants else paired([], 0, 0, step)
@@ -364,6 +367,7 @@ class LargeImage:
 class LoadLarge(Case):
     """A ten-layer 1 GB image from an archive into an empty store."""
     name = "load-large"
+    prints_usage = True
     slow = True
     needs_base = False
 
@@ -395,6 +399,7 @@ class SaveLarge(LoadLarge):
 class PushLarge(Push):
     """The same image to an empty registry on loopback; the floor is skopeo from a layout that has it compressed."""
     name = "push-large"
+    prints_usage = True
     needs_base = False
 
     def set_up(self, bench):
@@ -419,6 +424,7 @@ class PushLarge(Push):
 class PullLarge(Pull):
     """The same image, as Dray pushed it, into an empty store; the floor is skopeo into a layout, which does not unpack."""
     name = "pull-large"
+    prints_usage = True
 
     def set_up(self, bench):
         self.source = f"{bench.start_registry().address}/bench/large:1"

@@ -61,7 +61,7 @@ class FullDisk(DrayTestCase):
     def load_base(self):
         self.ok("load", "-q", "-i", base_archive())
 
-    def leaves_nothing(self, code, *command, said=""):
+    def leaves_nothing(self, code, *command, said="."):
         """`command` fails for want of space. Once there is some, all that it took comes back, but for the database's own files."""
         images, before = self.ok("images", "-a", "-q", "--no-trunc"), self.space()
         failed = self.fails(code, FULL, *command)

@@ -179,7 +179,9 @@ class Notify(OnTheHost):
 class Devices(OnTheHost):
     def make_device(self):
         require("ip")
-        self.addCleanup(lambda: subprocess.run(["ip", "link", "del", "drayt0"], stderr=subprocess.DEVNULL))
+        # By the end that stays here: the other one goes with the container's namespace, which ends in its own time.
+        self.addCleanup(lambda: eventually(lambda: not os.path.exists("/sys/class/net/drayt0")))
+        self.addCleanup(lambda: subprocess.run(["ip", "link", "del", "drayt1"], stderr=subprocess.DEVNULL))
         subprocess.run(["ip", "link", "add", "drayt0", "type", "veth", "peer", "name", "drayt1"], check=True)
         subprocess.run(["ip", "address", "add", "198.51.100.7/24", "dev", "drayt0"], check=True)
 
