@@ -13,7 +13,7 @@ import time
 from fake_registry import FakeRegistry, Image, digest
 from harness import BASE_IMAGE, DrayTestCase, Registry, eventually, main, require
 
-ROUNDS = int(os.environ.get("DRAY_CRASH_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("DRAY_CRASH_ROUNDS", "12"))
 
 
 def tar_of(files):
