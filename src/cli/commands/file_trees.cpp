@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // export and import.
 #include <fcntl.h>
-#include <unistd.h>
 
+#include <dray/core/output_file.hpp>
 #include <dray/engine/file_trees.hpp>
 #include <dray/flags/flags.hpp>
 
@@ -24,25 +24,10 @@ Result<int> export_files(Invocation& invocation) {
     return fail(ErrorCode::invalid_argument, "cowardly refusing to save to a terminal. Use the -o flag or redirect");
   CancelToken& cancel = install_cancel_handlers();
   engine::Context context = TRY(open_engine(invocation));
-  if (output.empty()) {
-    auto sink = make_fd_sink(FdRef(1));
-    TRY(engine::export_container(context, names[0], *sink, cancel));
-    return 0;
-  }
-  // The file appears under its name only when it is whole.
-  const std::string temporary = output + ".tmp-" + random_hex(4);
-  auto write = [&]() -> Result<void> {
-    FileDescriptor fd = TRY(open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, 0600));
-    auto sink = make_fd_sink(FdRef(fd));
-    TRY(engine::export_container(context, names[0], *sink, cancel));
-    TRY(fd.close_checked());
-    if (::rename(temporary.c_str(), output.c_str()) != 0) return fail_errno("writing \"" + output + "\"");
-    return {};
-  };
-  auto written = write();
-  if (written) return 0;
-  ::unlink(temporary.c_str());
-  return Failure(std::move(written).error());
+  OutputFile file = output.empty() ? OutputFile::standard_output() : TRY(OutputFile::create(output, 0600));
+  TRY(engine::export_container(context, names[0], file.sink(), cancel));
+  TRY(file.commit());
+  return 0;
 }
 
 Result<int> import_files(Invocation& invocation) {
