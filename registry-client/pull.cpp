@@ -82,11 +82,6 @@ bool is_complete(store::Store& store, const image::Manifest& manifest, const ima
   return true;
 }
 
-/// Whether `known`, the index recorded for a reference, is the one the registry has now.
-bool is_held(const std::optional<image::Descriptor>& known, const Document& top) {
-  return known && known->digest == top.digest;
-}
-
 bool is_complete(store::Store& store, const image::Descriptor& index) {
   const auto blobs = store.referenced_blobs(index);
   return blobs && std::ranges::all_of(*blobs, [&](const Digest& blob) { return store.content().contains(blob); });
@@ -141,7 +136,7 @@ Result<PullResult> pull_from(const Endpoint& endpoint, store::Store& store, cons
 
   const auto known = TRY(store.find_image(reference));
   const auto known_index = TRY(store.find_image_index(record.reference));
-  const bool index_held = is_held(known_index, top);
+  const bool index_held = known_index && known_index->digest == top.digest;  // it is what the registry has now
   if (known && known->manifest == record.manifest) {
     for (const std::string& old : known->repo_digests)
       if (old != repo_digest) record.repo_digests.push_back(old);

@@ -46,7 +46,7 @@ struct BlobWriter::State {
   std::string algorithm;
   Hasher hasher;
   std::string buffer;
-  std::uint64_t size = 0, flushed = 0;
+  std::uint64_t size = 0;
   WriteBehind write_behind;
 
   explicit State(std::string_view hash) : algorithm(hash), hasher(hash) {}
@@ -55,9 +55,8 @@ struct BlobWriter::State {
   }
   Result<void> flush() {
     TRY_CTX(write_all(file, buffer), "writing a blob");
+    write_behind.wrote(file, buffer.size());
     buffer.clear();
-    write_behind.wrote(file, size - flushed);
-    flushed = size;
     return {};
   }
   Result<void> place(const Digest& digest) {

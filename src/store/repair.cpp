@@ -46,7 +46,7 @@ Result<void> mend_record(Store& store, Problem& problem) {
       settled(problem, "the record is removed; " + problem.advice);
       break;
     case Kind::image_index:
-      TRY(store.database()->execute("DELETE FROM image_indexes WHERE reference = ?", {problem.image->reference}));
+      TRY(store.forget_image_index(problem.image->reference));
       settled(problem, "the index is forgotten; for all platforms " + problem.advice);
       break;
     case Kind::cache_layer:
