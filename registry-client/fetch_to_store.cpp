@@ -27,16 +27,12 @@ Result<image::Descriptor> fetch_to_store(store::Store& store, const Reference& r
       const bool is_manifest = entry.media_type == image::kOciManifest || entry.media_type == image::kDockerManifest;
       if (!is_manifest || (entry.platform && entry.platform->os == "unknown") || ++manifests > kMaxManifests) continue;
       const Document child = TRY(fetch_document(*session, client, entry.digest.to_string(), &entry));
-      store::BlobWriter writer = TRY(store.content().begin_write(child.digest.algorithm()));
-      TRY(writer.write(std::as_bytes(std::span(child.bytes))));
-      TRY(writer.commit(child.digest, child.bytes.size()));
+      TRY(store.content().write_blob(child.bytes, child.digest));
       const image::Manifest manifest = TRY(image::parse_manifest(child.bytes));
       TRY(fetch_small_blob(*session, client, store, manifest.config));
     }
   }
-  store::BlobWriter writer = TRY(store.content().begin_write(document.digest.algorithm()));
-  TRY(writer.write(std::as_bytes(std::span(document.bytes))));
-  TRY(writer.commit(document.digest, document.bytes.size()));
+  TRY(store.content().write_blob(document.bytes, document.digest));
   image::Descriptor result;
   result.media_type = document.media_type;
   result.digest = document.digest;

@@ -90,11 +90,7 @@ bool is_complete(store::Store& store, const image::Descriptor& index) {
 /// After the record. An index that is recorded stays so as long as it is what the registry has.
 Result<void> record_index(store::Store& store, const std::string& reference, const Document& top, bool is_whole) {
   if (!is_whole) return store.forget_image_index(reference);
-  image::Descriptor index;
-  index.digest = top.digest;
-  index.size = top.bytes.size();
-  index.media_type = top.media_type.empty() ? std::string(image::kOciIndex) : top.media_type;
-  return store.put_image_index(reference, index);
+  return store.put_image_index(reference, descriptor_of_index(top));
 }
 
 Result<PullResult> pull_from(const Endpoint& endpoint, store::Store& store, const Reference& reference,
@@ -159,8 +155,8 @@ Result<PullResult> pull_from(const Endpoint& endpoint, store::Store& store, cons
         std::ranges::none_of(manifest.layers, [&](const auto& layer) { return layer.digest == blob.digest; }))
       jobs.push_back({&blob, nullptr, static_cast<int>(jobs.size()) + 1});
   TRY(fetch_layers(*session, client, store, jobs, options.parallel_transfers, progress, stop));
-  TRY(store_document(store, document));
-  if (whole) TRY(store_document(store, top));
+  TRY(store.content().write_blob(document.bytes, document.digest));
+  if (whole) TRY(store.content().write_blob(top.bytes, top.digest));
   TRY_CTX(store.put_image(record), "recording " + reference.familiar());
   if (whole || known_index) TRY(record_index(store, record.reference, top, whole || index_held));
   return result;

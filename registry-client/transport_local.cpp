@@ -49,7 +49,7 @@ class LocalDestination : public ImageDestination {
   }
 
   Result<void> put_document(HttpClient&, const Document& document, bool name_it) override {
-    TRY(store_document(context_.store, document));
+    TRY(context_.store.content().write_blob(document.bytes, document.digest));
     if (!name_it) return {};
     if (!image::is_index(document.bytes, document.media_type)) {
       TRY(record(document));
@@ -60,11 +60,7 @@ class LocalDestination : public ImageDestination {
       auto bytes = context_.store.content().read_blob(entry.digest);
       return bytes ? verified_document(*std::move(bytes), entry) : Failure(std::move(bytes).error());
     }))));
-    image::Descriptor index;
-    index.digest = document.digest;
-    index.media_type = !document.media_type.empty() ? document.media_type : std::string(image::kOciIndex);
-    index.size = document.bytes.size();
-    return context_.store.put_image_index(reference_.canonical(), index);
+    return context_.store.put_image_index(reference_.canonical(), descriptor_of_index(document));
   }
 
  private:

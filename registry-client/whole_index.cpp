@@ -36,7 +36,7 @@ class Collector {
         return fail(ErrorCode::corrupt, "the index names more than " + std::to_string(kMaxDocuments) + " manifests");
       const Document child = TRY(document(entry));
       TRY_CTX(collect(child.bytes, child.media_type, depth + 1), "manifest " + entry.digest.to_string());
-      TRY(store_document(store_, child));
+      TRY(store_.content().write_blob(child.bytes, child.digest));
     }
     return {};
   }
@@ -69,19 +69,20 @@ Result<std::vector<image::Descriptor>> fetch_index_documents(Session& session, H
   return collector.take();
 }
 
+image::Descriptor descriptor_of_index(const Document& index) {
+  image::Descriptor descriptor;
+  descriptor.digest = index.digest;
+  descriptor.size = index.bytes.size();
+  descriptor.media_type = index.media_type.empty() ? std::string(image::kOciIndex) : index.media_type;
+  return descriptor;
+}
+
 image::Platform first_platform(const Document& index, const image::Platform& fallback) {
   const auto parsed = image::parse_index(index.bytes);
   if (!parsed || image::select_platform(*parsed, fallback)) return fallback;
   for (const image::Descriptor& entry : parsed->manifests)
     if (entry.platform && entry.platform->os == "linux") return *entry.platform;
   return fallback;
-}
-
-Result<void> store_document(store::Store& store, const Document& document) {
-  if (store.content().contains(document.digest)) return {};
-  store::BlobWriter writer = TRY(store.content().begin_write(document.digest.algorithm()));
-  TRY(writer.write(std::as_bytes(std::span(document.bytes))));
-  return writer.commit(document.digest, document.bytes.size());
 }
 
 }  // namespace dray::registry

@@ -12,10 +12,10 @@ namespace dray::registry {
 Result<std::vector<image::Descriptor>> fetch_index_documents(Session& session, HttpClient& client, store::Store& store,
                                                              const Document& index);
 
+/// For the store's record; an index whose media type nobody said is an OCI one.
+image::Descriptor descriptor_of_index(const Document& index);
+
 /// The first entry of an index that is a Linux image; `fallback` where none is.
 image::Platform first_platform(const Document& index, const image::Platform& fallback);
-
-/// Writes a verified document into the content store.
-Result<void> store_document(store::Store& store, const Document& document);
 
 }  // namespace dray::registry

@@ -351,9 +351,7 @@ class Installer {
   Result<void> write(const std::string& bytes, const Digest& digest) {
     if (store_.content().contains(digest)) return {};
     blobs.push_back(digest);
-    BlobWriter writer = TRY(store_.content().begin_write(digest.algorithm()));
-    TRY(writer.write(std::as_bytes(std::span(bytes))));
-    return writer.commit(digest, bytes.size());
+    return store_.content().write_blob(bytes, digest);
   }
 
   void report(ProgressEvent::Kind kind, int step, const PlannedLayer& layer, std::string text) {

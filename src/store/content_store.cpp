@@ -176,6 +176,13 @@ Result<Digest> ContentStore::write_blob(std::string_view bytes) const {
   return writer.commit();
 }
 
+Result<void> ContentStore::write_blob(std::string_view bytes, const Digest& expected) const {
+  if (contains(expected)) return {};
+  BlobWriter writer = TRY(begin_write(expected.algorithm()));
+  TRY(writer.write(std::as_bytes(std::span(bytes))));
+  return writer.commit(expected, bytes.size());
+}
+
 Result<void> ContentStore::remove(const Digest& digest) const {
   if (digest.empty()) return {};
   if (::unlink(blob_path(directory_, digest).c_str()) != 0 && errno != ENOENT)

@@ -50,6 +50,8 @@ class ContentStore {
   Result<BlobWriter> begin_write(std::string_view algorithm = "sha256") const;
   /// Convenience: writes bytes and returns the digest.
   Result<Digest> write_blob(std::string_view bytes) const;
+  /// Of a known digest, whichever its algorithm; corrupt if the bytes have another. Nothing is done where it exists.
+  Result<void> write_blob(std::string_view bytes, const Digest& expected) const;
   Result<void> remove(const Digest& digest) const;
   Result<std::vector<Digest>> list() const;
   const std::string& directory() const { return directory_; }
