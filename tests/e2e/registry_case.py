@@ -2,9 +2,22 @@
 """A test against ScriptedRegistry, with a check of the store after it."""
 import hashlib
 import json
+import threading
 
 from fake_registry import ScriptedRegistry
 from harness import DrayTestCase
+
+
+def serve_each(listener, handle):
+    """Calls `handle(client)` in a thread of its own for each connection, until the listener is closed."""
+    def loop():
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=handle, args=(client,), daemon=True).start()
+    threading.Thread(target=loop, daemon=True).start()
 
 
 class RegistryTestCase(DrayTestCase):

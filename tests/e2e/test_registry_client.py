@@ -11,7 +11,7 @@ import urllib.parse
 
 from fake_registry import ImageOfLayers, digest
 from harness import Registry, main, require
-from registry_case import RegistryTestCase
+from registry_case import RegistryTestCase, serve_each
 
 
 class Tunnel:
@@ -21,15 +21,7 @@ class Tunnel:
         self.target, self.asked = target, []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = "http://127.0.0.1:%d" % self.listener.getsockname()[1]
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.tunnel, args=(client,), daemon=True).start()
+        serve_each(self.listener, self.tunnel)
 
     def tunnel(self, client):
         head = b""

@@ -12,7 +12,7 @@ import unittest
 
 from fake_registry import INDEX, MANIFEST, ImageOfLayers, digest
 from harness import DRAY, Registry, eventually, free_port, main, require
-from registry_case import RegistryTestCase
+from registry_case import RegistryTestCase, serve_each
 
 
 class Relay:
@@ -22,15 +22,7 @@ class Relay:
         self.port, self.cut, self.up, self.lock = port, None, bytearray(), threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.relay, args=(client,), daemon=True).start()
+        serve_each(self.listener, self.relay)
 
     def relay(self, client):
         with client, socket.create_connection(("127.0.0.1", self.port)) as server:
