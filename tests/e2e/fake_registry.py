@@ -112,7 +112,7 @@ class ScriptedRegistry:
     def __init__(self, images=None, fault=None, auth=None, ranges=True, rate=None, tls=None, page=1000):
         self.blobs, self.manifests, self.uploads = {}, {}, {}
         self.fault, self.auth, self.ranges, self.rate, self.page = fault, auth, ranges, rate, page
-        self.seen, self.lock, self.count = [], threading.Lock(), 0
+        self.seen, self.lock, self.count, self.started = [], threading.Lock(), 0, 0
         self.sent, self.at_once, self.most_at_once = 0, 0, 0
         registry = self
 
@@ -320,10 +320,13 @@ class RegistryHandler(http.server.BaseHTTPRequestHandler):
             self.body()
             if values.get("mount") in registry.blobs:
                 return self.say(201, headers={"Location": f"/v2/{repository}/blobs/{values['mount']}"})
-            identifier = f"u{len(uploads) + 1}"
+            with registry.lock:
+                registry.started += 1
+                identifier = f"u{registry.started}"
             uploads[identifier] = b""
             return self.say(202, headers={"Location": f"/v2/{repository}/blobs/uploads/{identifier}?state=x", "Range": "0-0"})
         if identifier not in uploads:
+            self.body()  # what is left unread would be taken for the next request
             return self.error(404, "BLOB_UPLOAD_UNKNOWN")
         here = {"Location": f"/v2/{repository}/blobs/uploads/{identifier}?state=x"}
         if self.command == "PATCH":
