@@ -75,6 +75,9 @@ class OverlayDriver : public SnapshotDriver {
       return fail_errno("changing the owner of a snapshot");
     if ((root.st_mode & 07777) != 0755 && ::fchmodat(directory.get(), "upper", root.st_mode & 07777, 0) != 0)
       return fail_errno("changing the mode of a snapshot");
+    const struct timespec times[2] = {root.st_atim, root.st_mtim};
+    if (!stack.layers.empty() && ::utimensat(directory.get(), "upper", times, 0) != 0)
+      return fail_errno("setting the time of a snapshot");
     return {};
   }
 

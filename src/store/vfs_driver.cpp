@@ -87,6 +87,8 @@ class VfsDriver : public SnapshotDriver {
   Result<void> prepare(FdRef directory, const Stack& stack, Durability durability) const override {
     const FileDescriptor tree = TRY(make_tree(directory, kTree));
     TRY(merge_layers(stack, tree, EntryCopier::Files::copy));
+    const struct timespec none[2] = {};  // no layers' root has no time
+    if (stack.layers.empty() && ::futimens(tree.get(), none) != 0) return fail_errno("setting the time of a snapshot");
     TRY(write_baseline(tree, directory, kBaseline));
     // Of an overlay a power failure takes what was written last; here it would take files of the image.
     if (durability == Durability::fsync && ::syncfs(directory.get()) != 0) return fail_errno("syncing a snapshot");
