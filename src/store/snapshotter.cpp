@@ -30,13 +30,13 @@ Result<std::int64_t> parse_id(const std::string& id) {
 }
 
 /// Renames to a name without a meaning. False if there is nothing.
-Result<bool> set_aside(FdRef directory, const std::string& name, std::string* new_name = nullptr) {
+Result<bool> set_aside(FdRef directory, const std::string& name, std::string* new_name) {
   std::string aside = "old-" + random_hex(12);
   if (::renameat(directory.get(), name.c_str(), directory.get(), aside.c_str()) != 0) {
     if (errno == ENOENT) return false;
     return fail_errno("moving snapshot " + name + " aside");
   }
-  if (new_name != nullptr) *new_name = std::move(aside);
+  *new_name = std::move(aside);
   return true;
 }
 
@@ -91,7 +91,8 @@ UnnamedSnapshot::~UnnamedSnapshot() {
 }
 
 Result<void> UnnamedSnapshot::publish(const std::string& name, Database::Transaction& transaction) {
-  TRY(set_aside(snapshots_, name));
+  std::string former;
+  TRY(set_aside(snapshots_, name, &former));
   if (::renameat(snapshots_.get(), name_.c_str(), snapshots_.get(), name.c_str()) != 0)
     return fail_errno("naming snapshot " + name);
   auto committed = transaction.commit();
@@ -100,6 +101,7 @@ Result<void> UnnamedSnapshot::publish(const std::string& name, Database::Transac
     return committed;
   }
   name_.clear();
+  if (!former.empty()) (void)remove_tree(snapshots_, former);
   return {};
 }
 
