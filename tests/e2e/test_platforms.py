@@ -172,6 +172,10 @@ class Platforms(RegistryTestCase):
         name = f"{registry.address}/x:all"
         self.ok("pull", "-q", "--all-platforms", name)
         asked = len(registry.requests())
+        self.assertEqual(digest(self.other.config), self.ok("image", "inspect", "--platform", "linux/s390x", "-f", "{{.Id}}", name).strip())
+        self.assertEqual("s390x", self.ok("image", "inspect", "--platform", "linux/s390x", "-f", "{{.Architecture}}", name).strip())
+        self.ok("history", "--platform", "linux/s390x", name)
+        self.fails(1, "for platform linux/mips", "history", "--platform", "linux/mips", name)
         for platform, image in (((), self.host), (("--platform", "linux/s390x"), self.other)):
             identifier = self.ok("create", *platform, name, "/f0").strip()
             self.assertEqual(digest(image.config), self.inspect(identifier, "Image"))
