@@ -61,6 +61,22 @@ class CancellableSource : public ByteSource {
   const CancelToken& cancel_;
 };
 
+/// A file that will be synced.
+class BlobSink : public ByteSink {
+ public:
+  explicit BlobSink(FdRef file) : file_(file), sink_(make_fd_sink(file)) {}
+  Result<void> write(std::span<const std::byte> bytes) override {
+    TRY(sink_->write(bytes));
+    write_behind_.wrote(file_, bytes.size());
+    return {};
+  }
+
+ private:
+  FdRef file_;
+  std::unique_ptr<ByteSink> sink_;
+  WriteBehind write_behind_;
+};
+
 /// What is read goes to a sink, too.
 class CopyingSource : public ByteSource {
  public:
@@ -123,19 +139,19 @@ Result<void> ArchiveStage::stage(const std::string& name, tar::Reader& reader) {
   staged.compression = detect_compression(first);
   staged.file = directory_.path() + "/" + std::to_string(files_.size());
   FileDescriptor file = TRY(open_file(staged.file, O_WRONLY | O_CREAT | O_TRUNC, 0600));
-  auto sink = make_fd_sink(file);
+  BlobSink sink(file);
   EntrySource source(first, reader);
   auto promised = promised_digest(name);
   bool keep = promised || staged.compression == Compression::gzip || staged.compression == Compression::zstd ||
               !name.ends_with(".tar");
   if (keep) {
     HashingSource hashed(source, promised ? promised->algorithm() : "sha256");
-    staged.size = TRY(copy(hashed, *sink));
+    staged.size = TRY(copy(hashed, sink));
     staged.digest = hashed.finish();
     if (promised && staged.digest != *promised)
       return fail(ErrorCode::corrupt, "content has digest " + staged.digest.to_string());
   } else {
-    TRY(stage_layer(source, *sink, staged));
+    TRY(stage_layer(source, sink, staged));
   }
   TRY(file.close_checked());
   links_.erase(name);
