@@ -156,8 +156,8 @@ bool Snapshotter::contains(const DiffId& diff_id) const {
   return rows && !rows->empty();
 }
 
-Result<bool> SnapshotterAccess::publish(Snapshotter& snapshotter, UnnamedSnapshot snapshot, const DiffId& diff_id,
-                                        std::uint64_t size, std::int64_t flags, const std::string& former) {
+Result<bool> SnapshotterAccess::publish(Snapshotter& snapshotter, ExtractedLayer layer, const DiffId& diff_id,
+                                        const std::string& former) {
   auto& state = *snapshotter.state_;
   const std::string digest = diff_id.digest.to_string();
   auto transaction = TRY(Database::begin(state.db));
@@ -171,8 +171,8 @@ Result<bool> SnapshotterAccess::publish(Snapshotter& snapshotter, UnnamedSnapsho
   }
   TRY(state.db->execute("DELETE FROM snapshots WHERE diff_id = ?", {digest}));  // not of this boot, never synced
   auto rows = TRY(state.db->query("INSERT INTO snapshots(diff_id, size, flags, boot) VALUES(?, ?, ?, ?) RETURNING id",
-                                  {digest, static_cast<std::int64_t>(size), flags, state.boot}));
-  TRY_CTX(snapshot.publish(std::to_string(rows.at(0).integer(0)), transaction), "naming layer " + digest);
+                                  {digest, static_cast<std::int64_t>(layer.size), layer.flags, state.boot}));
+  TRY_CTX(layer.snapshot.publish(std::to_string(rows.at(0).integer(0)), transaction), "naming layer " + digest);
   return true;
 }
 
@@ -276,15 +276,15 @@ Result<void> Snapshotter::commit(const std::string& id, const DiffId& diff_id) {
     size = TRY(write_diff(id, nowhere, CancelToken())).bytes;
   }
 
-  UnnamedSnapshot layer = TRY(UnnamedSnapshot::create(state.directory));
-  std::int64_t flags = 0;
+  ExtractedLayer layer{TRY(UnnamedSnapshot::create(state.directory)), size};
   {
     const auto active = TRY(SnapshotterAccess::open_active(*this, id));
-    flags = TRY_CTX(state.driver->gather(active.path, active.stack, layer.directory()), "committing snapshot " + id);
+    layer.flags = TRY_CTX(state.driver->gather(active.path, active.stack, layer.snapshot.directory()),
+                          "committing snapshot " + id);
   }
   // Killed here, the row still says "active", with a directory that cannot be mounted: its build is dead
   // anyway.
-  TRY(SnapshotterAccess::publish(*this, std::move(layer), diff_id, size, flags, id));
+  TRY(SnapshotterAccess::publish(*this, std::move(layer), diff_id, id));
   return remove(id);
 }
 

@@ -26,7 +26,8 @@ class UnnamedSnapshot {
   UnnamedSnapshot(UnnamedSnapshot&& other) noexcept
       : snapshots_(other.snapshots_), name_(std::exchange(other.name_, {})), directory_(std::move(other.directory_)) {}
   ~UnnamedSnapshot();
-  FdRef directory() const { return directory_; }
+  FdRef directory() const { return directory_; }  ///< until close()
+  void close() { directory_.reset(); }
   const std::string& name() const { return name_; }
   /// Gives it a name, whatever had that name before, and commits the transaction that says so: both or neither.
   Result<void> publish(const std::string& name, Database::Transaction& transaction);
@@ -43,6 +44,13 @@ void discard(FdRef snapshots, const std::string& name);
 /// mkdir and chmod: the umask has no say.
 Result<void> make_directory(FdRef directory, const std::string& name, unsigned mode);
 
+/// A layer's files in "fs", not yet a layer: whoever has them says by what diffID.
+struct ExtractedLayer {
+  UnnamedSnapshot snapshot;
+  std::uint64_t size = 0;  ///< bytes of file content
+  std::int64_t flags = 0;
+};
+
 struct SnapshotterAccess {
   /// The layers of `layers` (bottom first) as they are to be stacked.
   static Result<Stack> stack_of(const Snapshotter& snapshotter, const std::vector<DiffId>& layers);
@@ -54,10 +62,12 @@ struct SnapshotterAccess {
     FileDescriptor tree;  ///< the first of its parts
   };
   static Result<Active> open_active(const Snapshotter& snapshotter, const std::string& id);
+  /// Reads to the end-of-archive mark of an uncompressed tar; what follows is the caller's.
+  static Result<ExtractedLayer> extract(Snapshotter& snapshotter, ByteSource& tar);
   /// Gives the directory a number and a row, in place of the active snapshot `former` ("" = none). False if the layer
   /// exists already (then the directory is dropped).
-  static Result<bool> publish(Snapshotter& snapshotter, UnnamedSnapshot snapshot, const DiffId& diff_id,
-                              std::uint64_t size, std::int64_t flags, const std::string& former = "");
+  static Result<bool> publish(Snapshotter& snapshotter, ExtractedLayer layer, const DiffId& diff_id,
+                              const std::string& former = "");
   /// Their rows go first, for good: after a power failure a row without its directory would be damage.
   static Result<void> remove_layers(Snapshotter& snapshotter, const std::vector<DiffId>& layers);
 };
