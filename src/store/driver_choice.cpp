@@ -23,7 +23,6 @@ bool is_refusal(const Error& error) {
     case EACCES:
     case EROFS:
     case EXDEV:
-    case EIO:
       return true;
     default:
       return error.code() == ErrorCode::unavailable || error.code() == ErrorCode::unsupported;
@@ -38,10 +37,11 @@ Result<void> make_whiteouts(FdRef directory) {
 
 /// Through the mount: what a container's `rm` and `rm -r d; mkdir d` do.
 Result<void> change_through(FdRef root) {
-  if (::unlinkat(root.get(), "file", 0) != 0 || ::unlinkat(root.get(), "directory", AT_REMOVEDIR) != 0 ||
-      ::mkdirat(root.get(), "directory", 0755) != 0)
-    return fail_errno("changing files through an overlay");
-  return {};
+  if (::unlinkat(root.get(), "file", 0) != 0 || ::unlinkat(root.get(), "directory", AT_REMOVEDIR) != 0)
+    return fail_errno("removing files through an overlay");
+  if (::mkdirat(root.get(), "directory", 0755) == 0) return {};
+  if (errno == EIO) return fail(ErrorCode::unsupported, "this overlay makes no opaque directories");  // no xattrs
+  return fail_errno("replacing a directory through an overlay");
 }
 
 Result<void> look_at_upper(FdRef upper) {
