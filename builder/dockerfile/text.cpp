@@ -11,24 +11,6 @@
 
 namespace dray::builder {
 
-std::string_view trim_left(std::string_view text) {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  return text;
-}
-
-std::string_view trim(std::string_view text) {
-  text = trim_left(text);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
-}
-
-std::string to_lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return lower;
-}
-
 std::string to_upper(std::string_view text) {
   std::string upper(text);
   for (char& c : upper)

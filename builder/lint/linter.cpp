@@ -16,15 +16,6 @@ Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, 
 
 constexpr std::string_view kPages = "https://docs.docker.com/go/dockerfile/rule/";
 
-/// The words Go's strconv.ParseBool takes.
-std::optional<bool> parse_bool(std::string_view text) {
-  for (const char* word : {"1", "t", "T", "true", "TRUE", "True"})
-    if (text == word) return true;
-  for (const char* word : {"0", "f", "F", "false", "FALSE", "False"})
-    if (text == word) return false;
-  return std::nullopt;
-}
-
 void add_rules(std::string_view list, bool& all, std::set<std::string, std::less<>>& rules) {
   list = trim(list);
   if (list == "all") {

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include <dray/core/fd.hpp>
+#include <dray/core/text.hpp>
 
 namespace dray::engine {
 namespace {
@@ -56,11 +57,6 @@ void add_stanza(Stanza& stanza, std::vector<AptSource>& sources) {
   stanza = {};
 }
 
-std::string lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-  return text;
-}
-
 }  // namespace
 
 std::vector<AptSource> parse_one_line_sources(std::string_view text) {
@@ -96,7 +92,7 @@ std::vector<AptSource> parse_deb822_sources(std::string_view text) {
     }
     std::size_t colon = line.find(':');
     if (colon == std::string_view::npos) return;
-    std::string name = lower(std::string(line.substr(0, colon)));
+    std::string name = to_lower(std::string(line.substr(0, colon)));
     auto values = words_of(line.substr(colon + 1));
     field = name == "types"        ? &stanza.types
             : name == "uris"       ? &stanza.uris
@@ -104,7 +100,8 @@ std::vector<AptSource> parse_deb822_sources(std::string_view text) {
             : name == "components" ? &stanza.components
                                    : nullptr;
     if (field != nullptr) *field = values;
-    if (name == "enabled" && !values.empty()) stanza.enabled = lower(values[0]) != "no" && lower(values[0]) != "false";
+    if (name == "enabled" && !values.empty())
+      stanza.enabled = to_lower(values[0]) != "no" && to_lower(values[0]) != "false";
   });
   add_stanza(stanza, sources);
   return sources;

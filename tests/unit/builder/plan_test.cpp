@@ -200,9 +200,6 @@ TEST_CASE("mounts that are refused") {
   CHECK(mount("target=/x,size=1").find("unexpected key 'size'") != std::string::npos);
   CHECK(mount("from=$X,target=/x").find("doesn't support variable expansion") != std::string::npos);
   CHECK(mount("target") != "");
-  CHECK_FALSE(csv_fields("\"target=/a"));
-  CHECK_FALSE(csv_fields("a\"b"));
-  CHECK(csv_fields("a,\"b,\"\"c\",") == std::vector<std::string>{"a", "b,\"c", ""});
   CHECK(mount("") != "");
   // What is not needed is not looked at, but its line must be well-formed.
   CHECK(error_of("FROM a\nRUN --mount=type=tmp x\nFROM b") == "");
