@@ -10,6 +10,7 @@
 #include <dray/core/process.hpp>
 #include <dray/engine/file_trees.hpp>
 #include <dray/engine/images.hpp>
+#include <dray/store/layer_writer.hpp>
 
 #include "build_executor.hpp"
 #include "container_spec.hpp"
@@ -43,34 +44,17 @@ class Imported : public builder::ImageSource {
   store::LoadedImage image_;
 };
 
-struct Layer {
-  image::Descriptor blob;
-  DiffId diff_id;
-};
-
-Result<Layer> pack(Context& context, ByteSource& tar, const CancelToken& cancel) {
+Result<store::PackedLayer> pack(Context& context, ByteSource& tar, const CancelToken& cancel) {
   const auto uncompressed = make_decompressing_source(tar);
-  store::BlobWriter blob = TRY(context.store->content().begin_write());
-  const auto gzip = make_gzip_sink(blob);
-  HashingSink hashed(*gzip);
-  std::vector<std::byte> buffer(256 * 1024);
-  for (;;) {
-    if (cancel.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
-    const std::size_t size = TRY(uncompressed->read(buffer));
-    if (size == 0) break;
-    TRY(hashed.write(std::span<const std::byte>(buffer).first(size)));
-  }
-  TRY(hashed.finish());
-  if (hashed.size() == 0) return fail(ErrorCode::corrupt, "the tar to import is empty");
-  Layer layer;
-  layer.diff_id = DiffId{hashed.digest()};
-  layer.blob.media_type = image::kOciLayerGzip;
-  layer.blob.size = blob.size();
-  layer.blob.digest = TRY(blob.commit());
-  return layer;
+  CancellableSource cancellable(*uncompressed, cancel);
+  store::LayerWriter layer = TRY(store::LayerWriter::begin(context.store->content()));
+  TRY(copy(cancellable, layer));
+  if (layer.tar_size() == 0) return fail(ErrorCode::corrupt, "the tar to import is empty");
+  return layer.commit();
 }
 
-Result<store::LoadedImage> write_image(Context& context, const ImportRequest& request, const Layer& layer) {
+Result<store::LoadedImage> write_image(Context& context, const ImportRequest& request,
+                                       const store::PackedLayer& layer) {
   store::LoadedImage image;
   image::ImageConfig& config = image.config;
   config.created = format_time_now();
@@ -118,7 +102,7 @@ Result<Digest> import_image(Context& context, const ImportRequest& request, Byte
   }
   if (!request.platform.empty()) TRY(image::Platform::parse(request.platform));
   const auto lease = TRY(context.store->lease());
-  const Layer layer = TRY_CTX(pack(context, tar, cancel), "importing " + request.source);
+  const store::PackedLayer layer = TRY_CTX(pack(context, tar, cancel), "importing " + request.source);
   auto unpack = [&]() -> Result<void> {
     auto blob = make_fd_source(TRY(context.store->content().open_blob(layer.blob.digest)));
     TRY(context.store->snapshots().unpack(*blob, layer.diff_id));
