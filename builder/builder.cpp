@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <mutex>
 
+#include <dray/core/parallel.hpp>
 #include <dray/core/percent.hpp>
 #include <dray/core/rooted_path.hpp>
-#include <dray/core/thread.hpp>
 
 #include "attest/attest.hpp"
 #include "cache_transfer/cache_transfer.hpp"
@@ -73,15 +73,10 @@ class Bases {
 
 /// Asks for all of them side by side. Failures are kept, and reported by whoever needs the image.
 void fetch_bases(Bases& bases, const std::vector<BaseImage>& needed) {
-  const auto fetch = [&](const BaseImage& base) { (void)bases.get(base.reference, base.platform); };
-  std::vector<std::thread> threads;
-  for (std::size_t i = 1; i < needed.size(); ++i) {
-    auto thread = start_thread([&fetch, &base = needed[i]] { fetch(base); });
-    if (!thread) break;  // the rest is fetched by whoever needs it
-    threads.push_back(*std::move(thread));
-  }
-  if (!needed.empty()) fetch(needed.front());
-  for (std::thread& thread : threads) thread.join();
+  (void)run_parallel(needed.size(), needed.size(), [&](std::size_t, std::size_t i) -> Result<void> {
+    (void)bases.get(needed[i].reference, needed[i].platform);
+    return {};
+  });
 }
 
 /// What the plan reads of the user's directories.
