@@ -6,8 +6,8 @@
 #include <dray/engine/images.hpp>
 #include <dray/store/store.hpp>
 
-#include "../command.hpp"
 #include <dray/flags/flags.hpp>
+#include "../command.hpp"
 #include "../progress.hpp"
 #include "../terminal.hpp"
 
@@ -53,8 +53,6 @@ Result<int> load(Invocation& invocation) {
     print(printable(line) + "\n");
   return 0;
 }
-
-int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
 
 }  // namespace
 
