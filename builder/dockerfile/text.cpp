@@ -11,6 +11,17 @@
 
 namespace dray::builder {
 
+std::string_view trim_left(std::string_view text) {
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  return text;
+}
+
+std::string_view trim(std::string_view text) {
+  text = trim_left(text);
+  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  return text;
+}
+
 std::string to_upper(std::string_view text) {
   std::string upper(text);
   for (char& c : upper)

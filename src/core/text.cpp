@@ -54,15 +54,10 @@ Result<std::vector<std::string>> split_csv(std::string_view text) {
   }
 }
 
-std::string_view trim_left(std::string_view text) {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  return text;
-}
-
 std::string_view trim(std::string_view text) {
-  text = trim_left(text);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
+  constexpr std::string_view kSpace = " \t\n\v\f\r";
+  text.remove_prefix(std::min(text.find_first_not_of(kSpace), text.size()));
+  return text.substr(0, text.find_last_not_of(kSpace) + 1);
 }
 
 std::string to_lower(std::string_view text) {

@@ -18,8 +18,6 @@ std::vector<std::string> split(std::string_view text, char separator);
 /// quote.
 Result<std::vector<std::string>> split_csv(std::string_view text);
 
-inline bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-std::string_view trim_left(std::string_view text);
 std::string_view trim(std::string_view text);
 std::string to_lower(std::string_view text);
 /// The words Go's strconv.ParseBool takes.

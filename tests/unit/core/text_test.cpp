@@ -24,7 +24,7 @@ TEST_CASE("fields are read as Go's encoding/csv reads a line", "[core]") {
 TEST_CASE("white space goes, letters become lower, words become truth", "[core]") {
   CHECK(trim(" \t a b\r\n") == "a b");
   CHECK(trim(" \n").empty());
-  CHECK(trim_left("\v\f a ") == "a ");
+  CHECK(trim("\v\fa ") == "a");
   CHECK(to_lower("AbZ[\xc3\x84") == "abz[\xc3\x84");
   CHECK(parse_bool("T") == true);
   CHECK(parse_bool("0") == false);
