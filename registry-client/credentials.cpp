@@ -2,7 +2,6 @@
 // Credentials and trust as the docker command line leaves them on disk, and leaving them there.
 #include "credentials.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include <cstdlib>
 
 #include <dray/core/directory_lock.hpp>
+#include <dray/core/fd.hpp>
 #include <dray/core/output_file.hpp>
 
 #include "credential_helper.hpp"
@@ -32,13 +32,7 @@ std::string host_of_server(std::string_view server) {
 }
 
 Result<void> read_certificates(const std::string& folder, TlsSettings& settings) {
-  DIR* directory = opendir(folder.c_str());
-  if (directory == nullptr) return {};
-  std::vector<std::string> names;
-  while (const dirent* entry = readdir(directory)) names.emplace_back(entry->d_name);
-  closedir(directory);
-  std::ranges::sort(names);
-  for (const std::string& name : names) {
+  for (const std::string& name : list_directory(folder).value_or(std::vector<std::string>())) {
     const std::string path = folder + "/" + name;
     if (name.ends_with(".crt")) {
       settings.ca_pem += TRY_CTX(read_file(path, kMaxPem), "reading a registry's CA certificate") + "\n";

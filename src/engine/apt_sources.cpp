@@ -2,10 +2,7 @@
 // Where the host gets its Debian packages from, so that a bootstrapped image uses the same mirror.
 #include "apt_sources.hpp"
 
-#include <dirent.h>
-
 #include <algorithm>
-#include <memory>
 
 #include <dray/core/fd.hpp>
 #include <dray/core/text.hpp>
@@ -112,11 +109,7 @@ std::vector<AptSource> read_host_sources() {
   auto add = [&](std::vector<AptSource> more) { sources.insert(sources.end(), more.begin(), more.end()); };
   if (auto text = read_file("/etc/apt/sources.list", 1u << 20)) add(parse_one_line_sources(*text));
   const std::string directory = "/etc/apt/sources.list.d";
-  std::vector<std::string> names;
-  std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(directory.c_str()), ::closedir);
-  while (dirent* entry = listing ? ::readdir(listing.get()) : nullptr) names.emplace_back(entry->d_name);
-  std::sort(names.begin(), names.end());
-  for (const auto& name : names) {
+  for (const auto& name : list_directory(directory).value_or(std::vector<std::string>())) {
     bool deb822 = name.ends_with(".sources");
     if (!deb822 && !name.ends_with(".list")) continue;
     auto text = read_file(directory + "/" + name, 1u << 20);
