@@ -363,7 +363,7 @@ RunRequest StepRunner::run_request(const RunOp& op, const store::MountRecipe& ro
   RunRequest request;
   request.rootfs = rootfs;
   request.args = op.args;
-  request.env = op.env;
+  request.env = op.env.get();
   request.env.insert(request.env.end(), op.proxy_env.begin(), op.proxy_env.end());
   request.env.insert(request.env.end(), mounts.environment().begin(), mounts.environment().end());
   request.working_dir = op.working_dir;
