@@ -2,26 +2,13 @@
 // The graph, config and history of a target, compared with BuildKit's own plans.
 #include "builder/plan/planner.hpp"
 #include "corpus.hpp"
+#include "plan_support.hpp"
 
 using namespace dray;
 using namespace dray::builder;
+using namespace dray::builder::test;
 
 namespace {
-
-image::ImageConfig stub() {
-  image::ImageConfig config;
-  config.config.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
-  config.config.cmd = {"/bin/sh"};
-  config.config.working_dir = "/";
-  return config;
-}
-
-PlanOptions options() {
-  PlanOptions options;
-  options.platform.architecture = options.build_platform.architecture = "amd64";
-  options.platform.variant = options.build_platform.variant = "";
-  return options;
-}
 
 Result<Plan> plan(std::string_view text, const PlanOptions& with = options(), const image::ImageConfig& base = stub()) {
   const Dockerfile dockerfile = TRY(parse_dockerfile(text));
