@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// A base image from Debian's own signed packages, by mmdebstrap. Its tar goes through one pipe into the content store;
-// then the layer is unpacked like any other, with its digests verified.
+// A base image from Debian's own signed packages, by mmdebstrap. Its tar goes through one pipe into the content store.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 
 #include <dray/core/process.hpp>
 #include <dray/engine/images.hpp>
-#include <dray/store/layer_writer.hpp>
 
 #include "apt_sources.hpp"
 #include "container_spec.hpp"
+#include "layer_image.hpp"
 
 namespace dray::engine {
 namespace {
@@ -121,32 +120,17 @@ Result<store::PackedLayer> run_mmdebstrap(Context& context, const std::vector<st
   return layer.commit();
 }
 
-Result<store::ImageRecord> write_image(Context& context, const store::PackedLayer& layer, const std::string& suite) {
-  store::ContentStore& content = context.store->content();
+image::ImageConfig make_config(const std::string& suite) {
   image::ImageConfig config;
   config.created = format_time_now();
   config.platform = image::Platform::host();
   config.config.env = {std::string(kDefaultPath)};
   config.config.cmd = {"bash"};
-  config.diff_ids = {layer.diff_id};
-  image::History history;
+  image::History& history = config.history.emplace_back();
   history.created = config.created;
   history.created_by = "dray image bootstrap " + suite;
   history.comment = "mmdebstrap";
-  config.history = {history};
-  std::string config_bytes = image::serialize(config);
-  image::Manifest manifest;
-  manifest.media_type = image::kOciManifest;
-  manifest.config.media_type = image::kOciConfig;
-  manifest.config.size = config_bytes.size();
-  manifest.config.digest = TRY(content.write_blob(config_bytes));
-  manifest.layers = {layer.blob};
-  store::ImageRecord record;
-  record.manifest = TRY(content.write_blob(image::serialize(manifest)));
-  record.media_type = manifest.media_type;
-  record.image_id = manifest.config.digest;
-  record.created_at = config.created;
-  return record;
+  return config;
 }
 
 }  // namespace
@@ -164,11 +148,8 @@ Result<Digest> bootstrap_image(Context& context, const BootstrapRequest& request
   event.name = "bootstrapping " + reference.familiar() + " (" + suite + ", " + request.variant + ")";
   progress.report(event);
   auto work = [&]() -> Result<Digest> {
-    store::PackedLayer layer = TRY(run_mmdebstrap(context, argv, progress, cancel));
-    FileDescriptor packed = TRY(context.store->content().open_blob(layer.blob.digest));
-    auto blob = make_fd_source(std::move(packed));
-    TRY(context.store->snapshots().unpack(*blob, layer.diff_id));
-    store::ImageRecord record = TRY(write_image(context, layer, suite));
+    const store::PackedLayer layer = TRY(run_mmdebstrap(context, argv, progress, cancel));
+    store::ImageRecord record = TRY(make_layer_image(*context.store, layer, make_config(suite))).record;
     record.reference = reference.canonical();
     TRY(context.store->put_image(record));
     return record.image_id;

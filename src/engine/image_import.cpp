@@ -10,10 +10,10 @@
 #include <dray/core/process.hpp>
 #include <dray/engine/file_trees.hpp>
 #include <dray/engine/images.hpp>
-#include <dray/store/layer_writer.hpp>
 
 #include "build_executor.hpp"
 #include "container_spec.hpp"
+#include "layer_image.hpp"
 #include "registry_process.hpp"
 
 namespace dray::engine {
@@ -53,26 +53,13 @@ Result<store::PackedLayer> pack(Context& context, ByteSource& tar, const CancelT
   return layer.commit();
 }
 
-Result<store::LoadedImage> write_image(Context& context, const ImportRequest& request,
-                                       const store::PackedLayer& layer) {
-  store::LoadedImage image;
-  image::ImageConfig& config = image.config;
+Result<image::ImageConfig> make_config(const ImportRequest& request) {
+  image::ImageConfig config;
   config.created = format_time_now();
   config.platform = request.platform.empty() ? image::Platform::host() : TRY(image::Platform::parse(request.platform));
-  config.diff_ids = {layer.diff_id};
   config.history.emplace_back().created = config.created;
   config.history.back().comment = request.message.empty() ? "Imported from " + request.source : request.message;
-  const std::string bytes = image::serialize(config);
-  image.manifest.media_type = image::kOciManifest;
-  image.manifest.config.media_type = image::kOciConfig;
-  image.manifest.config.size = bytes.size();
-  image.manifest.config.digest = TRY(context.store->content().write_blob(bytes));
-  image.manifest.layers = {layer.blob};
-  image.record.manifest = TRY(context.store->content().write_blob(image::serialize(image.manifest)));
-  image.record.media_type = image.manifest.media_type;
-  image.record.image_id = image.manifest.config.digest;
-  image.record.created_at = config.created;
-  return image;
+  return config;
 }
 
 Result<Digest> apply_changes(Context& context, const ImportRequest& request, store::LoadedImage image,
@@ -100,16 +87,11 @@ Result<Digest> import_image(Context& context, const ImportRequest& request, Byte
     if (reference.digest()) return fail(ErrorCode::invalid_argument, "cannot import digest reference");
     canonical = reference.canonical();
   }
-  if (!request.platform.empty()) TRY(image::Platform::parse(request.platform));
+  image::ImageConfig config = TRY(make_config(request));
   const auto lease = TRY(context.store->lease());
   const store::PackedLayer layer = TRY_CTX(pack(context, tar, cancel), "importing " + request.source);
-  auto unpack = [&]() -> Result<void> {
-    auto blob = make_fd_source(TRY(context.store->content().open_blob(layer.blob.digest)));
-    TRY(context.store->snapshots().unpack(*blob, layer.diff_id));
-    return {};
-  };
-  TRY_CTX(unpack(), "importing " + request.source);
-  store::LoadedImage image = TRY(write_image(context, request, layer));
+  store::LoadedImage image =
+      TRY_CTX(make_layer_image(*context.store, layer, std::move(config)), "importing " + request.source);
   if (!request.changes.empty()) return apply_changes(context, request, std::move(image), progress, cancel);
   image.record.reference = canonical;
   TRY(context.store->put_image(image.record));
