@@ -24,6 +24,11 @@ bool is_docker_hub(std::string_view registry) {
   return registry == "docker.io" || registry == "index.docker.io" || registry == "registry-1.docker.io";
 }
 
+/// What a registry is called in config.json and by helpers: Docker Hub has a historic name.
+std::string server_name(const std::string& registry) {
+  return is_docker_hub(registry) ? "https://index.docker.io/v1/" : registry;
+}
+
 /// "https://host:port/v1/" -> "host:port".
 std::string host_of_server(std::string_view server) {
   if (const auto scheme = server.find("://"); scheme != std::string_view::npos) server.remove_prefix(scheme + 3);
@@ -110,10 +115,6 @@ const DockerConfig::Auth* find_auth(const DockerConfig& config, const std::strin
   for (const auto& [server, auth] : config.auths)
     if (host_of_server(server) == host) return &auth;
   return nullptr;
-}
-
-std::string server_name(const std::string& registry) {
-  return is_docker_hub(registry) ? "https://index.docker.io/v1/" : registry;
 }
 
 Result<Credentials> find_credentials(const std::string& directory, const std::string& registry, const Stop& stop,

@@ -46,12 +46,6 @@ std::string check_directive(std::string_view text) {
   return "";
 }
 
-}  // namespace
-
-std::string LintWarning::to_string() const {
-  return rule + ": " + detail + (line > 0 ? " (line " + std::to_string(line) + ")" : "");
-}
-
 Result<CheckOptions> parse_check_options(std::string_view text) {
   CheckOptions options;
   text = trim(text);
@@ -82,6 +76,12 @@ Result<CheckOptions> parse_check_options(std::string_view text) {
     if (more && text.empty()) return invalid("invalid check option \"\"");
   }
   return options;
+}
+
+}  // namespace
+
+std::string LintWarning::to_string() const {
+  return rule + ": " + detail + (line > 0 ? " (line " + std::to_string(line) + ")" : "");
 }
 
 Result<CheckOptions> check_options(std::string_view dockerfile,
