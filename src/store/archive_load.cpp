@@ -86,6 +86,12 @@ class Installer {
     const bool known = store_.snapshots().contains(layer.diff_id);
     const bool verified = layer.staged != nullptr && layer.staged->diff_id == layer.diff_id;
     if (known && verified) return {};
+    if (verified && layer.staged->extracted && *layer.staged->extracted) {
+      ExtractedLayer extracted = *std::exchange(*layer.staged->extracted, std::nullopt);
+      if (TRY(SnapshotterAccess::publish(store_.snapshots(), std::move(extracted), layer.diff_id)))
+        remember(layer.diff_id);
+      return {};
+    }
     // Adopted for an earlier image of this archive, it is not in the staging directory any more.
     const bool in_store = layer.staged == nullptr || store_.content().contains(layer.blob.digest);
     std::unique_ptr<ByteSource> source;
@@ -95,11 +101,13 @@ class Installer {
       source = make_fd_source(TRY(open_file(layer.staged->file, 0)));
     }
     TRY(store_.snapshots().unpack(*source, layer.diff_id));  // a layer that is here already is compared
-    if (!known) {
-      const std::lock_guard lock(mutex_);
-      layers.push_back(layer.diff_id);
-    }
+    if (!known) remember(layer.diff_id);
     return {};
+  }
+
+  void remember(const DiffId& layer) {
+    const std::lock_guard lock(mutex_);
+    layers.push_back(layer);
   }
 
   Store& store_;
@@ -137,7 +145,7 @@ Result<std::vector<std::string>> load_archive(Store& store, ByteSource& source,
                                               const std::vector<image::Platform>& platforms, ProgressSink& progress,
                                               const CancelToken& cancel) {
   std::optional<Store::Lease> lease = TRY(store.lease());
-  ArchiveStage stage = TRY(ArchiveStage::create(ingest_path(store.content().directory())));
+  ArchiveStage stage = TRY(ArchiveStage::create(ingest_path(store.content().directory()), store.snapshots()));
   TRY(stage.read(source, cancel));
   std::vector<PlannedImage> images = TRY(plan_images(store, stage, platforms, progress));
   Installer installer(store, progress, cancel);

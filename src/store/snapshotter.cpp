@@ -124,25 +124,24 @@ bool Snapshotter::contains(const DiffId& diff_id) const {
   return rows && !rows->empty();
 }
 
-Result<bool> SnapshotterAccess::publish(Snapshotter& snapshotter, UnnamedSnapshot snapshot, const DiffId& diff_id,
-                                        std::uint64_t size, std::int64_t flags) {
+Result<bool> SnapshotterAccess::publish(Snapshotter& snapshotter, ExtractedLayer layer, const DiffId& diff_id) {
   auto& state = *snapshotter.state_;
   const std::string digest = diff_id.digest.to_string();
   auto transaction = TRY(Database::begin(state.db));
   if (snapshotter.contains(diff_id)) return false;
   TRY(state.db->execute("DELETE FROM snapshots WHERE diff_id = ?", {digest}));  // not of this boot, never synced
   auto rows = TRY(state.db->query("INSERT INTO snapshots(diff_id, size, flags, boot) VALUES(?, ?, ?, ?) RETURNING id",
-                                  {digest, static_cast<std::int64_t>(size), flags, state.boot}));
+                                  {digest, static_cast<std::int64_t>(layer.size), layer.flags, state.boot}));
   const std::string id = std::to_string(rows.at(0).integer(0));
   TRY(set_aside(state.directory, id));
-  if (::renameat(state.directory.get(), snapshot.name().c_str(), state.directory.get(), id.c_str()) != 0)
+  if (::renameat(state.directory.get(), layer.snapshot.name().c_str(), state.directory.get(), id.c_str()) != 0)
     return fail_errno("naming layer " + digest);
   auto committed = transaction.commit();
   if (!committed) {
-    (void)::renameat(state.directory.get(), id.c_str(), state.directory.get(), snapshot.name().c_str());
+    (void)::renameat(state.directory.get(), id.c_str(), state.directory.get(), layer.snapshot.name().c_str());
     return Failure(std::move(committed).error());
   }
-  snapshot.release();
+  layer.snapshot.release();
   return true;
 }
 

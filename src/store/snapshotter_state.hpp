@@ -29,7 +29,8 @@ class UnnamedSnapshot {
   UnnamedSnapshot(UnnamedSnapshot&& other) noexcept
       : snapshots_(other.snapshots_), name_(std::exchange(other.name_, {})), root_(std::move(other.root_)) {}
   ~UnnamedSnapshot();
-  FdRef root() const { return root_; }  ///< the directory "fs"
+  FdRef root() const { return root_; }  ///< the directory "fs", until close()
+  void close() { root_.reset(); }
   const std::string& name() const { return name_; }
   void release() { name_.clear(); }
 
@@ -40,11 +41,19 @@ class UnnamedSnapshot {
   FileDescriptor root_;
 };
 
+/// A layer's files, not yet a layer: whoever has them says by what diffID.
+struct ExtractedLayer {
+  UnnamedSnapshot snapshot;
+  std::uint64_t size = 0;  ///< bytes of file content
+  std::int64_t flags = 0;
+};
+
 struct SnapshotterAccess {
+  /// Reads to the end-of-archive mark of an uncompressed tar; what follows is the caller's.
+  static Result<ExtractedLayer> extract(Snapshotter& snapshotter, ByteSource& tar);
   /// Gives the directory a number and a row. False if the layer exists already (then the directory is
   /// dropped).
-  static Result<bool> publish(Snapshotter& snapshotter, UnnamedSnapshot snapshot, const DiffId& diff_id,
-                              std::uint64_t size, std::int64_t flags);
+  static Result<bool> publish(Snapshotter& snapshotter, ExtractedLayer layer, const DiffId& diff_id);
   /// Their rows go first, for good: after a power failure a row without its directory would be damage.
   static Result<void> remove_layers(Snapshotter& snapshotter, const std::vector<DiffId>& layers);
 };

@@ -33,21 +33,27 @@ Result<UnpackedLayer> Snapshotter::unpack(ByteSource& blob, const DiffId& expect
     layer.size = TRY(layer_size(expected));
     return layer;
   }
-  UnnamedSnapshot snapshot = TRY(UnnamedSnapshot::create(state_->directory));
+  ExtractedLayer extracted = TRY(SnapshotterAccess::extract(*this, hashed));
+  TRY(check_rest(blob, hashed, expected));
+  layer.size = extracted.size;
+  TRY(SnapshotterAccess::publish(*this, std::move(extracted), expected));
+  return layer;
+}
+
+Result<ExtractedLayer> SnapshotterAccess::extract(Snapshotter& snapshotter, ByteSource& tar) {
+  UnnamedSnapshot snapshot = TRY(UnnamedSnapshot::create(snapshotter.state_->directory));
   Extractor extractor(snapshot.root());
-  tar::Reader reader(hashed);
+  tar::Reader reader(tar);
   for (;;) {
     auto entry = TRY(reader.next());
     if (!entry) break;
     TRY(extractor.add(*entry, reader));
   }
   TRY(extractor.finish());
-  TRY(check_rest(blob, hashed, expected));
-  layer.size = extractor.bytes();
-  std::int64_t flags =
+  snapshot.close();
+  const std::int64_t flags =
       (extractor.has_whiteouts() ? kHasWhiteouts : 0) | (extractor.has_opaque_root() ? kHasOpaqueRoot : 0);
-  TRY(SnapshotterAccess::publish(*this, std::move(snapshot), expected, layer.size, flags));
-  return layer;
+  return ExtractedLayer{std::move(snapshot), extractor.bytes(), flags};
 }
 
 }  // namespace dray::store

@@ -78,6 +78,8 @@ TEST_CASE("the old docker save format: plain layers are packed", "[store][archiv
       TarBuilder()
           .file("one/layer.tar", layer)
           .symlink("two/layer.tar", "../one/layer.tar")
+          .file("nobodys.tar", TarBuilder().file("b", "no image names it").text())
+          .file("no-layer.tar", "not even a tar")
           .file(hex + ".json", config)
           .file("manifest.json",
                 R"([{"Config":")" + hex + R"(.json","RepoTags":["old:1"],"Layers":["one/layer.tar","two/layer.tar"]}])")
@@ -91,6 +93,9 @@ TEST_CASE("the old docker save format: plain layers are packed", "[store][archiv
   REQUIRE(image->manifest.layers.size() == 2);
   CHECK(image->manifest.layers[0].media_type == image::kOciLayerGzip);
   CHECK(*store->content().size(image->manifest.layers[0].digest) < 5000);
+  CHECK(count_entries(store->root() + "/snapshots") == 2);  // the layer, and "empty"
+  REQUIRE_OK(load(*store, archive));
+  CHECK(count_entries(store->root() + "/snapshots") == 2);
 }
 
 TEST_CASE("archives that are not what they say leave nothing", "[store][archive][hostile]") {
