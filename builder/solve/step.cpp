@@ -328,7 +328,7 @@ Result<StepResult> StepRunner::make(Work& work) {
     return Failure(std::move(changed).error());
   }
   if (!std::holds_alternative<RunOp>(work.vertex.op))
-    TRY(request_.store.snapshots().settle_times(snapshot.id(), work.base(), started));
+    TRY(request_.store.snapshots().settle_times(snapshot.id(), started));
   StepResult result = TRY_CTX(commit(work, snapshot.id()), "keeping the layer in \"" + request_.store.root() + "\"");
   snapshot.keep();
   return result;

@@ -95,6 +95,9 @@ Result<engine::Configuration> read_configuration(const Invocation& invocation) {
   };
   from(invocation.root, "DRAY_ROOT", configuration.root);
   from(invocation.state, "DRAY_STATE", configuration.state);
+  std::string driver;
+  from(invocation.storage_driver, "DRAY_STORAGE_DRIVER", driver);
+  if (!driver.empty()) configuration.storage_driver = TRY(store::parse_storage_driver(driver));
   return configuration;
 }
 

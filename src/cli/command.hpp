@@ -11,7 +11,7 @@ namespace dray::cli {
 
 /// One run of the program: what the global flags say, and the command's own arguments.
 struct Invocation {
-  std::string root, state, configuration_path;  ///< "" = default
+  std::string root, state, storage_driver, configuration_path;  ///< "" = default
   std::vector<std::string> arguments;
 };
 

@@ -150,8 +150,8 @@ Result<void> make_volumes(Context& context, const ContainerRecord& record) {
     TRY(ensure_volume(context, point.mount.source, point.anonymous));
     if (point.mount.no_copy) continue;
     if (!rootfs.valid()) {
-      store::MountRecipe view = TRY(context.store->snapshots().view(record.layers));
-      rootfs = TRY(store::open_mount(view));
+      const store::MountRecipe recipe = TRY(context.store->snapshots().mount_recipe(record.snapshot));
+      rootfs = TRY(store::open_mount(recipe));
     }
     TRY(fill_volume(context, point.mount.source, rootfs, point.mount.destination));
   }
@@ -168,7 +168,7 @@ Result<void> insert_row(Context& context, const ContainerRecord& record) {
 }
 
 Result<void> create_files(Context& context, ContainerRecord& record) {
-  record.snapshot = TRY(context.store->snapshots().prepare(record.layers));
+  record.snapshot = TRY(context.store->snapshots().prepare(record.layers, Durability::fsync));
   TRY(make_volumes(context, record));
   TRY(make_directories(context.configuration.root + "/containers", 0710));
   std::string directory = container_directory(context, record.id);

@@ -86,7 +86,7 @@ Result<std::string> inspect_image(Context& context, const std::string& name,
   if (!built_for.variant.empty()) value["Variant"] = built_for.variant;
   value["Os"] = built_for.os;
   value["Size"] = image.size;
-  value["GraphDriver"] = {{"Data", nullptr}, {"Name", "overlay"}};
+  value["GraphDriver"] = {{"Data", nullptr}, {"Name", store::name_of(context.store->snapshots().driver())}};
   value["RootFS"] = {{"Type", "layers"}, {"Layers", layers}};
   value["Metadata"] = {{"LastTagTime", tagged_at.empty() ? "0001-01-01T00:00:00Z" : tagged_at}};
   value["Descriptor"] = {{"mediaType", image.record.media_type}, {"digest", image.record.manifest.to_string()}};

@@ -3,6 +3,8 @@
 // end-of-archive mark, the diffID covers what follows it too, so the rest is read through the hasher. The directory has
 // no name that means anything until the digest is right; an error, or kill -9, leaves nothing that another process
 // would take for a layer.
+#include <fcntl.h>
+
 #include "extract.hpp"
 #include "snapshotter_state.hpp"
 
@@ -42,7 +44,9 @@ Result<UnpackedLayer> Snapshotter::unpack(ByteSource& blob, const DiffId& expect
 
 Result<ExtractedLayer> SnapshotterAccess::extract(Snapshotter& snapshotter, ByteSource& tar) {
   UnnamedSnapshot snapshot = TRY(UnnamedSnapshot::create(snapshotter.state_->directory));
-  Extractor extractor(snapshot.root());
+  TRY(make_directory(snapshot.directory(), "fs", 0755));
+  const FileDescriptor root = TRY(open_file_at(snapshot.directory(), "fs", O_RDONLY | O_DIRECTORY));
+  Extractor extractor(root, snapshotter.state_->driver->whiteouts());
   tar::Reader reader(tar);
   for (;;) {
     auto entry = TRY(reader.next());

@@ -48,7 +48,8 @@ struct BuildCacheRecord {
 /// is ever collected; a process killed in the middle releases its lease by dying.
 class Store {
  public:
-  static Result<std::shared_ptr<Store>> open(const std::string& root);
+  /// `driver`: see Snapshotter::open.
+  static Result<std::shared_ptr<Store>> open(const std::string& root, std::optional<StorageDriver> driver = {});
 
   ContentStore& content() { return *content_; }
   Snapshotter& snapshots() { return *snapshots_; }
