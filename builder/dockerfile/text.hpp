@@ -5,15 +5,18 @@
 #include <string_view>
 #include <vector>
 
+#include <dray/core/text.hpp>
+
 // Small text helpers of the Dockerfile grammar. White space is ASCII's.
 
 namespace dray::builder {
 
+std::string_view trim_left(std::string_view text);
+std::string_view trim(std::string_view text);
 inline bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 inline bool is_digit(char c) { return c >= '0' && c <= '9'; }
 std::string_view trim_left(std::string_view text);
 std::string_view trim(std::string_view text);
-std::string to_lower(std::string_view text);
 std::string to_upper(std::string_view text);
 /// At runs of white space, at most `limit` parts (0: no limit).
 std::vector<std::string> split_whitespace(std::string_view text, std::size_t limit = 0);

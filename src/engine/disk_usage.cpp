@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // `system df`. Layers are counted once, however many images have them.
+#include <dray/core/tree_size.hpp>
 #include <dray/engine/disk.hpp>
 
 #include "container_state.hpp"
-#include "tree_size.hpp"
 
 namespace dray::engine {
 namespace {

@@ -5,10 +5,10 @@
 #include <algorithm>
 
 #include <dray/core/process.hpp>
+#include <dray/core/tree_size.hpp>
 
 #include "container_state.hpp"
 #include "images_private.hpp"
-#include "tree_size.hpp"
 
 namespace dray::engine {
 namespace {

@@ -3,11 +3,11 @@
 // they make (archive_plan.cpp). Install: layers are unpacked and
 // verified, blobs get their names, and only then are the images recorded. A failure before the records takes
 // back what it brought.
-#include <atomic>
 #include <mutex>
+#include <thread>
 
+#include <dray/core/parallel.hpp>
 #include <dray/core/process.hpp>
-#include <dray/core/thread.hpp>
 
 #include "archive_plan.hpp"
 #include "content_paths.hpp"
@@ -62,30 +62,12 @@ class Installer {
     std::vector<const PlannedLayer*> wanted;
     for (const PlannedLayer& layer : all)
       if (verified_.emplace(layer.blob.digest, layer.diff_id).second) wanted.push_back(&layer);
-    std::atomic<std::size_t> next{0};
-    std::mutex mutex;
-    std::optional<Error> first_error;
-    const auto work = [&] {
-      for (std::size_t i = next++; i < wanted.size(); i = next++) {
-        auto unpacked = unpack(*wanted[i], steps_ + static_cast<int>(i) + 1);
-        if (unpacked) continue;
-        next = wanted.size();
-        const std::lock_guard lock(mutex);
-        if (!first_error) first_error = std::move(unpacked).error();
-      }
+    const auto unpack_one = [&](std::size_t, std::size_t i) {
+      return unpack(*wanted[i], steps_ + static_cast<int>(i) + 1);
     };
-    std::vector<std::thread> threads;
-    const std::size_t most = std::min<std::size_t>(std::thread::hardware_concurrency(), wanted.size());
-    for (std::size_t i = 1; i < most; ++i) {
-      auto started = start_thread(work);
-      if (!started) break;  // fewer do as well
-      threads.push_back(*std::move(started));
-    }
-    work();
-    for (std::thread& thread : threads) thread.join();
+    auto unpacked = run_parallel(wanted.size(), std::thread::hardware_concurrency(), unpack_one);
     steps_ += static_cast<int>(wanted.size());
-    if (first_error) return Failure(*std::move(first_error));
-    return {};
+    return unpacked;
   }
 
   Result<void> unpack(const PlannedLayer& layer, int step) {

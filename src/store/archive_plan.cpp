@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include <dray/image/layout.hpp>
+#include <dray/store/layer_writer.hpp>
 
 #include "archive_json.hpp"
 
@@ -319,9 +320,7 @@ class Planner {
         layer.diff_id = config.diff_ids[i];
         layer.blob.digest = layer.staged->digest;
         layer.blob.size = layer.staged->size;
-        layer.blob.media_type = layer.staged->compression == Compression::gzip   ? image::kOciLayerGzip
-                                : layer.staged->compression == Compression::zstd ? image::kOciLayerZstd
-                                                                                 : image::kOciLayer;
+        layer.blob.media_type = layer_media_type(layer.staged->compression);
         manifest.layers.push_back(layer.blob);
         image.layers.push_back(std::move(layer));
       }

@@ -48,19 +48,6 @@ class EntrySource : public ByteSource {
   tar::Reader& reader_;
 };
 
-class CancellableSource : public ByteSource {
- public:
-  CancellableSource(ByteSource& inner, const CancelToken& cancel) : inner_(inner), cancel_(cancel) {}
-  Result<std::size_t> read(std::span<std::byte> buffer) override {
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
-    return inner_.read(buffer);
-  }
-
- private:
-  ByteSource& inner_;
-  const CancelToken& cancel_;
-};
-
 /// A file that will be synced.
 class BlobSink : public ByteSink {
  public:

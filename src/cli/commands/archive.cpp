@@ -66,8 +66,6 @@ Result<int> load(Invocation& invocation) {
   return 0;
 }
 
-int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
-
 }  // namespace
 
 int command_save(Invocation& invocation) { return finish(save(invocation)); }

@@ -231,8 +231,6 @@ Result<int> inspect(Invocation& invocation, Subject subject) {
   return code;
 }
 
-int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
-
 }  // namespace
 
 int command_ps(Invocation& invocation) { return finish(list(invocation)); }

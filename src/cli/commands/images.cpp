@@ -157,8 +157,6 @@ Result<int> diff(Invocation& invocation) {
   return 0;
 }
 
-int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
-
 }  // namespace
 
 int command_images(Invocation& invocation) { return finish(images(invocation)); }

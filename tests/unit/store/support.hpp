@@ -47,10 +47,6 @@ class StringSink : public ByteSink {
   std::string text;
 };
 
-struct SilentProgress : ProgressSink {
-  void report(const ProgressEvent&) override {}
-};
-
 /// A layer in words: TarBuilder().file("a/b", "text").directory("d").text().
 class TarBuilder {
  public:
