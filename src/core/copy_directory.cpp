@@ -41,12 +41,17 @@ class TreeCopy {
   std::vector<Directory> directories_;  ///< a directory comes before those in it
 };
 
+/// An overlay's bookkeeping, the labels of security modules: the new file has its own.
+bool is_of_the_host(std::string_view name) {
+  return name.starts_with("trusted.") || (name.starts_with("security.") && name != "security.capability");
+}
+
 Result<void> copy_xattrs(FdRef source, FdRef target) {
   std::vector<char> names(65536), value(65536);
   ssize_t length = ::flistxattr(source.get(), names.data(), names.size());
   if (length <= 0) return {};
   for (const char* name = names.data(); name < names.data() + length; name += std::strlen(name) + 1) {
-    if (std::string_view(name).starts_with("trusted.overlay.")) continue;
+    if (is_of_the_host(name)) continue;
     ssize_t size = ::fgetxattr(source.get(), name, value.data(), value.size());
     if (size < 0) continue;
     if (::fsetxattr(target.get(), name, value.data(), static_cast<std::size_t>(size), 0) != 0 && errno != EOPNOTSUPP)

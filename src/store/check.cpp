@@ -245,7 +245,7 @@ class Examination {
         TRY(store_.database()->query("SELECT 1 FROM snapshots WHERE id = ? AND diff_id IS NULL", {claim.snapshot}));
     if (rows.empty()) return "its snapshot " + claim.snapshot + " is not recorded";
     for (const std::string& path : store_.snapshots().directories_of(claim.snapshot))
-      if (::access(path.c_str(), F_OK) != 0) return "its \"" + path + "\" is gone";
+      if (::access(path.c_str(), F_OK) != 0) return "its " + path.substr(store_.root().size() + 1) + " is gone";
     return std::string();
   }
 

@@ -23,13 +23,13 @@ bool is_refusal(const Error& error) {
     case EACCES:
     case EROFS:
     case EXDEV:
-    case EIO:
       return true;
     default:
       return error.code() == ErrorCode::unavailable || error.code() == ErrorCode::unsupported;
   }
 }
 
+/// As unpack() does.
 Result<void> make_whiteouts(FdRef directory) {
   TRY(overlay_whiteouts().hide(directory, "gone"));
   return overlay_whiteouts().make_opaque(directory, ".");
@@ -37,10 +37,11 @@ Result<void> make_whiteouts(FdRef directory) {
 
 /// Through the mount: what a container's `rm` and `rm -r d; mkdir d` do.
 Result<void> change_through(FdRef root) {
-  if (::unlinkat(root.get(), "file", 0) != 0 || ::unlinkat(root.get(), "directory", AT_REMOVEDIR) != 0 ||
-      ::mkdirat(root.get(), "directory", 0755) != 0)
-    return fail_errno("changing files through an overlay");
-  return {};
+  if (::unlinkat(root.get(), "file", 0) != 0 || ::unlinkat(root.get(), "directory", AT_REMOVEDIR) != 0)
+    return fail_errno("removing files through an overlay");
+  if (::mkdirat(root.get(), "directory", 0755) == 0) return {};
+  if (errno == EIO) return fail(ErrorCode::unsupported, "this overlay makes no opaque directories");  // no xattrs
+  return fail_errno("replacing a directory through an overlay");
 }
 
 Result<void> look_at_upper(FdRef upper) {
@@ -64,29 +65,24 @@ Result<StorageDriver> parse_storage_driver(const std::string& name) {
 Result<StorageDriver> choose_driver(FdRef directory, const std::string& path) {
   if (::geteuid() != 0) return StorageDriver::overlay;  // who cannot mount cannot try; no driver would work
   const UnnamedSnapshot scratch = TRY(UnnamedSnapshot::create(directory));
-  for (const char* name : {"lower", "upper", "work", "lower/directory"})
+  for (const char* name : {"lower", "upper", "work", "layer", "lower/directory"})
     TRY(make_directory(scratch.directory(), name, 0755));
   TRY(open_file_at(scratch.directory(), "lower/file", O_WRONLY | O_CREAT, 0644));
-  const auto refused = [](const Result<void>& tried) { return !tried && is_refusal(tried.error()); };
-
-  if (const auto made = make_whiteouts(TRY(open_file_at(scratch.directory(), "lower/directory", O_RDONLY))); !made) {
-    if (refused(made)) return StorageDriver::vfs;
-    return Failure(made.error());
-  }
-  TRY(remove_tree(scratch.directory(), "lower/directory/gone"));
   const std::string here = path + "/" + scratch.name();
   const auto mounted = open_mount({.lower = {here + "/lower"}, .upper = here + "/upper", .work = here + "/work"});
-  if (!mounted) {
-    // Without the right to mount vfs would not work either, and whoever gets it later shall not have got vfs.
-    if (mounted.error().error_number() == EPERM) return StorageDriver::overlay;
-    if (is_refusal(mounted.error())) return StorageDriver::vfs;
-    return Failure(mounted.error());
+  if (!mounted && mounted.error().error_number() == EPERM) {
+    // Who may mount nothing needs other rights, not another driver: with them this shall be an overlay store.
+    const auto bound = open_mount({.lower = {here + "/lower"}, .upper = "", .work = ""});
+    return bound ? StorageDriver::vfs : StorageDriver::overlay;
   }
-  auto changed = change_through(*mounted);
-  if (changed) changed = look_at_upper(TRY(open_file(here + "/upper", O_PATH | O_DIRECTORY)));
-  if (refused(changed)) return StorageDriver::vfs;
-  if (!changed) return Failure(std::move(changed).error());
-  return StorageDriver::overlay;
+  Result<void> tried;
+  if (!mounted) tried = Failure(mounted.error());
+  if (tried) tried = change_through(*mounted);
+  if (tried) tried = look_at_upper(TRY(open_file(here + "/upper", O_PATH | O_DIRECTORY)));
+  if (tried) tried = make_whiteouts(TRY(open_file_at(scratch.directory(), "layer", O_RDONLY | O_DIRECTORY)));
+  if (tried) return StorageDriver::overlay;
+  if (is_refusal(tried.error())) return StorageDriver::vfs;
+  return Failure(std::move(tried).error().with_context("trying overlayfs"));
 }
 
 }  // namespace dray::store

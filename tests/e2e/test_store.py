@@ -140,7 +140,7 @@ class Check(DrayTestCase):
         upper.rmdir()
         found = self.dray("system", "check")
         self.assertEqual(1, found.code)
-        self.assertRegex(found.out, r"container broken: its directory snapshots/\d+/upper is gone\n  this means: it does not start")
+        self.assertRegex(found.out, r"container broken: its snapshots/\d+/upper is gone\n  this means: it does not start")
         self.ok("rm", "broken")
         self.ok("system", "check")
 

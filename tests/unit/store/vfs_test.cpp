@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The vfs driver: what it takes for a change, how it stacks layers, and that it shows what overlayfs would show.
+#include <linux/capability.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <functional>
@@ -303,6 +305,25 @@ TEST_CASE("the driver of a store is chosen once", "[store][vfs]") {
   CHECK_FALSE(Store::open(overlay->root(), StorageDriver::vfs).has_value());
   CHECK(parse_storage_driver("overlay2").value() == StorageDriver::overlay);
   CHECK_FALSE(parse_storage_driver("btrfs").has_value());
+}
+
+TEST_CASE("who may mount nothing gets an overlay store", "[store][vfs]") {
+  if (!is_root()) return;
+  const TempDir directory = *TempDir::create(temp_parent(), "dray-store-test-");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2] = {};
+    if (::syscall(SYS_capget, &header, data) != 0) ::_exit(2);
+    data[0].effective &= ~(1u << CAP_SYS_ADMIN);
+    data[0].permitted &= ~(1u << CAP_SYS_ADMIN);
+    if (::syscall(SYS_capset, &header, data) != 0) ::_exit(3);
+    const auto store = Store::open(directory.path() + "/root");
+    ::_exit(store && (*store)->snapshots().driver() == StorageDriver::overlay ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  CHECK(status == 0);
 }
 
 TEST_CASE("kill -9 while a snapshot is copied leaves garbage that is removed", "[store][vfs]") {
