@@ -66,6 +66,7 @@ class Reader {
     if (depth > kMaxDepth) return invalid("the file is nested too deeply");
     if (value.is_string()) return text(value.get<std::string>());
     if (value.is_boolean()) return hcl::literal(value.get<bool>(), place_);
+    if (value.is_number_integer()) return hcl::literal(static_cast<hcl::Number>(value.get<std::int64_t>()), place_);
     if (value.is_number()) return hcl::literal(value.get<double>(), place_);
     Expression made;
     made.place = place_;

@@ -43,9 +43,41 @@ void lay_over(ordered_json& target, const ordered_json& other) {
   }
 }
 
+/// What is printed is a bake file again: "${" and "%{" are written so that they stay what they are.
+ordered_json escaped(const ordered_json& value) {
+  if (value.is_string()) {
+    std::string text;
+    for (const char c : value.get<std::string>()) {
+      if (c == '{' && (text.ends_with('$') || text.ends_with('%'))) text.push_back(text.back());
+      text.push_back(c);
+    }
+    return text;
+  }
+  ordered_json copy = value;
+  if (value.is_structured())
+    for (auto& item : copy) item = escaped(item);
+  return copy;
+}
+
 std::string text_of(const ordered_json& value) {
   if (value.is_string()) return value.get<std::string>();
   return value.is_null() ? "" : value.dump();
+}
+
+/// Texts where texts belong: a number or a boolean is also one. A null in a map is as if it were not there.
+Result<hcl::Value> plain_value(const std::string& name, const hcl::Value& value) {
+  if (name == "no-cache" || name == "pull") return hcl::Value(TRY(hcl::to_truth(value)));
+  if (value.is_object()) {
+    hcl::Object texts;
+    for (const auto& [key, item] : value.object())
+      if (!item.is_null()) texts[key] = TRY_CTX(hcl::to_text(item), "\"" + key + "\"");
+    return hcl::Value(std::move(texts));
+  }
+  if (!value.is_list()) return hcl::Value(TRY(hcl::to_text(value)));
+  hcl::List items;
+  for (const hcl::Value& item : value.list())
+    items.push_back(item.is_object() ? item : hcl::Value(TRY(hcl::to_text(item))));
+  return hcl::Value(std::move(items));
 }
 
 class Bake {
@@ -84,9 +116,10 @@ class Bake {
 
  private:
   static Result<void> check_target(const BakeDefinition& target) {
-    for (const auto& [key, value] : target.attributes)
-      if (!kKnown.contains(key))
-        return invalid("\"" + target.file + "\": target \"" + target.name + "\": unknown attribute \"" + key + "\"");
+    for (const BakeDefinition::Attribute& attribute : target.attributes)
+      if (!kKnown.contains(attribute.name))
+        return hcl::error_at(attribute.place,
+                             "target \"" + target.name + "\": unknown attribute \"" + attribute.name + "\"");
     return {};
   }
 
@@ -95,8 +128,12 @@ class Bake {
     ordered_json& known = all[definition.name];
     if (known.is_null()) known = ordered_json::object();
     ordered_json attributes = ordered_json::object();
-    for (const auto& [name, value] : definition.attributes)
-      attributes[name] = ordered_json::parse(TRY(hcl::to_json(value)));
+    for (const auto& [name, value, place] : definition.attributes) {
+      if (value.is_null()) continue;
+      const auto plain = plain_value(name, value);
+      if (!plain) return hcl::error_at(place, name + ": " + plain.error().message());
+      attributes[name] = ordered_json::parse(TRY(hcl::to_json(*plain)));
+    }
     lay_over(known, attributes);
     return {};
   }
@@ -184,13 +221,6 @@ class Bake {
     ordered_json target = TRY(inherited(name, ancestors));
     TRY(apply_set(name, target));
     target.erase("description");
-    for (const char* map : {"args", "labels", "contexts"}) {
-      if (!target.contains(map) || !target[map].is_object()) continue;
-      ordered_json texts = ordered_json::object();  // null: as if it were not there
-      for (const auto& [key, value] : target[map].items())
-        if (!value.is_null()) texts[key] = text_of(value);
-      target[map] = std::move(texts);
-    }
     if (!target.contains("context")) target["context"] = ".";
     if (!target.contains("dockerfile") && !target.contains("dockerfile-inline")) target["dockerfile"] = "Dockerfile";
     if (options_.no_cache) target["no-cache"] = true;
@@ -211,11 +241,19 @@ class Bake {
 
   std::string print(const std::vector<std::string>& named, const std::vector<std::string>& wanted,
                     const std::map<std::string, ordered_json>& resolved, const BakePlan& plan) const {
-    ordered_json document = {{"group", {{"default", {{"targets", wanted}}}}}, {"target", ordered_json::object()}};
-    for (const std::string& name : named)
-      if (name != "default" && groups_.contains(name))
-        document["group"][name] = {{"targets", groups_.at(name)["targets"]}};
-    for (const BakeTarget& target : plan.targets) document["target"][target.name] = resolved.at(target.name);
+    const bool chosen = named != std::vector<std::string>{"default"};
+    ordered_json document = {{"group", {{"default", {{"targets", chosen ? named : wanted}}}}},
+                             {"target", ordered_json::object()}};
+    ordered_json& groups = document["group"];
+    for (std::vector<std::string> open = named; !open.empty();) {
+      const std::string name = std::move(open.back());
+      open.pop_back();
+      if (!groups_.contains(name) || (groups.contains(name) && (chosen || name != "default"))) continue;
+      groups[name] = {{"targets", groups_.at(name).value("targets", ordered_json::array())}};
+      for (const auto& member : groups[name]["targets"])
+        if (text_of(member) != "default") open.push_back(text_of(member));
+    }
+    for (const BakeTarget& target : plan.targets) document["target"][target.name] = escaped(resolved.at(target.name));
     return document.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
   }
 

@@ -128,7 +128,7 @@ Result<std::optional<hcl::Value>> BakeValues::variable(const std::string& name, 
   if (const auto known = values_.find(name); known != values_.end()) return std::optional(known->second);
   const auto declared = variables_.find(name);
   if (declared == variables_.end()) {
-    if (name == "BAKE_CMD_CONTEXT") return std::optional<hcl::Value>("");
+    if (name == "BAKE_CMD_CONTEXT") return std::optional<hcl::Value>("cwd://");
     if (name == "BAKE_LOCAL_PLATFORM") return std::optional<hcl::Value>(image::Platform::host().to_string());
     return std::optional<hcl::Value>();
   }
@@ -212,10 +212,11 @@ std::vector<std::string> BakeValues::names() const {
 }
 
 Result<BakeDefinition> BakeValues::define(const hcl::Block& block, const hcl::Locals* locals) {
-  BakeDefinition definition{.name = block.labels[0], .file = std::string(block.place.file), .attributes = {}};
+  BakeDefinition definition{.name = block.labels[0], .attributes = {}};
   for (const hcl::Attribute& attribute : block.attributes)
     if (attribute.name != "matrix")
-      definition.attributes.emplace_back(attribute.name, TRY(evaluator_.evaluate(*attribute.value, locals)));
+      definition.attributes.push_back(
+          {attribute.name, TRY(evaluator_.evaluate(*attribute.value, locals)), attribute.place});
   return definition;
 }
 
@@ -245,8 +246,8 @@ Result<void> BakeValues::unfold(const hcl::Block& block, std::vector<BakeDefinit
   for (const hcl::Object& row : rows) {
     const hcl::Locals locals{.outer = nullptr, .values = row};
     BakeDefinition cell = TRY(define(block, &locals));
-    const auto given = std::ranges::find(cell.attributes, "name", [](const auto& item) { return item.first; });
-    auto name = hcl::to_text(given->second);
+    const auto given = std::ranges::find(cell.attributes, "name", &BakeDefinition::Attribute::name);
+    auto name = hcl::to_text(given->value);
     cell.attributes.erase(given);
     if (!name || name->empty()) return wrong("the name must be a text");
     if (*name == target || !names.insert(*name).second)
@@ -282,8 +283,7 @@ Result<std::vector<BakeDefinition>> BakeValues::groups() {
         TRY(unfold(block, cells));
         hcl::List names;
         for (const BakeDefinition& cell : cells) names.emplace_back(cell.name);
-        definitions.push_back(
-            {block.labels[0], std::string(block.place.file), {{"targets", hcl::Value(std::move(names))}}});
+        definitions.push_back({block.labels[0], {{"targets", hcl::Value(std::move(names)), block.place}}});
       }
     }
   return definitions;

@@ -19,8 +19,13 @@ Result<hcl::Block> read_bake_file(const BakeFile& file,
 /// A target or a group as one block of one file defines it, its attributes evaluated. A block with a matrix gives
 /// several.
 struct BakeDefinition {
-  std::string name, file;
-  std::vector<std::pair<std::string, hcl::Value>> attributes;  ///< in their order
+  struct Attribute {
+    std::string name;
+    hcl::Value value;
+    hcl::Place place;
+  };
+  std::string name;
+  std::vector<Attribute> attributes;  ///< in their order
 };
 
 /// The variables, functions and blocks of all files. Values are made when they are asked for, once.

@@ -68,8 +68,8 @@ Result<Value> item_of(const Value& collection, const Value& key) {
     return found->second;
   }
   if (!collection.is_list()) return wrong(std::string("a ") + collection.kind_name() + " has no items");
-  const double index = TRY(to_number(key));
-  if (index < 0 || std::floor(index) != index || index >= static_cast<double>(collection.list().size()))
+  const Number index = TRY(to_number(key));
+  if (index < 0 || std::floor(index) != index || index >= static_cast<Number>(collection.list().size()))
     return wrong("there is no item " + number_text(index) + " in a list of " +
                  std::to_string(collection.list().size()));
   return collection.list()[static_cast<std::size_t>(index)];
@@ -198,13 +198,13 @@ Result<Value> Evaluator::binary(const Expression& expression, const Locals* loca
   const Value right = TRY(evaluate(*expression.children[1], locals));
   if (sign == "==") return Value(left == right);
   if (sign == "!=") return Value(!(left == right));
-  const double a = TRY_AT(to_number(left), expression.place), b = TRY_AT(to_number(right), expression.place);
+  const Number a = TRY_AT(to_number(left), expression.place), b = TRY_AT(to_number(right), expression.place);
   if (sign == "<") return Value(a < b);
   if (sign == ">") return Value(a > b);
   if (sign == "<=") return Value(a <= b);
   if (sign == ">=") return Value(a >= b);
   if ((sign == "/" || sign == "%") && b == 0) return error_at(expression.place, "division by zero");
-  const double result = sign == "+"   ? a + b
+  const Number result = sign == "+"   ? a + b
                         : sign == "-" ? a - b
                         : sign == "*" ? a * b
                         : sign == "/" ? a / b
@@ -263,7 +263,7 @@ Result<Value> Evaluator::loop(const Expression& expression, const Locals* locals
     return {};
   };
   if (source.is_list()) {
-    for (std::size_t i = 0; i < source.list().size(); ++i) TRY(turn(static_cast<double>(i), source.list()[i]));
+    for (std::size_t i = 0; i < source.list().size(); ++i) TRY(turn(static_cast<Number>(i), source.list()[i]));
   } else if (source.is_object()) {
     for (const auto& [name, value] : source.object()) TRY(turn(name, value));
   } else {

@@ -43,7 +43,7 @@ Result<Object> to_object(const Value& value) {
 }
 
 Result<std::int64_t> to_integer(const Value& value) {
-  const double number = TRY(to_number(value));
+  const Number number = TRY(to_number(value));
   if (std::floor(number) != number || std::fabs(number) > 9e15)
     return wrong("a whole number is required, not " + number_text(number));
   return static_cast<std::int64_t>(number);

@@ -59,7 +59,21 @@ Result<Value> base64decode(Arguments a) {
   return Value(*std::move(text));
 }
 
-Result<Value> jsonencode(Arguments a) { return Value(TRY(to_json(a[0]))); }
+/// As Go: nothing that HTML would take for its own.
+Result<Value> jsonencode(Arguments a) {
+  std::string text;
+  for (const char c : TRY(to_json(a[0]))) {
+    if (c == '<')
+      text += "\\u003c";
+    else if (c == '>')
+      text += "\\u003e";
+    else if (c == '&')
+      text += "\\u0026";
+    else
+      text.push_back(c);
+  }
+  return Value(std::move(text));
+}
 Result<Value> jsondecode(Arguments a) { return from_json(TRY(to_text(a[0]))); }
 
 /// As in a form's query: a space is "+".

@@ -32,7 +32,7 @@ std::string padded(std::string text, const Verb& verb, bool number) {
   return text.insert(at, width - count, zeros ? '0' : ' ');
 }
 
-Result<std::string> whole_number(double number, const Verb& verb) {
+Result<std::string> whole_number(Number number, const Verb& verb) {
   if (std::fabs(number) > 9e18) return wrong("the number is too large");
   auto rest = static_cast<std::uint64_t>(std::trunc(std::fabs(number)));
   const unsigned base = verb.letter == 'b'                         ? 2
@@ -82,7 +82,7 @@ Result<std::string> shown(const Value& value, const Verb& verb) {
     case 'g':
     case 'G': {
       const std::string format =
-          std::string("%") + (verb.plus ? "+" : "") + (verb.space ? " " : "") + ".*" + verb.letter;
+          std::string("%") + (verb.plus ? "+" : "") + (verb.space ? " " : "") + ".*L" + verb.letter;
       char text[1500];
       std::snprintf(text, sizeof text, format.c_str(), verb.precision < 0 ? 6 : verb.precision, TRY(to_number(value)));
       return padded(text, verb, true);

@@ -52,9 +52,9 @@ Result<List> distinct_items(const List& list) {
 Result<Value> distinct(Arguments a) { return Value(TRY(distinct_items(TRY(to_list(a[0]))))); }
 
 Result<Value> length(Arguments a) {
-  if (a[0].is_object()) return Value(static_cast<double>(a[0].object().size()));
+  if (a[0].is_object()) return Value(static_cast<Number>(a[0].object().size()));
   if (a[0].is_string()) return wrong("a list or an object is required; strlen() counts the characters of a text");
-  return Value(static_cast<double>(TRY(to_list(a[0])).size()));
+  return Value(static_cast<Number>(TRY(to_list(a[0])).size()));
 }
 
 Result<Value> contains(Arguments a) { return Value(has(TRY(to_list(a[0])), a[1])); }
@@ -73,7 +73,7 @@ Result<Value> indexof(Arguments a) {
   const List list = TRY(to_list(a[0]));
   const auto found = std::ranges::find(list, a[1]);
   if (found == list.end()) return wrong("the item is not in the list");
-  return Value(static_cast<double>(found - list.begin()));
+  return Value(static_cast<Number>(found - list.begin()));
 }
 
 Result<Value> slice(Arguments a) {
@@ -86,15 +86,15 @@ Result<Value> slice(Arguments a) {
 
 /// range(end), range(begin, end), range(begin, end, step)
 Result<Value> range(Arguments a) {
-  const double begin = a.size() == 1 ? 0 : TRY(to_number(a[0]));
-  const double end = TRY(to_number(a[a.size() == 1 ? 0 : 1]));
-  const double step = a.size() == 3 ? TRY(to_number(a[2])) : end < begin ? -1 : 1;
+  const Number begin = a.size() == 1 ? 0 : TRY(to_number(a[0]));
+  const Number end = TRY(to_number(a[a.size() == 1 ? 0 : 1]));
+  const Number step = a.size() == 3 ? TRY(to_number(a[2])) : end < begin ? -1 : 1;
   if (step == 0 || (end > begin) != (step > 0)) {
     if (end == begin) return Value(List());
     return wrong("the step does not lead to the end");
   }
   List numbers;
-  for (double at = begin; step > 0 ? at < end : at > end; at += step) {
+  for (Number at = begin; step > 0 ? at < end : at > end; at += step) {
     if (numbers.size() == 1024) return wrong("more than 1024 numbers");
     numbers.emplace_back(at);
   }

@@ -10,46 +10,46 @@ namespace {
 
 using Arguments = const List&;
 
-Result<Value> finite(double number) {
+Result<Value> finite(Number number) {
   if (!std::isfinite(number)) return wrong("the result is no number");
   return Value(number);
 }
 
-template <double (*f)(double)>
+template <Number (*f)(Number)>
 Result<Value> of_one(Arguments a) {
   return finite(f(TRY(to_number(a[0]))));
 }
 
-template <double (*f)(double, double)>
+template <Number (*f)(Number, Number)>
 Result<Value> of_two(Arguments a) {
-  const double x = TRY(to_number(a[0])), y = TRY(to_number(a[1]));
+  const Number x = TRY(to_number(a[0])), y = TRY(to_number(a[1]));
   return finite(f(x, y));
 }
 
-template <bool (*f)(double, double)>
+template <bool (*f)(Number, Number)>
 Result<Value> compared(Arguments a) {
-  const double x = TRY(to_number(a[0])), y = TRY(to_number(a[1]));
+  const Number x = TRY(to_number(a[0])), y = TRY(to_number(a[1]));
   return Value(f(x, y));
 }
 
-bool greater(double x, double y) { return x > y; }
-bool at_least(double x, double y) { return x >= y; }
-bool less(double x, double y) { return x < y; }
-bool at_most(double x, double y) { return x <= y; }
-double add(double x, double y) { return x + y; }
-double subtract(double x, double y) { return x - y; }
-double multiply(double x, double y) { return x * y; }
-double divide(double x, double y) { return x / y; }
-double logarithm(double x, double base) { return std::log(x) / std::log(base); }
-double negate(double x) { return -x; }
-double sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
+bool greater(Number x, Number y) { return x > y; }
+bool at_least(Number x, Number y) { return x >= y; }
+bool less(Number x, Number y) { return x < y; }
+bool at_most(Number x, Number y) { return x <= y; }
+Number add(Number x, Number y) { return x + y; }
+Number subtract(Number x, Number y) { return x - y; }
+Number multiply(Number x, Number y) { return x * y; }
+Number divide(Number x, Number y) { return x / y; }
+Number logarithm(Number x, Number base) { return std::log(x) / std::log(base); }
+Number negate(Number x) { return -x; }
+Number sign(Number x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
 
 /// Of one list, or of all arguments.
 template <bool largest>
 Result<Value> extreme(Arguments a) {
-  double result = TRY(to_number(a[0]));
+  Number result = TRY(to_number(a[0]));
   for (const Value& item : a) {
-    const double number = TRY(to_number(item));
+    const Number number = TRY(to_number(item));
     result = largest ? std::max(result, number) : std::min(result, number);
   }
   return Value(result);
@@ -62,7 +62,7 @@ Result<Value> parseint(Arguments a) {
   std::string_view digits = given;
   const bool negative = digits.starts_with('-');
   if (negative || digits.starts_with('+')) digits.remove_prefix(1);
-  double number = 0;
+  Number number = 0;
   bool good = !digits.empty();
   for (const char c : digits) {
     int digit = c >= '0' && c <= '9'   ? c - '0'
@@ -70,7 +70,7 @@ Result<Value> parseint(Arguments a) {
                 : c >= 'A' && c <= 'Z' ? c - 'A' + (base > 36 ? 36 : 10)
                                        : 99;
     good = good && digit < base;
-    number = number * static_cast<double>(base) + digit;
+    number = number * static_cast<Number>(base) + digit;
   }
   if (!good) return wrong("\"" + given.substr(0, 100) + "\" is no whole number in base " + std::to_string(base));
   return finite(negative ? -number : number);

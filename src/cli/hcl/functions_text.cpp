@@ -70,8 +70,12 @@ Result<Value> chomp(Arguments a) {
 
 Result<Value> replace(Arguments a) {
   const std::string text = TRY(to_text(a[0])), old = TRY(to_text(a[1])), instead = TRY(to_text(a[2]));
-  if (old.empty()) return wrong("the text to replace is empty");
   std::string result;
+  if (old.empty()) {  // between all characters
+    for (const std::string_view part : characters(text)) result.append(instead).append(part);
+    if (result.size() > kMaxText) return wrong("the result is too long");
+    return Value(result + instead);
+  }
   for (std::size_t at = 0;;) {
     const std::size_t found = text.find(old, at);
     result += text.substr(at, found - at);
@@ -123,8 +127,8 @@ Result<Value> indent(Arguments a) {
   return Value(std::move(result));
 }
 
-Result<Value> strlen(Arguments a) { return Value(static_cast<double>(characters(TRY(to_text(a[0]))).size())); }
-Result<Value> byteslen(Arguments a) { return Value(static_cast<double>(TRY(to_text(a[0])).size())); }
+Result<Value> strlen(Arguments a) { return Value(static_cast<Number>(characters(TRY(to_text(a[0]))).size())); }
+Result<Value> byteslen(Arguments a) { return Value(static_cast<Number>(TRY(to_text(a[0])).size())); }
 
 Result<Value> reverse(Arguments a) {
   const std::string text = TRY(to_text(a[0]));

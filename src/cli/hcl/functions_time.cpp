@@ -14,10 +14,10 @@ using Arguments = const List&;
 constexpr const char* kMonths[] = {"January", "February", "March",     "April",   "May",      "June",
                                    "July",    "August",   "September", "October", "November", "December"};
 constexpr const char* kDays[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
-constexpr double kLatest = 253402300799;  // the end of the year 9999
+constexpr Number kLatest = 253402300799;  // the end of the year 9999
 
 struct Moment {
-  double seconds = 0;  ///< since 1970
+  Number seconds = 0;  ///< since 1970
   int offset = 0;      ///< of the zone, in seconds
 };
 
@@ -64,11 +64,11 @@ Result<Moment> parse_moment(const std::string& text) {
   if (!good) return wrong("\"" + text.substr(0, 60) + "\" is no RFC 3339 time, such as 2025-09-16T12:00:00Z");
   fields.tm_year -= 1900;
   fields.tm_mon -= 1;
-  moment.seconds = static_cast<double>(::timegm(&fields)) - moment.offset;
+  moment.seconds = static_cast<Number>(::timegm(&fields)) - moment.offset;
   return moment;
 }
 
-Result<Moment> moment_of_seconds(double seconds) {
+Result<Moment> moment_of_seconds(Number seconds) {
   if (std::fabs(seconds) > kLatest) return wrong("the time is too far away");
   return Moment{.seconds = seconds};
 }
@@ -146,7 +146,7 @@ Result<Value> formattimestamp(Arguments a) {
   return Value(TRY(formatted(pattern, moment)));
 }
 
-Result<Value> timestamp(Arguments) { return Value(rfc3339({.seconds = static_cast<double>(std::time(nullptr))})); }
+Result<Value> timestamp(Arguments) { return Value(rfc3339({.seconds = static_cast<Number>(std::time(nullptr))})); }
 
 Result<Value> timeadd(Arguments a) {
   Moment moment = TRY(parse_moment(TRY(to_text(a[0]))));
@@ -154,13 +154,13 @@ Result<Value> timeadd(Arguments a) {
   std::string_view rest = given;
   const bool negative = rest.starts_with('-');
   if (negative || rest.starts_with('+')) rest.remove_prefix(1);
-  double seconds = 0;
+  Number seconds = 0;
   bool good = !rest.empty();
   while (good && !rest.empty() && rest != "0") {
     const std::size_t digits = std::min(rest.find_first_not_of("0123456789."), rest.size());
     const auto number = parse_number(rest.substr(0, digits));
     rest.remove_prefix(digits);
-    static constexpr std::pair<std::string_view, double> kUnits[] = {
+    static constexpr std::pair<std::string_view, Number> kUnits[] = {
         {"ns", 1e-9}, {"us", 1e-6}, {"µs", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}};
     good = false;
     for (const auto& [unit, factor] : kUnits) {
@@ -180,7 +180,7 @@ Result<Value> timeadd(Arguments a) {
 Result<Value> unixtimestampparse(Arguments a) {
   const Moment moment = TRY(moment_of_seconds(TRY(to_number(a[0]))));
   const std::tm f = fields_of(moment);
-  const auto number = [](int value) { return Value(static_cast<double>(value)); };
+  const auto number = [](int value) { return Value(static_cast<Number>(value)); };
   char iso_year[16], iso_week[16];
   std::strftime(iso_year, sizeof iso_year, "%G", &f);
   std::strftime(iso_week, sizeof iso_week, "%V", &f);

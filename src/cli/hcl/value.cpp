@@ -29,18 +29,17 @@ bool Value::operator==(const Value& other) const {
   return data_ == other.data_;
 }
 
-std::string number_text(double number) {
-  char text[400];
-  if (std::floor(number) == number && std::fabs(number) < 1e21) {
-    std::snprintf(text, sizeof text, "%.0f", number == 0 ? 0.0 : number);
-    return text;
-  }
-  const auto end = std::to_chars(text, text + sizeof text, number).ptr;
-  return {text, end};
+std::string number_text(Number number) {
+  char text[64];
+  if (std::floor(number) == number && std::fabs(number) < 0x1p64L)
+    std::snprintf(text, sizeof text, "%.0Lf", number == 0 ? Number(0) : number);
+  else
+    std::snprintf(text, sizeof text, "%.18Lg", number);
+  return text;
 }
 
-std::optional<double> parse_number(std::string_view text) {
-  double number = 0;
+std::optional<Number> parse_number(std::string_view text) {
+  Number number = 0;
   if (text.starts_with('+')) text.remove_prefix(1);
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (text.empty() || error != std::errc() || end != text.data() + text.size() || !std::isfinite(number))
@@ -67,7 +66,7 @@ Result<std::string> to_text(const Value& value) {
   }
 }
 
-Result<double> to_number(const Value& value) {
+Result<Number> to_number(const Value& value) {
   if (value.kind() == Value::Kind::number) return value.number();
   const auto number = value.is_string() ? parse_number(value.text()) : std::nullopt;
   if (!number) return unsuitable(value, "number");

@@ -17,6 +17,9 @@
 
 namespace dray::cli::hcl {
 
+/// HCL's numbers are decimal and exact; these have 64 binary digits or more.
+using Number = long double;
+
 class Value;
 using List = std::vector<Value>;
 using Object = std::map<std::string, Value>;
@@ -27,7 +30,8 @@ class Value {
 
   Value() = default;
   Value(bool truth) : data_(truth) {}
-  Value(double number) : data_(number) {}
+  Value(Number number) : data_(number) {}
+  Value(double number) : data_(static_cast<Number>(number)) {}
   Value(std::string text) : data_(std::move(text)) {}
   Value(const char* text) : data_(std::string(text)) {}
   Value(List items) : data_(std::make_shared<const List>(std::move(items))) {}
@@ -42,7 +46,7 @@ class Value {
 
   // Only of a value of that kind.
   bool truth() const { return std::get<bool>(data_); }
-  double number() const { return std::get<double>(data_); }
+  Number number() const { return std::get<Number>(data_); }
   const std::string& text() const { return std::get<std::string>(data_); }
   const List& list() const { return *std::get<std::shared_ptr<const List>>(data_); }
   const Object& object() const { return *std::get<std::shared_ptr<const Object>>(data_); }
@@ -51,18 +55,18 @@ class Value {
   bool operator==(const Value& other) const;
 
  private:
-  std::variant<std::monostate, bool, double, std::string, std::shared_ptr<const List>, std::shared_ptr<const Object>>
+  std::variant<std::monostate, bool, Number, std::string, std::shared_ptr<const List>, std::shared_ptr<const Object>>
       data_;
 };
 
 /// "12", "0.5": no exponent where none is needed.
-std::string number_text(double number);
-std::optional<double> parse_number(std::string_view text);
+std::string number_text(Number number);
+std::optional<Number> parse_number(std::string_view text);
 std::optional<bool> parse_truth(std::string_view text);  ///< "true", "false", "1", "0"
 
 // As HCL converts: a number or a boolean is also a text, and a text that looks like one is also that.
 Result<std::string> to_text(const Value& value);
-Result<double> to_number(const Value& value);
+Result<Number> to_number(const Value& value);
 Result<bool> to_truth(const Value& value);
 
 /// Written as JSON; objects by name. At most `limit` values.

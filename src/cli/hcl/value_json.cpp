@@ -21,9 +21,11 @@ Result<json> write(const Value& value, std::size_t& left, int depth) {
     case Value::Kind::boolean:
       return json(value.truth());
     case Value::Kind::number:
-      if (std::floor(value.number()) == value.number() && std::fabs(value.number()) < 9e15)
+      if (std::floor(value.number()) == value.number() && std::fabs(value.number()) < 0x1p63L)
         return json(static_cast<std::int64_t>(value.number()));
-      return json(value.number());
+      if (std::floor(value.number()) == value.number() && value.number() > 0 && value.number() < 0x1p64L)
+        return json(static_cast<std::uint64_t>(value.number()));
+      return json(static_cast<double>(value.number()));
     case Value::Kind::string:
       return json(value.text());
     case Value::Kind::list: {
@@ -43,6 +45,8 @@ Result<json> write(const Value& value, std::size_t& left, int depth) {
 Result<Value> read(const json& item, int depth) {
   if (depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "the JSON text is nested too deeply");
   if (item.is_boolean()) return Value(item.get<bool>());
+  if (item.is_number_unsigned()) return Value(static_cast<Number>(item.get<std::uint64_t>()));
+  if (item.is_number_integer()) return Value(static_cast<Number>(item.get<std::int64_t>()));
   if (item.is_number()) return Value(item.get<double>());
   if (item.is_string()) return Value(item.get<std::string>());
   if (item.is_array()) {
