@@ -141,8 +141,13 @@ class Bake {
   Result<void> collect(const std::string& name, std::vector<std::string>& wanted, int depth) {
     if (depth > 50) return invalid("group \"" + name + "\" contains itself");
     if (const auto group = groups_.find(name); group != groups_.end()) {
-      for (const auto& member : group->value("targets", ordered_json::array()))
-        TRY(collect(text_of(member), wanted, depth + 1));
+      for (const auto& member : group->value("targets", ordered_json::array())) {
+        const std::string member_name = text_of(member);
+        if (member_name != name || !targets_.contains(name))
+          TRY(collect(member_name, wanted, depth + 1));
+        else if (std::find(wanted.begin(), wanted.end(), name) == wanted.end())  // the target of the group's name
+          wanted.push_back(name);
+      }
       return {};
     }
     if (!targets_.contains(name)) return fail(ErrorCode::not_found, "there is no target or group \"" + name + "\"");

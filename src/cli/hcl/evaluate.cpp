@@ -14,8 +14,8 @@ namespace {
 using Kind = Expression::Kind;
 
 constexpr int kMaxDepth = 1500;
-constexpr std::size_t kMaxMade = 32u << 20;  ///< values and bytes of text, altogether
-constexpr std::size_t kMaxText = 4u << 20;
+constexpr std::size_t kMaxMade = 4u << 20;  ///< values and bytes of text, altogether
+constexpr std::size_t kMaxText = 1u << 20;
 
 Failure with_place(Error error, const Place& place) {
   if (!error.location().empty()) return Failure(std::move(error));
