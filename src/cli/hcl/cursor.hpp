@@ -52,7 +52,7 @@ class ExpressionParser {
   /// What follows an opening quote, up to the closing one.
   Result<ExpressionRef> quoted();
   /// A template's text, with escapes already resolved, to its end.
-  Result<ExpressionRef> template_to_end();
+  Result<ExpressionRef> template_to_end(bool outdents = false);
 
  private:
   Result<ExpressionRef> binary(int level);
@@ -74,7 +74,8 @@ class ExpressionParser {
   struct Part;
   Result<std::vector<Part>> parts(bool quoted);
   Result<Part> directive();
-  Result<ExpressionRef> finish(std::vector<Part> parts);
+  static void outdent(std::vector<Part>& parts);
+  Result<ExpressionRef> finish(std::vector<Part> parts, bool outdents);
   Result<ExpressionRef> assemble(std::vector<Part>& parts, std::size_t& at, int depth);
 
   Result<ExpressionRef> make(Expression expression);

@@ -50,25 +50,6 @@ Result<void> take_escape(Cursor& cursor, std::string& text) {
   return {};
 }
 
-/// "<<-": as many spaces as each line begins with.
-std::string without_indent(std::string_view text) {
-  std::size_t least = std::string_view::npos;
-  const auto each_line = [](std::string_view rest, auto&& what) {
-    while (!rest.empty()) {
-      const std::size_t end = std::min(rest.find('\n'), rest.size() - 1) + 1;
-      what(rest.substr(0, end));
-      rest.remove_prefix(end);
-    }
-  };
-  const auto indent_of = [](std::string_view line) { return std::min(line.find_first_not_of(" \t"), line.size()); };
-  each_line(text, [&](std::string_view line) {
-    if (line != "\n" && line != "\r\n") least = std::min(least, indent_of(line));
-  });
-  std::string result;
-  each_line(text, [&](std::string_view line) { result += line.substr(std::min(least, indent_of(line))); });
-  return result;
-}
-
 }  // namespace
 
 struct ExpressionParser::Part {
@@ -148,6 +129,7 @@ Result<std::vector<ExpressionParser::Part>> ExpressionParser::parts(bool in_quot
       parts.push_back(std::move(part));
     } else {
       text.push_back(cursor_.take());
+      if (text.back() == '\n') end_text();  // "~" takes white space of its line only
     }
   }
   end_text();
@@ -194,23 +176,44 @@ Result<ExpressionRef> ExpressionParser::assemble(std::vector<Part>& parts, std::
   return make(std::move(join));
 }
 
-Result<ExpressionRef> ExpressionParser::template_to_end() {
+Result<ExpressionRef> ExpressionParser::template_to_end(bool outdents) {
   if (++depth_ > kMaxDepth) return cursor_.error("the text is nested too deeply");
   std::vector<Part> found = TRY(parts(false));
   --depth_;
-  return finish(std::move(found));
+  return finish(std::move(found), outdents);
 }
 
 Result<ExpressionRef> ExpressionParser::quoted() {
   if (++depth_ > kMaxDepth) return cursor_.error("the text is nested too deeply");
   std::vector<Part> found = TRY(parts(true));
   --depth_;
-  return finish(std::move(found));
+  return finish(std::move(found), false);
 }
 
-Result<ExpressionRef> ExpressionParser::finish(std::vector<Part> parts) {
+/// "<<-": as many spaces less as each line begins with. A line of spaces alone does not count.
+void ExpressionParser::outdent(std::vector<Part>& parts) {
+  constexpr std::size_t kNone = std::string::npos;
+  const auto spaces_of = [](const std::string& text) {
+    return std::min(text.find_first_not_of(" \t\r\n"), text.size());
+  };
+  const auto each_line = [&](auto&& what) {
+    bool begins = true;
+    for (Part& part : parts) {
+      const bool is_text = part.kind == Part::Kind::text;
+      const bool blank = is_text && part.text.ends_with('\n') && spaces_of(part.text) == part.text.size();
+      const bool ends = is_text && part.text.ends_with('\n');
+      if (begins && !blank) what(part, is_text ? spaces_of(part.text) : 0);
+      begins = ends;
+    }
+  };
+  std::size_t least = kNone;
+  each_line([&](Part&, std::size_t spaces) { least = std::min(least, spaces); });
+  if (least == kNone) return;
+  each_line([&](Part& part, std::size_t) { part.text.erase(0, least); });
+}
+
+Result<ExpressionRef> ExpressionParser::finish(std::vector<Part> parts, bool outdents) {
   const Place place = cursor_.place();
-  if (parts.empty()) return literal("", place);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     if (parts[i].kind != Part::Kind::text) continue;
     std::string& text = parts[i].text;
@@ -218,8 +221,12 @@ Result<ExpressionRef> ExpressionParser::finish(std::vector<Part> parts) {
     if (i > 0 && parts[i - 1].trims_after) text.erase(0, std::min(text.find_first_not_of(kSpace), text.size()));
     if (i + 1 < parts.size() && parts[i + 1].trims_before) text.erase(text.find_last_not_of(kSpace) + 1);
   }
+  if (outdents) outdent(parts);
   // A text alone is itself, and so is a value alone: "${true}" stays a boolean.
-  if (parts.size() == 1 && parts[0].kind == Part::Kind::text) return literal(std::move(parts[0].text), place);
+  std::string text;
+  for (const Part& part : parts) text += part.text;
+  if (std::ranges::all_of(parts, [](const Part& part) { return part.kind == Part::Kind::text; }))
+    return literal(std::move(text), place);
   if (parts.size() == 1 && parts[0].kind == Part::Kind::value) return parts[0].expression;
   std::size_t at = 0;
   return assemble(parts, at, 0);
@@ -250,11 +257,10 @@ Result<ExpressionRef> ExpressionParser::heredoc() {
     cursor_.skip(end);
     if (cursor_.take("\n")) text.push_back('\n');
   }
-  if (indented) text = without_indent(text);
   Cursor inner(text, begin);
   ExpressionParser parser(inner);
   parser.depth_ = depth_;
-  return parser.template_to_end();
+  return parser.template_to_end(indented);
 }
 
 }  // namespace dray::cli::hcl
