@@ -4,6 +4,8 @@
 // bounded pass over hostile text.
 #include "challenge.hpp"
 
+#include <dray/core/text.hpp>
+
 namespace dray::registry {
 namespace {
 
@@ -24,9 +26,7 @@ struct Cursor {
   std::string token() {
     std::size_t size = 0;
     while (size < text.size() && is_token(text[size])) ++size;
-    std::string result(text.substr(0, size));
-    for (char& c : result)
-      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    std::string result = to_lower(text.substr(0, size));
     text.remove_prefix(size);
     return result;
   }

@@ -2,7 +2,6 @@
 // Credentials and trust as the docker command line leaves them on disk, and leaving them there.
 #include "credentials.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include <cstdlib>
 
 #include <dray/core/directory_lock.hpp>
+#include <dray/core/fd.hpp>
 #include <dray/core/output_file.hpp>
 
 #include "credential_helper.hpp"
@@ -24,6 +24,11 @@ bool is_docker_hub(std::string_view registry) {
   return registry == "docker.io" || registry == "index.docker.io" || registry == "registry-1.docker.io";
 }
 
+/// What a registry is called in config.json and by helpers: Docker Hub has a historic name.
+std::string server_name(const std::string& registry) {
+  return is_docker_hub(registry) ? "https://index.docker.io/v1/" : registry;
+}
+
 /// "https://host:port/v1/" -> "host:port".
 std::string host_of_server(std::string_view server) {
   if (const auto scheme = server.find("://"); scheme != std::string_view::npos) server.remove_prefix(scheme + 3);
@@ -32,13 +37,7 @@ std::string host_of_server(std::string_view server) {
 }
 
 Result<void> read_certificates(const std::string& folder, TlsSettings& settings) {
-  DIR* directory = opendir(folder.c_str());
-  if (directory == nullptr) return {};
-  std::vector<std::string> names;
-  while (const dirent* entry = readdir(directory)) names.emplace_back(entry->d_name);
-  closedir(directory);
-  std::ranges::sort(names);
-  for (const std::string& name : names) {
+  for (const std::string& name : list_directory(folder).value_or(std::vector<std::string>())) {
     const std::string path = folder + "/" + name;
     if (name.ends_with(".crt")) {
       settings.ca_pem += TRY_CTX(read_file(path, kMaxPem), "reading a registry's CA certificate") + "\n";
@@ -116,10 +115,6 @@ const DockerConfig::Auth* find_auth(const DockerConfig& config, const std::strin
   for (const auto& [server, auth] : config.auths)
     if (host_of_server(server) == host) return &auth;
   return nullptr;
-}
-
-std::string server_name(const std::string& registry) {
-  return is_docker_hub(registry) ? "https://index.docker.io/v1/" : registry;
 }
 
 Result<Credentials> find_credentials(const std::string& directory, const std::string& registry, const Stop& stop,

@@ -32,8 +32,6 @@ Result<std::string> store_credentials(const std::string& directory, const std::s
                                       const Credentials& credentials, const Stop& stop);
 /// False if there were none.
 Result<bool> erase_credentials(const std::string& directory, const std::string& registry, const Stop& stop);
-/// What a registry is called in config.json and by helpers: Docker Hub has a historic name.
-std::string server_name(const std::string& registry);
 /// The entry of `auths` for the registry, by Docker's loose matching ("https://host/v1/" is "host").
 const DockerConfig::Auth* find_auth(const DockerConfig& config, const std::string& registry);
 

@@ -13,6 +13,8 @@
 #include <mutex>
 #include <thread>
 
+#include <dray/core/text.hpp>
+
 #include "url.hpp"
 
 namespace dray::registry {
@@ -31,13 +33,6 @@ struct Transfer {
   bool body_cut = false;       ///< an error page longer than anyone reads: the rest is not fetched
 };
 
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r' || text.back() == '\n'))
-    text.remove_suffix(1);
-  return text;
-}
-
 std::size_t on_header(char* data, std::size_t, std::size_t size, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   const std::string_view line(data, size);
@@ -55,10 +50,7 @@ std::size_t on_header(char* data, std::size_t, std::size_t size, void* user) {
   }
   const auto colon = line.find(':');
   if (colon == std::string_view::npos) return size;
-  std::string name(line.substr(0, colon));
-  for (char& c : name)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  transfer.response.headers.emplace_back(std::move(name), std::string(trim(line.substr(colon + 1))));
+  transfer.response.headers.emplace_back(to_lower(line.substr(0, colon)), std::string(trim(line.substr(colon + 1))));
   return size;
 }
 

@@ -91,6 +91,7 @@ LayerDownload::LayerDownload(Session& session, HttpClient& client, const image::
 Result<void> LayerDownload::take_hashed(std::span<const std::byte> bytes) {
   TRY(check());
   TRY(partial_.write(hashed_, bytes));
+  write_behind_.wrote(partial_.file(), bytes.size());
   hasher_.update(bytes);
   hashed_ += bytes.size();
   readable_.grow_to(hashed_);
@@ -106,6 +107,7 @@ Result<void> LayerDownload::hash_until(std::uint64_t end) {
     const ssize_t got = ::pread(partial_.file().get(), buffer.data(), wanted, static_cast<off_t>(hashed_));
     if (got < 0) return fail_errno("reading a partial blob");
     if (got == 0) return fail(ErrorCode::corrupt, "a partial blob became shorter while it was read");
+    write_behind_.wrote(partial_.file(), static_cast<std::uint64_t>(got));
     hasher_.update(std::span(buffer).first(static_cast<std::size_t>(got)));
     hashed_ += static_cast<std::uint64_t>(got);
     readable_.grow_to(hashed_);

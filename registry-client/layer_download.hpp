@@ -34,6 +34,7 @@ class LayerDownload {
   SpareConnections& spare_;
   StepProgress& progress_;
   Hasher hasher_;
+  WriteBehind write_behind_;
   std::uint64_t hashed_ = 0;  ///< bytes from the start that are in the file and hashed
   std::uint64_t kept_ = 0;
   std::chrono::steady_clock::time_point started_;

@@ -6,6 +6,10 @@
 
 namespace dray::registry {
 
+namespace {
+
+/// "https://host:5000/v2/" -> "host:5000"; "", "index.docker.io" and the like -> "docker.io". invalid_argument for what
+/// is no host.
 Result<std::string> registry_host(std::string server) {
   if (const auto scheme = server.find("://"); scheme != std::string::npos) server.erase(0, scheme + 3);
   server = server.substr(0, server.find('/'));
@@ -14,6 +18,8 @@ Result<std::string> registry_host(std::string server) {
   TRY_CTX(parse_origin("https://" + server), "\"" + server + "\" is not the name of a registry");
   return server;
 }
+
+}  // namespace
 
 Result<LoginResult> login(const LoginRequest& request, const Options& options, ProgressSink& progress,
                           const CancelToken& cancel) {

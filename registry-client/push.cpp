@@ -12,10 +12,6 @@
 namespace dray::registry {
 namespace {
 
-class SilentSink : public ProgressSink {
-  void report(const ProgressEvent&) override {}
-};
-
 /// Blobs of the store, and manifests, into one repository.
 class Pusher {
  public:
@@ -104,7 +100,7 @@ Result<void> push_document(store::Store& store, const image::Descriptor& documen
   for (const auto& [digest, repository] : sources) session->add_pull_scope(repository);
   Pusher pusher(*session, store, std::move(sources));
   TRY(push_layers(pusher, client, tree.layers, options.parallel_transfers, progress, stop));
-  SilentSink silent;
+  SilentProgress silent;
   for (const image::Descriptor& config : tree.configs) {
     StepProgress step(silent, 0, config.digest.short_hex());
     TRY(pusher.push_blob(client, config, step));
@@ -146,7 +142,7 @@ Result<image::Descriptor> push(store::Store& store, const Reference& reference, 
 
   Pusher pusher(*session, store, std::move(sources));
   TRY(push_layers(pusher, client, layers, options.parallel_transfers, progress, stop));
-  SilentSink silent;  // users know layers; the config is not one
+  SilentProgress silent;  // users know layers; the config is not one
   StepProgress step(silent, 0, manifest.config.digest.short_hex());
   TRY(pusher.push_blob(client, manifest.config, step));
   TRY_CTX(pusher.push_manifest(client, reference.tag(), manifest_bytes, media_type, record.manifest),

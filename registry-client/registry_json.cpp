@@ -97,7 +97,8 @@ Result<Token> parse_token(std::string_view body) {
   return token;
 }
 
-bool decode_basic(std::string_view base64, std::string& username, std::string& password) {
+/// base64("user:password"), as "auth" holds it; false if it is not that.
+static bool decode_basic(std::string_view base64, std::string& username, std::string& password) {
   const auto bytes = decode_base64(base64, Base64::lenient);
   const auto colon = bytes ? bytes->find(':') : std::string::npos;
   if (colon == std::string::npos) return false;

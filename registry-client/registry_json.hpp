@@ -40,8 +40,6 @@ struct DockerConfig {
   std::string default_helper;                  ///< credsStore
 };
 Result<DockerConfig> parse_docker_config(std::string_view bytes);
-/// base64("user:password"), as "auth" holds it; false if it is not that.
-bool decode_basic(std::string_view base64, std::string& username, std::string& password);
 
 /// The bytes of a config.json ("" = none yet) with the entry of `auths` set or taken out; what else is in it stays.
 Result<std::string> set_auth(std::string_view bytes, const std::string& server, const DockerConfig::Auth& auth);

@@ -12,6 +12,7 @@
 
 #include <dray/core/tar.hpp>
 #include <dray/image/layout.hpp>
+#include <dray/store/layer_writer.hpp>
 
 #include "registry_json.hpp"
 #include "transport.hpp"
@@ -172,9 +173,7 @@ class ArchiveSource : public ImageSource {
         std::array<std::byte, 512> first{};
         const FileDescriptor opened = TRY(open_file(file->path, O_RDONLY));
         const std::size_t got = TRY(read_some(opened, first));
-        const Compression compression = detect_compression(std::span(first).first(got));
-        if (compression == Compression::gzip) descriptor.media_type = image::kOciLayerGzip;
-        if (compression == Compression::zstd) descriptor.media_type = image::kOciLayerZstd;
+        descriptor.media_type = store::layer_media_type(detect_compression(std::span(first).first(got)));
       }
       return descriptor;
     };

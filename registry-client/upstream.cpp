@@ -8,20 +8,13 @@
 #include "url.hpp"
 
 namespace dray::registry {
-namespace {
-
-class Silent : public ProgressSink {
-  void report(const ProgressEvent&) override {}
-};
-
-}  // namespace
 
 struct Upstream::State {
   explicit State(const CancelToken& cancel) : stop(cancel) {}
 
   std::string domain;
   Options options;
-  Silent progress;
+  SilentProgress progress;
   Stop stop;
   std::mutex mutex;
   std::map<std::string, std::shared_ptr<Session>> sessions;  ///< by repository

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include <dray/core/percent.hpp>
+#include <dray/core/text.hpp>
 
 namespace dray::registry {
 namespace {
@@ -71,9 +72,7 @@ Result<Origin> parse_origin(const std::string& text) {
   TRY(check(url.get(), text));
   Origin origin;
   origin.scheme = part(url.get(), CURLUPART_SCHEME);
-  origin.host = part(url.get(), CURLUPART_HOST);
-  for (char& c : origin.host)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  origin.host = to_lower(part(url.get(), CURLUPART_HOST));
   origin.port = part(url.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT);
   return origin;
 }

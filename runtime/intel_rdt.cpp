@@ -9,6 +9,7 @@
 #include <charconv>
 
 #include <dray/core/fd.hpp>
+#include <dray/core/text.hpp>
 #include <dray/runtime/intel_rdt.hpp>
 
 #include "mountinfo.hpp"
@@ -16,17 +17,11 @@
 namespace dray::runtime {
 namespace {
 
-std::string trim(std::string text) {
-  text.erase(text.find_last_not_of(" \t\n") + 1);
-  text.erase(0, text.find_first_not_of(" \t\n"));
-  return text;
-}
-
 std::vector<std::string> split_lines(const std::string& text) {
   std::vector<std::string> lines;
   for (std::size_t start = 0; start < text.size();) {
     const std::size_t end = std::min(text.find('\n', start), text.size());
-    if (end > start) lines.push_back(trim(text.substr(start, end - start)));
+    if (end > start) lines.emplace_back(trim(std::string_view(text).substr(start, end - start)));
     start = end + 1;
   }
   return lines;
@@ -35,12 +30,14 @@ std::vector<std::string> split_lines(const std::string& text) {
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
 Result<std::uint64_t> read_number(const std::string& path) {
-  const std::string text = trim(TRY(read_file(path, 4096)));
+  const std::string content = TRY(read_file(path, 4096));
+  const std::string_view text = trim(content);
   std::uint64_t number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   // "Unavailable", "Error" where the counter has no value at this moment: then there is none.
   if (error != std::errc() || end != text.data() + text.size())
-    return fail(ErrorCode::unavailable, "unable to parse \"" + text + "\" as a number from file \"" + path + "\"");
+    return fail(ErrorCode::unavailable,
+                "unable to parse \"" + std::string(text) + "\" as a number from file \"" + path + "\"");
   return number;
 }
 
@@ -50,7 +47,7 @@ std::string explanation(const std::string& group) {
     const std::string place = group.substr(0, end);
     if (!exists(place + "/info")) continue;
     auto text = read_file(place + "/info/last_cmd_status", 4096);
-    return text && !trim(*text).empty() ? ", last_cmd_status: " + trim(*text) : "";
+    return text && !trim(*text).empty() ? ", last_cmd_status: " + std::string(trim(*text)) : "";
   }
   return "";
 }
@@ -214,7 +211,8 @@ Result<RdtStats> read_rdt_stats(const std::string& resctrl, const RdtGroup& grou
   stats.schemata = split_lines(TRY(read_file(group.path + "/schemata", 64 * 1024)));
   if (stats.features.cache) {
     const std::string info = resctrl + "/info/L3/";
-    stats.cache.mask = trim(TRY(read_file(info + "cbm_mask", 4096)));
+    const std::string mask = TRY(read_file(info + "cbm_mask", 4096));
+    stats.cache.mask = trim(mask);
     stats.cache.min_bits = TRY(read_number(info + "min_cbm_bits"));
     stats.cache.groups = TRY(read_number(info + "num_closids"));
     stats.cache_root = find_schema(whole, "L3");

@@ -5,7 +5,6 @@
 
 #include "seccomp_cache.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <seccomp.h>
 #include <sys/stat.h>
@@ -59,19 +58,15 @@ std::string header(std::string_view key, std::size_t count) {
 constexpr std::size_t kMostFiles = 64;
 
 void remove_oldest() {
-  DIR* directory = ::opendir(cache_directory().c_str());
-  if (directory == nullptr) return;
   std::vector<std::pair<std::int64_t, std::string>> files;
-  while (const dirent* entry = ::readdir(directory)) {
+  for (const std::string& name : list_directory(cache_directory()).value_or(std::vector<std::string>())) {
+    const std::string path = cache_directory() + "/" + name;
     struct stat status;
-    if (!std::string_view(entry->d_name).starts_with("seccomp-")) continue;
-    if (::fstatat(::dirfd(directory), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
-    files.emplace_back(status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec, entry->d_name);
+    if (!name.starts_with("seccomp-") || ::lstat(path.c_str(), &status) != 0) continue;
+    files.emplace_back(status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec, path);
   }
   std::sort(files.begin(), files.end());
-  for (std::size_t i = 0; i + kMostFiles < files.size(); ++i)
-    (void)::unlinkat(::dirfd(directory), files[i].second.c_str(), 0);
-  ::closedir(directory);
+  for (std::size_t i = 0; i + kMostFiles < files.size(); ++i) (void)::unlink(files[i].second.c_str());
 }
 
 }  // namespace

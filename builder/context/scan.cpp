@@ -245,9 +245,11 @@ Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::stri
   return sources;
 }
 
-Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, const std::string& path,
-                                                      const std::vector<std::string>& exclude,
-                                                      const CancelToken& cancel) {
+/// COPY --parents: the directory before the pivot "/./" of `path` (the root, where it has none) with nothing but what
+/// the rest names there, as a .dockerignore pattern ("**" is any path).
+static Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, const std::string& path,
+                                                             const std::vector<std::string>& exclude,
+                                                             const CancelToken& cancel) {
   const std::size_t dot = path.find("/./");
   const std::string pivot = dot == std::string::npos || dot == 0 ? "/" : path.substr(0, dot);
   std::string pattern = path.substr(dot == std::string::npos ? 1 : dot + 3);

@@ -93,12 +93,6 @@ struct Source {
 Result<std::vector<Source>> find_sources(const SourceTree& tree, const std::string& path, const IgnorePatterns& exclude,
                                          const CancelToken& cancel);
 
-/// COPY --parents: the directory before the pivot "/./" of `path` (the root, where it has none) with nothing but what
-/// the rest names there, as a .dockerignore pattern ("**" is any path).
-Result<std::vector<Source>> find_sources_with_parents(const SourceTree& tree, const std::string& path,
-                                                      const std::vector<std::string>& exclude,
-                                                      const CancelToken& cancel);
-
 /// Whether the files are still the ones that were listed, by inode, size and times.
 bool is_unchanged(const SourceTree& tree, const Source& source);
 

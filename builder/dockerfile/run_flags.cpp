@@ -27,14 +27,6 @@ Field split_field(const std::string& text) {
   return field;
 }
 
-std::optional<bool> boolean(std::string_view text) {
-  for (const std::string_view yes : {"1", "t", "T", "TRUE", "true", "True"})
-    if (text == yes) return true;
-  for (const std::string_view no : {"0", "f", "F", "FALSE", "false", "False"})
-    if (text == no) return false;
-  return std::nullopt;
-}
-
 std::optional<std::uint32_t> number(std::string_view text, int base) {
   std::uint32_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
@@ -65,7 +57,7 @@ Failure bad_value(const Field& field) { return invalid("invalid value for " + fi
 /// "ro", "rw" and "required" may stand alone.
 Result<bool> true_or(const Field& field) {
   if (!field.has_value) return true;
-  const auto value = boolean(field.value);
+  const auto value = parse_bool(field.value);
   if (!value) return bad_value(field);
   return *value;
 }
@@ -157,40 +149,10 @@ Result<void> check(const MountFlag& mount) {
 
 }  // namespace
 
-Result<std::vector<std::string>> csv_fields(std::string_view text) {
-  if (text.empty()) return invalid("the value is empty");
-  std::vector<std::string> fields;
-  for (std::size_t at = 0;;) {
-    std::string field;
-    if (at < text.size() && text[at] == '"') {
-      for (++at;; ++at) {
-        if (at >= text.size()) return invalid("extraneous or missing \" in quoted-field");
-        if (text[at] != '"') {
-          field.push_back(text[at]);
-        } else if (text.substr(at + 1).starts_with('"')) {
-          field.push_back(text[++at]);
-        } else {
-          break;
-        }
-      }
-      ++at;
-      if (at < text.size() && text[at] != ',') return invalid("extraneous or missing \" in quoted-field");
-    } else {
-      const std::size_t end = std::min(text.find(',', at), text.size());
-      field = text.substr(at, end - at);
-      if (field.contains('"')) return invalid("bare \" in non-quoted-field");
-      at = end;
-    }
-    fields.push_back(std::move(field));
-    if (at >= text.size()) return fields;
-    ++at;
-  }
-}
-
 Result<MountFlag> parse_mount(std::string_view text, const ExpandWord& expand) {
   MountFlag mount;
   bool chosen = false;
-  const std::vector<std::string> fields = TRY_CTX(csv_fields(text), "failed to parse csv mounts");
+  const std::vector<std::string> fields = TRY_CTX(split_csv(text), "failed to parse csv mounts");
   for (const std::string& word : fields) {
     Field field = split_field(word);
     if (field.has_value) field.value = TRY(expand(field.value));
@@ -203,7 +165,7 @@ Result<MountFlag> parse_mount(std::string_view text, const ExpandWord& expand) {
 
 Result<std::string> mount_source(std::string_view text) {
   std::string from;
-  const std::vector<std::string> fields = TRY_CTX(csv_fields(text), "failed to parse csv mounts");
+  const std::vector<std::string> fields = TRY_CTX(split_csv(text), "failed to parse csv mounts");
   for (const std::string& word : fields) {
     const Field field = split_field(word);
     if (field.key != "from" || !field.has_value) continue;
@@ -217,7 +179,7 @@ Result<std::string> mount_source(std::string_view text) {
 
 Result<DeviceFlag> parse_device(std::string_view text) {
   DeviceFlag device;
-  const std::vector<std::string> fields = TRY_CTX(csv_fields(text), "failed to parse csv devices");
+  const std::vector<std::string> fields = TRY_CTX(split_csv(text), "failed to parse csv devices");
   for (const std::string& word : fields) {
     const Field field = split_field(word);
     if (field.key == "required") {

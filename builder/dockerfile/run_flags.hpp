@@ -39,7 +39,4 @@ struct DeviceFlag {
 };
 Result<DeviceFlag> parse_device(std::string_view text);
 
-/// "a,"b,c"" as a, b,c.
-Result<std::vector<std::string>> csv_fields(std::string_view text);
-
 }  // namespace dray::builder

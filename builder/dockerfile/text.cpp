@@ -38,13 +38,6 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-std::string to_lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return lower;
-}
-
 std::string to_upper(std::string_view text) {
   std::string upper(text);
   for (char& c : upper)

@@ -3,6 +3,7 @@
 
 #include <dray/core/process.hpp>
 #include <dray/core/tar.hpp>
+#include <dray/store/layer_writer.hpp>
 
 #include "ops/ops.hpp"
 #include "solve/active_snapshot.hpp"
@@ -13,71 +14,19 @@ namespace {
 constexpr std::string_view kDockerLayer = "application/vnd.docker.image.rootfs.diff.tar";
 constexpr std::string_view kDockerLayerZstd = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
-LayerCompression compression_of(const std::string& type) {
-  if (type.ends_with("gzip")) return LayerCompression::gzip;
-  if (type.ends_with("zstd")) return LayerCompression::zstd;
-  return LayerCompression::none;
+Compression compression_of(const std::string& type) {
+  if (type.ends_with("gzip")) return Compression::gzip;
+  if (type.ends_with("zstd")) return Compression::zstd;
+  return Compression::none;
 }
 
-const char* name_of(LayerCompression kind) {
-  return kind == LayerCompression::gzip ? "gzip" : kind == LayerCompression::zstd ? "zstd" : "uncompressed";
+const char* name_of(Compression kind) {
+  return kind == Compression::gzip ? "gzip" : kind == Compression::zstd ? "zstd" : "uncompressed";
 }
 
-std::string_view type_of(LayerCompression kind) {
-  return kind == LayerCompression::gzip   ? image::kOciLayerGzip
-         : kind == LayerCompression::zstd ? image::kOciLayerZstd
-                                          : image::kOciLayer;
+ImageLayer image_layer(store::PackedLayer packed, const std::string& created_at) {
+  return {packed.diff_id, std::move(packed.blob), created_at};
 }
-
-/// A blob that is being written with a compression; keeps the tar's digest too.
-class LayerBlob {
- public:
-  static Result<std::unique_ptr<LayerBlob>> create(store::Store& store, const CompressionOptions& compression) {
-    auto blob = std::unique_ptr<LayerBlob>(new LayerBlob(TRY(store.content().begin_write()), compression));
-    return blob;
-  }
-  ByteSink& tar() { return *tar_; }
-  Result<ImageLayer> finish() {
-    TRY(tar_->finish());
-    ImageLayer layer;
-    layer.diff_id = DiffId{tar_->digest()};
-    layer.blob.media_type = std::string(type_of(kind_));
-    layer.blob.size = writer_.size();
-    layer.blob.digest = TRY(writer_.commit());
-    return layer;
-  }
-
- private:
-  LayerBlob(store::BlobWriter writer, const CompressionOptions& compression)
-      : writer_(std::move(writer)), kind_(compression.kind) {
-    if (kind_ == LayerCompression::gzip) {
-      packed_ = compression.level ? make_gzip_sink(writer_, *compression.level) : make_gzip_sink(writer_);
-    } else if (kind_ == LayerCompression::zstd) {
-      packed_ = make_zstd_sink(writer_, std::max(1, compression.level.value_or(3)));
-    }
-    packing_ = std::make_unique<PipelinedSink>(packed_ ? *packed_ : static_cast<ByteSink&>(writer_));
-    tar_ = std::make_unique<HashingSink>(*packing_);
-  }
-
-  store::BlobWriter writer_;
-  LayerCompression kind_;
-  std::unique_ptr<ByteSink> packed_;
-  std::unique_ptr<PipelinedSink> packing_;
-  std::unique_ptr<HashingSink> tar_;
-};
-
-class StoppableSource : public ByteSource {
- public:
-  StoppableSource(ByteSource& inner, const CancelToken& cancel) : inner_(inner), cancel_(cancel) {}
-  Result<std::size_t> read(std::span<std::byte> buffer) override {
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
-    return inner_.read(buffer);
-  }
-
- private:
-  ByteSource& inner_;
-  const CancelToken& cancel_;
-};
 
 /// A layer that was derived before, if its blob is still there.
 Result<std::optional<ImageLayer>> recall(store::Store& store, const std::string& key, const ImageLayer& from) {
@@ -99,10 +48,10 @@ Result<void> keep(store::Store& store, const std::string& key, const ImageLayer&
 }  // namespace
 
 std::string layer_media_type(const std::string& type, bool oci) {
-  const LayerCompression kind = compression_of(type);
-  if (oci) return std::string(type_of(kind));
-  if (kind == LayerCompression::gzip) return std::string(image::kDockerLayerGzip);
-  return std::string(kind == LayerCompression::zstd ? kDockerLayerZstd : kDockerLayer);
+  const Compression kind = compression_of(type);
+  if (oci) return std::string(store::layer_media_type(kind));
+  if (kind == Compression::gzip) return std::string(image::kDockerLayerGzip);
+  return std::string(kind == Compression::zstd ? kDockerLayerZstd : kDockerLayer);
 }
 
 Result<ImageLayer> convert_layer(store::Store& store, const ImageLayer& layer, const CompressionOptions& wanted,
@@ -114,15 +63,14 @@ Result<ImageLayer> convert_layer(store::Store& store, const ImageLayer& layer, c
           .hex();
   if (auto known = TRY(recall(store, key, layer))) return *std::move(known);
   auto packed = make_fd_source(TRY(store.content().open_blob(layer.blob.digest)));
-  StoppableSource stoppable(*packed, cancel);
+  CancellableSource stoppable(*packed, cancel);
   auto tar = make_decompressing_source(stoppable);
-  auto blob = TRY(LayerBlob::create(store, wanted));
-  TRY(copy(*tar, blob->tar()));
-  ImageLayer result = TRY(blob->finish());
+  store::LayerWriter writer = TRY(store::LayerWriter::begin(store.content(), wanted.kind, wanted.level));
+  TRY(copy(*tar, writer));
+  ImageLayer result = image_layer(TRY(writer.commit()), layer.created_at);
   if (result.diff_id != layer.diff_id)
     return fail(ErrorCode::corrupt, "blob " + layer.blob.digest.to_string() + " is not the layer " +
                                         layer.diff_id.digest.to_string() + " it is said to be");
-  result.created_at = layer.created_at;
   if (store.snapshots().contains(layer.diff_id)) TRY(keep(store, key, result, "compressed layer"));
   return result;
 }
@@ -133,11 +81,11 @@ Result<ImageLayer> clamp_layer_times(store::Store& store, const ImageLayer& laye
       Digest::of("dray layer clamped 1\n" + layer.diff_id.digest.to_string() + "\n" + std::to_string(epoch)).hex();
   if (auto known = TRY(recall(store, key, layer))) return *std::move(known);
   auto packed = make_fd_source(TRY(store.content().open_blob(layer.blob.digest)));
-  StoppableSource stoppable(*packed, cancel);
+  CancellableSource stoppable(*packed, cancel);
   auto plain = make_decompressing_source(stoppable);
   tar::Reader reader(*plain);
-  auto blob = TRY(LayerBlob::create(store, {}));
-  tar::Writer writer(blob->tar());
+  store::LayerWriter packer = TRY(store::LayerWriter::begin(store.content()));
+  tar::Writer writer(packer);
   class Content : public ByteSource {
    public:
     explicit Content(tar::Reader& reader) : reader_(reader) {}
@@ -156,8 +104,7 @@ Result<ImageLayer> clamp_layer_times(store::Store& store, const ImageLayer& laye
     TRY(writer.add(*entry, entry->size > 0 ? &content : nullptr));
   }
   TRY(writer.finish());
-  ImageLayer result = TRY(blob->finish());
-  result.created_at = layer.created_at;
+  ImageLayer result = image_layer(TRY(packer.commit()), layer.created_at);
   TRY(ensure_unpacked(store, result));
   TRY(keep(store, key, result, "layer with clamped times"));
   return result;
@@ -185,10 +132,9 @@ Result<ImageLayer> squash_layers(store::Store& store, const std::vector<DiffId>&
               "squashing layer " + layer.diff_id.digest.short_hex());
     }
   }
-  auto blob = TRY(LayerBlob::create(store, {}));
-  TRY(store.snapshots().write_diff(snapshot.id(), blob->tar(), cancel));
-  ImageLayer result = TRY(blob->finish());
-  result.created_at = from.created_at;
+  store::LayerWriter writer = TRY(store::LayerWriter::begin(store.content()));
+  TRY(store.snapshots().write_diff(snapshot.id(), writer, cancel));
+  ImageLayer result = image_layer(TRY(writer.commit()), from.created_at);
   TRY(store.snapshots().commit(snapshot.id(), result.diff_id));
   snapshot.keep();
   TRY(keep(store, key, result, "squashed layers"));

@@ -211,8 +211,7 @@ Result<OutputOptions> read_output(const TypedOptions& given, const BuildRequest&
 Result<bool> take_flag(Attributes& attributes, const std::string& key, bool otherwise) {
   if (!attributes.contains(key)) return otherwise;
   const std::string value = to_lower(take(attributes, key));
-  if (value == "true" || value == "1" || value.empty()) return true;
-  if (value == "false" || value == "0") return false;
+  if (const auto flag = value.empty() ? true : parse_bool(value)) return *flag;
   return invalid(key + " is \"" + value + "\", not true or false");
 }
 
@@ -220,9 +219,9 @@ Result<CompressionOptions> take_compression(Attributes& attributes) {
   CompressionOptions options;
   const std::string kind = take(attributes, "compression");
   if (kind == "zstd") {
-    options.kind = LayerCompression::zstd;
+    options.kind = Compression::zstd;
   } else if (kind == "uncompressed") {
-    options.kind = LayerCompression::none;
+    options.kind = Compression::none;
   } else if (kind == "estargz") {
     return fail(ErrorCode::unsupported, "compression=estargz is not supported: use gzip, zstd or uncompressed");
   } else if (!kind.empty() && kind != "gzip") {
@@ -231,7 +230,7 @@ Result<CompressionOptions> take_compression(Attributes& attributes) {
   }
   if (attributes.contains("compression-level")) {
     const std::string text = take(attributes, "compression-level");
-    const int most = options.kind == LayerCompression::zstd ? 22 : 9;
+    const int most = options.kind == Compression::zstd ? 22 : 9;
     int level = -1;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), level);
     if (error != std::errc() || end != text.data() + text.size() || level < 0 || level > most)

@@ -7,13 +7,12 @@
 #include <vector>
 
 #include <dray/builder/builder.hpp>
+#include <dray/core/stream.hpp>
 
 namespace dray::builder {
 
-enum class LayerCompression { gzip, zstd, none };
-
 struct CompressionOptions {
-  LayerCompression kind = LayerCompression::gzip;
+  Compression kind = Compression::gzip;  ///< or zstd, or none
   std::optional<int> level;
   bool force = false;  ///< the base's layers too
 };

@@ -11,35 +11,10 @@ namespace {
 
 Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
 
-Result<std::vector<std::string>> split_csv(const std::string& text) {
-  std::vector<std::string> fields(1);
-  bool quoted = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted) {
-      if (c != '"') {
-        fields.back() += c;
-      } else if (i + 1 < text.size() && text[i + 1] == '"') {
-        fields.back() += text[++i];
-      } else {
-        quoted = false;
-      }
-    } else if (c == '"' && fields.back().empty()) {
-      quoted = true;
-    } else if (c == ',') {
-      fields.emplace_back();
-    } else {
-      fields.back() += c;
-    }
-  }
-  if (quoted) return invalid("\"" + text + "\": a quote is not closed");
-  return fields;
-}
-
 /// The fields' keys in lower case. One without "=" is an error, as is one that comes twice with different values.
 Result<TypedOptions> parse_fields(const std::string& text, const char* flag) {
   TypedOptions options;
-  for (const std::string& field : TRY(split_csv(text))) {
+  for (const std::string& field : TRY_CTX(split_csv(text), std::string("invalid ") + flag + " \"" + text + "\"")) {
     const std::size_t equals = field.find('=');
     const std::string key = to_lower(trim(std::string_view(field).substr(0, equals)));
     if (equals == std::string::npos || key.empty())
@@ -64,7 +39,7 @@ Result<TypedOptions> parse_fields(const std::string& text, const char* flag) {
 Result<TypedOptions> parse_output(const std::string& text) {
   if (text.empty()) return invalid("invalid --output \"\": expected type=…, a directory, or -");
   if (text == "-") return TypedOptions{"tar", {{"dest", "-"}}};
-  const std::vector<std::string> fields = TRY(split_csv(text));
+  const std::vector<std::string> fields = TRY_CTX(split_csv(text), "invalid --output \"" + text + "\"");
   if (fields.size() == 1 && !text.starts_with("type=") && !text.contains('='))
     return TypedOptions{"local", {{"dest", text}}};
   TypedOptions options = TRY(parse_fields(text, "--output"));

@@ -16,15 +16,6 @@ Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, 
 
 constexpr std::string_view kPages = "https://docs.docker.com/go/dockerfile/rule/";
 
-/// The words Go's strconv.ParseBool takes.
-std::optional<bool> parse_bool(std::string_view text) {
-  for (const char* word : {"1", "t", "T", "true", "TRUE", "True"})
-    if (text == word) return true;
-  for (const char* word : {"0", "f", "F", "false", "FALSE", "False"})
-    if (text == word) return false;
-  return std::nullopt;
-}
-
 void add_rules(std::string_view list, bool& all, std::set<std::string, std::less<>>& rules) {
   list = trim(list);
   if (list == "all") {
@@ -53,12 +44,6 @@ std::string check_directive(std::string_view text) {
     if (directive->name == "check") return std::string(first_word(directive->value));
   }
   return "";
-}
-
-}  // namespace
-
-std::string LintWarning::to_string() const {
-  return rule + ": " + detail + (line > 0 ? " (line " + std::to_string(line) + ")" : "");
 }
 
 Result<CheckOptions> parse_check_options(std::string_view text) {
@@ -91,6 +76,12 @@ Result<CheckOptions> parse_check_options(std::string_view text) {
     if (more && text.empty()) return invalid("invalid check option \"\"");
   }
   return options;
+}
+
+}  // namespace
+
+std::string LintWarning::to_string() const {
+  return rule + ": " + detail + (line > 0 ? " (line " + std::to_string(line) + ")" : "");
 }
 
 Result<CheckOptions> check_options(std::string_view dockerfile,

@@ -19,7 +19,6 @@ struct CheckOptions {
   bool skip_all = false, experimental_all = false, error = false;
   std::set<std::string, std::less<>> skip, experimental;
 };
-Result<CheckOptions> parse_check_options(std::string_view text);
 /// Of a build: the argument BUILDKIT_DOCKERFILE_CHECK, else the directive "# check=" of the Dockerfile.
 Result<CheckOptions> check_options(std::string_view dockerfile,
                                    const std::vector<std::pair<std::string, std::string>>& build_args);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bind mounts of a RUN step are detached mounts: of the directory itself where it can be shown as it is, else of an
 // overlay above it. The overlay's upper directory takes what the step writes, and, for a context with a .dockerignore,
-// holds a whiteout for everything hidden: a view that costs a walk of the names, not a copy of the files.
+// holds a whiteout for everything hidden: a view that costs a walk of the names, not a copy of the files. Where the
+// store has no overlays, it is a copy of what is shown.
 #include "mounts/bind.hpp"
 
 #include <fcntl.h>
@@ -10,7 +11,9 @@
 #include <unistd.h>
 
 #include <climits>
+#include <set>
 
+#include <dray/core/copy_directory.hpp>
 #include <dray/core/detached_mount.hpp>
 #include <dray/core/rooted_path.hpp>
 
@@ -26,7 +29,7 @@ Failure add_source(Error error, const std::string& source) {
   return Failure(std::move(error).with_context("mounting \"" + source + "\""));
 }
 
-Result<void> copy_attributes(const struct stat& status, FdRef directory, const std::string& name) {
+Result<void> copy_owner_and_mode(const struct stat& status, FdRef directory, const std::string& name) {
   if (::fchownat(directory.get(), name.c_str(), status.st_uid, status.st_gid, 0) != 0 ||
       ::fchmodat(directory.get(), name.c_str(), status.st_mode & 07777, 0) != 0)
     return fail_errno("setting the attributes of a view's directory");
@@ -40,11 +43,11 @@ Result<void> copy_times(const struct stat& status, FdRef directory, const std::s
   return {};
 }
 
-/// Fills an upper directory with the whiteouts of what is hidden, and with the directories on the way to them.
-class Whiteouts {
+/// Finds what a .dockerignore hides.
+class HiddenFiles {
  public:
-  Whiteouts(const IgnorePatterns& ignore, FdRef upper, const CancelToken& cancel)
-      : ignore_(ignore), upper_(upper), cancel_(cancel) {}
+  HiddenFiles(const IgnorePatterns& ignore, const CancelToken& cancel) : ignore_(ignore), cancel_(cancel) {}
+  virtual ~HiddenFiles() = default;
 
   /// `path`: of `directory` in the context ("" for itself). `hidden`: it is, with what no exception brings back.
   /// Returns whether anything of it is shown.
@@ -73,22 +76,44 @@ class Whiteouts {
     if (::fstat(next.get(), &status) != 0) return fail_errno("reading \"" + child + "\"");
     way_.push_back({name, status});
     const auto shown = walk(next, child, hidden, depth + 1);
-    // Last, as what was made in it has changed its times.
-    if (shown && *shown && made_ >= way_.size()) TRY(copy_times(status, upper_, child));
+    if (shown && *shown) TRY(leave(child));
     way_.pop_back();
-    made_ = std::min(made_, way_.size());
     return shown;
   }
 
-  Result<void> hide(const std::string& path) {
+ protected:
+  struct Directory {
+    std::string name;
+    struct stat status = {};
+  };
+  /// All of `path`. What was hidden in it before came first.
+  virtual Result<void> hide(const std::string& path) = 0;
+  /// Out of a directory of which something is shown; it is still the last of way().
+  virtual Result<void> leave(const std::string&) { return {}; }
+  const std::vector<Directory>& way() const { return way_; }
+
+ private:
+  const IgnorePatterns& ignore_;
+  const CancelToken& cancel_;
+  std::vector<Directory> way_;  ///< from the context's root to where we are
+};
+
+/// Fills an upper directory with the whiteouts of what is hidden, and with the directories on the way to them.
+class Whiteouts : public HiddenFiles {
+ public:
+  Whiteouts(const IgnorePatterns& ignore, FdRef upper, const CancelToken& cancel)
+      : HiddenFiles(ignore, cancel), upper_(upper) {}
+
+ private:
+  Result<void> hide(const std::string& path) override {
     std::string parent;
-    for (std::size_t i = 0; i < way_.size(); ++i) {
-      parent += (parent.empty() ? "" : "/") + way_[i].name;
+    for (std::size_t i = 0; i < way().size(); ++i) {
+      parent += (parent.empty() ? "" : "/") + way()[i].name;
       if (i < made_) continue;
       if (::mkdirat(upper_.get(), parent.c_str(), 0700) != 0) return fail_errno("making a view of the context");
-      TRY(copy_attributes(way_[i].status, upper_, parent));
+      TRY(copy_owner_and_mode(way()[i].status, upper_, parent));
     }
-    made_ = std::max(made_, way_.size());
+    made_ = way().size();  // deeper ones are left, or hidden now
     // A directory of which something inside was hidden one by one, and nothing is left.
     TRY(remove_tree(upper_, path));
     if (::mknodat(upper_.get(), path.c_str(), S_IFCHR | 0600, 0) != 0)
@@ -96,32 +121,64 @@ class Whiteouts {
     return {};
   }
 
-  struct Directory {
-    std::string name;
-    struct stat status = {};
-  };
-  const IgnorePatterns& ignore_;
+  Result<void> leave(const std::string& path) override {
+    // Last, as what was made in it has changed its times.
+    if (made_ >= way().size()) TRY(copy_times(way().back().status, upper_, path));
+    made_ = std::min(made_, way().size() - 1);
+    return {};
+  }
+
   FdRef upper_;
-  const CancelToken& cancel_;
-  std::vector<Directory> way_;  ///< from the context's root to where we are
-  std::size_t made_ = 0;        ///< how many of them are in the upper directory
+  std::size_t made_ = 0;  ///< how many directories of the way are in the upper directory
 };
 
-/// An upper directory that shows `below`, whose root has the attributes `root`.
-Result<TempDir> make_scratch(store::Store& store, const struct stat& root, store::MountRecipe& recipe) {
-  TRY(make_directories(store.root() + "/tmp", 0700));
-  TempDir scratch = TRY(TempDir::create(store.root() + "/tmp", "mount-"));
-  recipe.upper = scratch.path() + "/upper";
-  recipe.work = scratch.path() + "/work";
+/// Notes them.
+class HiddenNames : public HiddenFiles {
+ public:
+  using HiddenFiles::HiddenFiles;
+  bool contains(const std::string& path) const { return names_.contains(path); }
+
+ private:
+  Result<void> hide(const std::string& path) override {
+    names_.insert(path);
+    return {};
+  }
+  std::set<std::string> names_;
+};
+
+/// An overlay on the user's directory, which it never writes to.
+Result<store::MountRecipe> lay_over(const SourceTree& tree, const std::string& scratch, const struct stat& root,
+                                    const CancelToken& cancel) {
+  store::MountRecipe recipe;
+  // The name of an open directory for overlay: the descriptor's, since any other could lead somewhere else by now.
+  recipe.lower.push_back(descriptor_path(tree.root));
+  recipe.upper = scratch + "/upper";
+  recipe.work = scratch + "/work";
   recipe.is_volatile = true;
   TRY(make_directories(recipe.upper));
   TRY(make_directories(recipe.work));
   const FileDescriptor upper = TRY(open_file(recipe.upper, O_RDONLY | O_DIRECTORY));
-  TRY(copy_attributes(root, upper, "."));
-  return scratch;
+  TRY(copy_owner_and_mode(root, upper, "."));
+  if (tree.ignore != nullptr && !tree.ignore->empty()) {
+    TRY(Whiteouts(*tree.ignore, upper, cancel).walk(tree.root, "", false, 0));
+    TRY(copy_times(root, upper, "."));
+  }
+  return recipe;
 }
 
-/// The name of an open directory for overlay: the descriptor's, since any other name could lead somewhere else by now.
+/// A copy of what is shown of it.
+Result<store::MountRecipe> copy_shown(const SourceTree& tree, const std::string& scratch, const CancelToken& cancel) {
+  store::MountRecipe recipe;
+  recipe.upper = scratch + "/copy";
+  TRY(make_directories(recipe.upper));
+  const FileDescriptor copy = TRY(open_file(recipe.upper, O_RDONLY | O_DIRECTORY));
+  const IgnorePatterns nothing;
+  HiddenNames hidden(tree.ignore != nullptr ? *tree.ignore : nothing, cancel);
+  TRY(hidden.walk(tree.root, "", false, 0));
+  TRY(copy_directory(tree.root, copy, [&](const std::string& path) { return hidden.contains(path); }));
+  return recipe;
+}
+
 Result<void> show(BindMount& bind, const std::string& source, bool read_only) {
   if (source != "/") {
     auto inside = open_submount(bind.tree, source);
@@ -136,13 +193,13 @@ Result<void> show(BindMount& bind, const std::string& source, bool read_only) {
 Result<BindMount> bind_layers(store::Store& store, const std::vector<DiffId>& layers, const std::string& source,
                               bool read_only) {
   BindMount bind;
-  store::MountRecipe recipe = TRY(store.snapshots().view(layers));
-  if (!read_only) {
-    struct stat root = {};
-    if (::stat(recipe.lower.front().c_str(), &root) != 0) return fail_errno("reading a layer");
-    bind.scratch = TRY(make_scratch(store, root, recipe));
+  store::Snapshotter& snapshots = store.snapshots();
+  if (read_only) {
+    bind.tree = TRY(store::open_mount(TRY(snapshots.view(layers))));
+  } else {
+    bind.snapshot = std::make_unique<ActiveSnapshot>(snapshots, TRY(snapshots.prepare(layers)));
+    bind.tree = TRY(store::open_mount(TRY(snapshots.mount_recipe(bind.snapshot->id(), true))));
   }
-  bind.tree = TRY(store::open_mount(recipe));
   TRY(show(bind, source, read_only));
   return bind;
 }
@@ -164,14 +221,11 @@ Result<BindMount> bind_directory(store::Store& store, const SourceTree& tree, co
   }
   struct stat root = {};
   if (::fstat(tree.root.get(), &root) != 0) return fail_errno("reading the context");
-  store::MountRecipe recipe;
-  recipe.lower.push_back(descriptor_path(tree.root));
-  bind.scratch = TRY(make_scratch(store, root, recipe));
-  if (filtered) {
-    const FileDescriptor upper = TRY(open_file(recipe.upper, O_RDONLY | O_DIRECTORY));
-    TRY(Whiteouts(*tree.ignore, upper, cancel).walk(tree.root, "", false, 0));
-    TRY(copy_times(root, upper, "."));
-  }
+  TRY(make_directories(store.root() + "/tmp", 0700));
+  bind.scratch = TRY(TempDir::create(store.root() + "/tmp", "mount-"));
+  const store::MountRecipe recipe = store.snapshots().driver() == store::StorageDriver::overlay
+                                        ? TRY(lay_over(tree, bind.scratch->path(), root, cancel))
+                                        : TRY(copy_shown(tree, bind.scratch->path(), cancel));
   bind.tree = TRY_CTX(store::open_mount(recipe), "mounting the context");
   TRY(show(bind, source, read_only));
   return bind;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,13 +10,15 @@
 #include <dray/store/store.hpp>
 
 #include "context/scan.hpp"
+#include "solve/active_snapshot.hpp"
 
 namespace dray::builder {
 
-/// What RUN --mount=type=bind shows. What is written to it (`rw`) goes with `scratch`.
+/// What RUN --mount=type=bind shows. What is written to it (`rw`) goes with `snapshot` or `scratch`.
 struct BindMount {
-  FileDescriptor tree;
+  std::unique_ptr<ActiveSnapshot> snapshot;
   std::optional<TempDir> scratch;
+  FileDescriptor tree;  ///< closed before they go
 };
 
 /// `source` ("/src") of a stage's or image's layers.

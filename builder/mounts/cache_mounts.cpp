@@ -4,19 +4,17 @@
 // finds that its lock is of no file any more and takes the next one.
 #include <dray/builder/cache_mounts.hpp>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <charconv>
-#include <memory>
-#include <set>
 
 #include <dray/core/digest.hpp>
 #include <dray/core/process.hpp>
 #include <dray/core/rooted_path.hpp>
+#include <dray/core/tree_size.hpp>
 
 #include "mounts/held_lock.hpp"
 
@@ -90,28 +88,6 @@ Result<FileDescriptor> open_data(const std::string& root, const std::string& nam
   return open_file(stores(root) + "/" + name + "/data", O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
-/// Bytes on disk below an open directory.
-std::uint64_t disk_usage(FdRef directory, std::set<ino_t>& linked, int depth = 0) {
-  auto copy = open_file_at(directory, ".", O_RDONLY | O_DIRECTORY);
-  if (!copy || depth > 1000) return 0;
-  std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(copy->get()), ::closedir);
-  if (!listing) return 0;
-  copy->release();
-  std::uint64_t total = 0;
-  while (const dirent* entry = ::readdir(listing.get())) {
-    const std::string_view name = entry->d_name;
-    struct stat status = {};
-    if (name == "." || name == "..") continue;
-    if (::fstatat(directory.get(), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
-    if (S_ISREG(status.st_mode) && status.st_nlink > 1 && !linked.insert(status.st_ino).second) continue;
-    total += static_cast<std::uint64_t>(status.st_blocks) * 512;
-    if (!S_ISDIR(status.st_mode)) continue;
-    const auto next = open_file_at(directory, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    if (next) total += disk_usage(*next, linked, depth + 1);
-  }
-  return total;
-}
-
 Result<CacheMountInfo> describe(const std::string& root, const std::string& name) {
   const std::string path = stores(root) + "/" + name;
   const auto about = open_file(path + "/about", O_RDONLY);
@@ -127,10 +103,9 @@ Result<CacheMountInfo> describe(const std::string& root, const std::string& name
     info = parse_about(TRY(read_all(*about, kMaxAbout)));
   info.directory = name;
   info.last_used_at = format_time(status.st_mtim.tv_sec, static_cast<std::uint32_t>(status.st_mtim.tv_nsec));
-  std::set<ino_t> linked;
   const auto data = open_data(root, name);
   if (!data && !lost) return Failure(data.error());
-  if (data) info.size = disk_usage(*data, linked);
+  if (data) info.size = TRY(tree_size(path + "/data", CancelToken()));
   const auto lock = try_named_lock(lock_path(root, name), FileLock::Mode::exclusive);
   info.in_use = lock && !lock->has_value();
   return info;
@@ -176,9 +151,7 @@ Result<CacheMount> open_cache_mount(const std::string& root, const CacheMountWis
 
 Result<std::vector<CacheMountInfo>> list_cache_mounts(const std::string& root) {
   std::vector<CacheMountInfo> found;
-  const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(stores(root).c_str()), ::closedir);
-  while (const dirent* entry = listing ? ::readdir(listing.get()) : nullptr) {
-    const std::string name = entry->d_name;
+  for (const std::string& name : list_directory(stores(root)).value_or(std::vector<std::string>())) {
     if (name.size() != 64 || name.find_first_not_of("0123456789abcdef") != std::string::npos) continue;
     auto info = describe(root, name);
     if (info) found.push_back(std::move(*info));  // else removed meanwhile

@@ -17,7 +17,6 @@ class ModeChange {
   /// "" changes nothing.
   static Result<ModeChange> parse(std::string_view text);
 
-  bool changes_nothing() const { return !octal_ && clauses_.empty(); }
   /// The new permission bits of a file with mode `mode` (with its type: X looks at it).
   mode_t apply(mode_t mode) const;
   /// What directories get that are made on the way: the octal mode without set-id bits, else 0755.

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <limits>
 
@@ -19,6 +20,7 @@ namespace dray::builder {
 namespace {
 
 constexpr std::size_t kChunk = 64u << 20;
+constexpr std::size_t kSmall = 64u << 10;
 
 Result<void> set_times(FdRef fd, const FileStatus& status, const std::string& path) {
   const timespec times[2] = {status.st_mtim, status.st_mtim};
@@ -49,6 +51,18 @@ Result<void> copy_range(FdRef from, FdRef to, off_t most, const CancelToken& can
   return fail(ErrorCode::cancelled, "build cancelled");
 }
 
+/// A small file in two calls, without the pipe that sendfile sets up. It ends where its size says.
+Result<void> copy_small(FdRef from, FdRef to, std::size_t size) {
+  std::array<std::byte, kSmall> buffer;
+  std::size_t used = 0;
+  while (used < size) {
+    const std::size_t count = TRY(read_some(from, std::span(buffer).first(size).subspan(used)));
+    if (count == 0) break;
+    used += count;
+  }
+  return write_all(to, std::string_view(reinterpret_cast<const char*>(buffer.data()), used));
+}
+
 /// Only the parts that are not holes. False: the file system knows no holes, and nothing was done.
 Result<bool> copy_sparse(FdRef from, FdRef to, off_t size, const CancelToken& cancel) {
   off_t data = ::lseek(from.get(), 0, SEEK_DATA);
@@ -70,9 +84,16 @@ Result<bool> copy_sparse(FdRef from, FdRef to, off_t size, const CancelToken& ca
 Result<void> copy_content(FdRef from, FdRef to, const CancelToken& cancel) {
   struct stat status = {};
   if (::fstat(from.get(), &status) != 0) return fail_errno("copying");
+  return copy_content(from, to, status, cancel);
+}
+
+Result<void> copy_content(FdRef from, FdRef to, const struct stat& status, const CancelToken& cancel) {
   if (status.st_blocks < status.st_size / 512) {
     const bool copied = TRY(copy_sparse(from, to, status.st_size, cancel));
     if (copied) return {};
+  } else if (status.st_size > 0 && static_cast<std::uint64_t>(status.st_size) <= kSmall) {
+    // A size of 0 says nothing: files of proc have it.
+    return copy_small(from, to, static_cast<std::size_t>(status.st_size));
   }
   return copy_range(from, to, std::numeric_limits<off_t>::max(), cancel);
 }
@@ -94,9 +115,16 @@ Result<void> TreeCopier::copy_xattrs(FdRef from, FdRef to, const std::string& pa
 Result<void> TreeCopier::set_owner_and_mode(FdRef fd, const FileStatus& status, const std::string& path) {
   const uid_t uid = owner_ ? owner_->uid : status.st_uid;
   const gid_t gid = owner_ ? owner_->gid : status.st_gid;
-  if (::fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) != 0)
+  const mode_t mode = mode_.apply(status.st_mode);
+  // A look is a tenth of a change, and what is new mostly is as it should be.
+  struct stat now = {};
+  if (::fstat(fd.get(), &now) != 0) return fail_errno("reading \"" + path + "\"");
+  const bool other_owner = now.st_uid != uid || now.st_gid != gid;
+  if (other_owner && ::fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) != 0)
     return fail_errno("changing the owner of \"" + path + "\"");
-  if (!S_ISLNK(status.st_mode) && ::chmod(descriptor_path(fd).c_str(), mode_.apply(status.st_mode)) != 0)
+  // A change of owner takes setuid bits away.
+  if (!S_ISLNK(status.st_mode) && (other_owner || (now.st_mode & 07777) != (mode & 07777)) &&
+      ::chmod(descriptor_path(fd).c_str(), mode) != 0)
     return fail_errno("changing the mode of \"" + path + "\"");
   return {};
 }
@@ -194,15 +222,26 @@ Result<void> TreeCopier::copy_entry(FdRef from, const std::string& from_name, Fd
   return set_times(made, status, path);
 }
 
+/// Mostly the name is free.
+Result<FileDescriptor> TreeCopier::create_file(FdRef to, const std::string& name, mode_t mode,
+                                               const std::string& path) {
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+  auto made = open_file_at(to, name, kFlags, mode);
+  if (!made && made.error().error_number() == EEXIST) {
+    TRY(make_room(to, name, path));
+    made = open_file_at(to, name, kFlags, mode);
+  }
+  if (!made) return Failure(std::move(made).error().with_context("creating \"" + path + "\""));
+  return made;
+}
+
 Result<void> TreeCopier::write_file(FdRef file, FdRef to, const std::string& name, const FileStatus& status,
                                     const std::string& path) {
   struct stat opened = {};
   if (::fstat(file.get(), &opened) != 0) return fail_errno("reading \"" + path + "\"");
   if (!S_ISREG(opened.st_mode)) return fail(ErrorCode::invalid_argument, "\"" + path + "\" changed while it was read");
-  TRY(make_room(to, name, path));
-  const FileDescriptor made =
-      TRY_CTX(open_file_at(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600), "creating \"" + path + "\"");
-  TRY_CTX(copy_content(file, made, cancel_), "copying \"" + path + "\"");
+  const FileDescriptor made = TRY(create_file(to, name, mode_.apply(status.st_mode) & 0777, path));
+  TRY_CTX(copy_content(file, made, opened, cancel_), "copying \"" + path + "\"");
   TRY(set_metadata(file, made, status, path));
   return set_times(made, status, path);
 }

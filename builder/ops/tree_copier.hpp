@@ -34,6 +34,7 @@ class TreeCopier {
   Result<void> enter(const std::string& name, const TreeEntry& entry);
   Result<void> copy_entry(FdRef from, const std::string& from_name, FdRef to, const std::string& name,
                           const TreeEntry& entry, const std::string& path);
+  Result<FileDescriptor> create_file(FdRef to, const std::string& name, mode_t mode, const std::string& path);
   Result<void> write_file(FdRef file, FdRef to, const std::string& name, const FileStatus& status,
                           const std::string& path);
 

@@ -6,6 +6,7 @@
 namespace dray::builder {
 
 void Environment::set(std::string_view key, std::string_view value) {
+  list_.reset();
   auto found = variables_.find(key);
   if (found == variables_.end()) {
     found = variables_.emplace(std::string(key), Variable{"", next_place_++}).first;
@@ -20,6 +21,7 @@ void Environment::set(std::string_view key, std::string_view value) {
 void Environment::erase(std::string_view key) {
   const auto found = variables_.find(key);
   if (found == variables_.end()) return;
+  list_.reset();
   bytes_ -= found->first.size() + 2 + found->second.value.size();
   variables_.erase(found);
 }
@@ -42,8 +44,10 @@ std::vector<std::string> Environment::in_order(Text text) const {
   return list;
 }
 
-std::vector<std::string> Environment::list() const {
-  return in_order([](const std::string& key, const std::string& value) { return key + "=" + value; });
+const SharedList& Environment::list() {
+  if (!list_)
+    list_ = SharedList(in_order([](const std::string& key, const std::string& value) { return key + "=" + value; }));
+  return *list_;
 }
 
 std::vector<std::string> Environment::keys() const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "dockerfile/shell_lex.hpp"
+#include "plan/shared_list.hpp"
 
 namespace dray::builder {
 
@@ -26,7 +27,7 @@ class Environment {
   Lookup lookup() const {
     return [this](std::string_view key) { return get(key); };
   }
-  std::vector<std::string> list() const;  ///< "K=V"
+  const SharedList& list();               ///< "K=V"
   std::vector<std::string> keys() const;  ///< in the same order
   std::size_t bytes() const { return bytes_; }
 
@@ -42,6 +43,7 @@ class Environment {
   std::map<std::string, Variable, std::less<>> variables_;
   std::uint64_t next_place_ = 0;
   std::size_t bytes_ = 0;
+  std::optional<SharedList> list_;  ///< until the next change
 };
 
 }  // namespace dray::builder

@@ -358,7 +358,7 @@ class Writer {
     for (const RunMount& mount : op.mounts)
       if (mount.type == RunMount::Type::ssh) mounts.push_back(secret_json(mount));
 
-    Json operation = {{"op", "exec"}, {"args", op.args}, {"cwd", op.working_dir}, {"env", op.env}};
+    Json operation = {{"op", "exec"}, {"args", op.args}, {"cwd", op.working_dir}, {"env", op.env.get()}};
     operation["mounts"] = std::move(mounts);
     if (!inputs.empty()) operation["inputs"] = std::move(inputs);
     if (!op.user.empty()) operation["user"] = op.user;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/merge_plans.hpp"
 
-#include <dirent.h>
-
 #include <algorithm>
 
 #include <dray/core/fd.hpp>
@@ -69,11 +67,8 @@ bool takes(const std::string& entry, const std::string& header) {
 }
 
 bool is_registered(const std::string& binfmt_misc, const std::string& header) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(binfmt_misc.c_str()), ::closedir);
-  if (!listing) return false;
-  while (const dirent* item = ::readdir(listing.get())) {
-    const std::string name = item->d_name;
-    if (name == "." || name == ".." || name == "register" || name == "status") continue;
+  for (const std::string& name : list_directory(binfmt_misc).value_or(std::vector<std::string>())) {
+    if (name == "register" || name == "status") continue;
     const auto entry = read_file(binfmt_misc + "/" + name, 64u << 10);
     if (entry && takes(*entry, header)) return true;
   }

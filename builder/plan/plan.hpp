@@ -11,6 +11,8 @@
 #include <dray/core/reference.hpp>
 #include <dray/image/image.hpp>
 
+#include "plan/shared_list.hpp"
+
 // The build graph: what has to be done, with every variable expanded and every path absolute. No Dockerfile
 // text is needed to run it.
 
@@ -81,7 +83,7 @@ struct RunMount {
 struct RunOp {
   std::vector<std::string> args;  ///< full argv: SHELL is already put before the shell form
   /// "K=V": the image's ENV, then the build arguments in scope. Part of the cache key.
-  std::vector<std::string> env;
+  SharedList env;
   /// "K=V": predefined proxy arguments (HTTP_PROXY …) that were given but not declared. For the process, not
   /// for the cache key.
   std::vector<std::string> proxy_env;

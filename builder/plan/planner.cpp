@@ -82,7 +82,7 @@ class Planner : public PlanBuilder {
 
   Result<int> add(Vertex vertex) override {
     if (const auto* run = std::get_if<RunOp>(&vertex.op)) {
-      for (const std::string& variable : run->env) size_ += variable.size();
+      for (const std::string& variable : run->env.get()) size_ += variable.size();
       for (const std::string& arg : run->args) size_ += arg.size();
     }
     size_ += vertex.title.size();
@@ -254,7 +254,7 @@ class Planner : public PlanBuilder {
       StageBuilder builder(context, state);
       for (const StageCommand& command : node.commands) TRY(builder.apply(command));
     }
-    state.image.config.env = state.config_env.list();
+    state.image.config.env = state.config_env.list().get();
     states_[at] = std::move(state);
     return {};
   }
@@ -320,7 +320,7 @@ class Planner : public PlanBuilder {
   /// A stage begins with its base's variables; build arguments of a base stage stay known.
   static void prepare(StageState& state) {
     if (!state.config_env.get("PATH")) state.config_env.set("PATH", kDefaultPath);
-    for (const std::string& variable : state.config_env.list()) {
+    for (const std::string& variable : state.config_env.list().get()) {
       const std::size_t equals = variable.find('=');
       state.environment.set(std::string_view(variable).substr(0, equals),
                             std::string_view(variable).substr(equals + 1));

@@ -24,7 +24,8 @@ std::string go_quote_list(const std::vector<std::string>& list) {
 
 std::string go_list(const std::vector<std::string>& list) { return "[" + join(list, " ") + "]"; }
 
-std::string go_duration(long long nanoseconds) {
+/// 1m30s
+static std::string go_duration(long long nanoseconds) {
   if (nanoseconds == 0) return "0s";
   std::string text;
   unsigned long long rest = nanoseconds < 0 ? 0ull - static_cast<unsigned long long>(nanoseconds)

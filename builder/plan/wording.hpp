@@ -14,7 +14,6 @@ namespace dray::builder {
 
 std::string go_quote_list(const std::vector<std::string>& list);  ///< %q: ["a" "b"]
 std::string go_list(const std::vector<std::string>& list);        ///< %v: [a b]
-std::string go_duration(long long nanoseconds);                   ///< 1m30s
 std::string health_text(const HealthcheckInstruction& health);    ///< %+v
 std::string summarize_heredoc(std::string_view content);          ///< its first line
 std::string join(const std::vector<std::string>& list, std::string_view separator);

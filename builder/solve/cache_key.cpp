@@ -43,7 +43,7 @@ void add_mount(Fields& fields, const RunMount& mount) {
 void add_run(Fields& fields, const RunOp& run) {
   fields.add("run");
   fields.add(run.args);
-  fields.add(run.env);
+  fields.add(run.env.get());
   fields.add(run.working_dir);
   fields.add(run.user);
   fields.add(run.network);

@@ -12,7 +12,6 @@
 #include <dray/core/detached_mount.hpp>
 #include <dray/core/rooted_path.hpp>
 
-#include "mounts/bind.hpp"
 #include "mounts/secrets.hpp"
 
 namespace dray::builder {
@@ -77,8 +76,9 @@ Result<FileDescriptor> RunMounts::bind(const RunMount& mount, const StepResult& 
   } else {
     bound = TRY(bind_layers(request_.store, input.layers, mount.source, mount.read_only));
   }
-  if (bound.scratch) scratch_.push_back(std::move(*bound.scratch));
-  return std::move(bound.tree);
+  FileDescriptor tree = std::move(bound.tree);
+  bound_.push_back(std::move(bound));
+  return tree;
 }
 
 /// Each store once, however many mounts show it: who has its lock would wait for himself. In the order of their names,

@@ -10,6 +10,7 @@
 #include <dray/builder/builder.hpp>
 #include <dray/builder/cache_mounts.hpp>
 
+#include "mounts/bind.hpp"
 #include "mounts/ssh_proxy.hpp"
 #include "solve/solver.hpp"
 
@@ -41,7 +42,7 @@ class RunMounts {
   ProgressSink& progress_;
   int step_id_;
   const CancelToken& cancel_;
-  std::vector<TempDir> scratch_;
+  std::vector<BindMount> bound_;  ///< what holds that which is written to them
   std::map<std::string, CacheMount> caches_;  ///< by cache_mount_directory()
   std::vector<std::unique_ptr<SshProxy>> agents_;
   std::vector<StepMount> mounts_;

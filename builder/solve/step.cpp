@@ -12,6 +12,7 @@
 #include <map>
 
 #include <dray/core/rooted_path.hpp>
+#include <dray/store/layer_writer.hpp>
 
 #include "mounts/held_lock.hpp"
 #include "ops/ops.hpp"
@@ -327,7 +328,7 @@ Result<StepResult> StepRunner::make(Work& work) {
     return Failure(std::move(changed).error());
   }
   if (!std::holds_alternative<RunOp>(work.vertex.op))
-    TRY(request_.store.snapshots().settle_times(snapshot.id(), work.base(), started));
+    TRY(request_.store.snapshots().settle_times(snapshot.id(), started));
   StepResult result = TRY_CTX(commit(work, snapshot.id()), "keeping the layer in \"" + request_.store.root() + "\"");
   snapshot.keep();
   return result;
@@ -362,7 +363,7 @@ RunRequest StepRunner::run_request(const RunOp& op, const store::MountRecipe& ro
   RunRequest request;
   request.rootfs = rootfs;
   request.args = op.args;
-  request.env = op.env;
+  request.env = op.env.get();
   request.env.insert(request.env.end(), op.proxy_env.begin(), op.proxy_env.end());
   request.env.insert(request.env.end(), mounts.environment().begin(), mounts.environment().end());
   request.working_dir = op.working_dir;
@@ -409,20 +410,14 @@ Result<void> StepRunner::open_shell(const CancelToken& cancel) {
 }
 
 Result<StepResult> StepRunner::commit(const Work& work, const std::string& snapshot) {
-  store::BlobWriter writer = TRY(request_.store.content().begin_write());
-  const std::unique_ptr<ByteSink> gzip = make_gzip_sink(writer);
-  PipelinedSink packing(*gzip);
-  HashingSink tar(packing);
+  store::LayerWriter tar = TRY(store::LayerWriter::begin(request_.store.content()));
   const auto summary = TRY(request_.store.snapshots().write_diff(snapshot, tar, cancel_));
-  TRY(tar.finish());
-  const DiffId layer{tar.digest()};
+  store::PackedLayer layer = TRY(tar.commit());
   StepResult result;
   result.layers = work.below;
-  result.layers.push_back(layer);
-  result.blob.media_type = std::string(image::kOciLayerGzip);
-  result.blob.size = writer.size();
-  result.blob.digest = TRY(writer.commit());
-  TRY(request_.store.snapshots().commit(snapshot, layer));
+  result.layers.push_back(layer.diff_id);
+  result.blob = std::move(layer.blob);
+  TRY(request_.store.snapshots().commit(snapshot, layer.diff_id));
   // Not the clock's time: it goes into the image, and equal layers shall make equal images.
   result.created_at = format_time(summary.newest);
   if (!inputs_are_unchanged(work)) return result;

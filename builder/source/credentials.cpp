@@ -5,6 +5,7 @@
 
 #include <dray/core/base64.hpp>
 #include <dray/core/percent.hpp>
+#include <dray/core/text.hpp>
 
 namespace dray::builder {
 namespace {
@@ -18,18 +19,13 @@ std::size_t end_of_user(const std::string& text, std::size_t host) {
   return at == std::string::npos || at < host ? std::string::npos : at;
 }
 
-std::string trimmed(std::string text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
-  return text;
-}
-
 /// The header's value from the secrets whose ids end so; "": there is none.
 Result<std::string> header_of(const std::string& ending, const FindSecret& find) {
   std::string value;
   if (const std::optional<std::string> header = TRY(find("GIT_AUTH_HEADER" + ending)))
-    value = trimmed(*header);
+    value = trim(*header);
   else if (const std::optional<std::string> token = TRY(find("GIT_AUTH_TOKEN" + ending)))
-    value = "basic " + encode_base64("x-access-token:" + trimmed(*token));
+    value = "basic " + encode_base64("x-access-token:" + std::string(trim(*token)));
   if (value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos)
     return fail(ErrorCode::invalid_argument, "secret GIT_AUTH_HEADER" + ending + " has more than one line");
   return value;

@@ -4,23 +4,17 @@
 #include "source/git_reference.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <vector>
 
 #include <dray/core/percent.hpp>
 #include <dray/core/rooted_path.hpp>
+#include <dray/core/text.hpp>
 
 namespace dray::builder {
 namespace {
 
 bool is_alphanumeric(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return result;
-}
 
 /// What follows the remote's address.
 struct Options {
@@ -45,10 +39,7 @@ Failure invalid(const std::string& key, const std::string& value) {
 }
 
 Result<bool> to_bool(const std::string& key, const std::string& value) {
-  constexpr std::array<std::string_view, 6> yes = {"1", "t", "T", "TRUE", "true", "True"};
-  constexpr std::array<std::string_view, 6> no = {"0", "f", "F", "FALSE", "false", "False"};
-  if (value.empty() || std::find(yes.begin(), yes.end(), value) != yes.end()) return true;
-  if (std::find(no.begin(), no.end(), value) != no.end()) return false;
+  if (const auto flag = value.empty() ? true : parse_bool(value)) return *flag;
   return invalid(key, value);
 }
 
@@ -122,7 +113,7 @@ std::string scheme_of(std::string_view text) {
   const std::size_t end = text.find("://");
   if (end == std::string_view::npos || end == 0) return "";
   const std::string_view scheme = text.substr(0, end);
-  return std::all_of(scheme.begin(), scheme.end(), is_alphanumeric) ? lower(scheme) : "";
+  return std::all_of(scheme.begin(), scheme.end(), is_alphanumeric) ? to_lower(scheme) : "";
 }
 
 /// user@host:path

@@ -12,6 +12,7 @@
 #include <map>
 
 #include <dray/core/rooted_path.hpp>
+#include <dray/core/text.hpp>
 
 #include "ops/ops.hpp"
 #include "source/credentials.hpp"
@@ -149,15 +150,17 @@ class GitFetch {
                                   "+refs/tags/*:refs/tags/*"});
       if (!all) return Failure(std::move(all).error());
     }
-    const std::string commit = trimmed(TRY_CTX(
-        run(repository, {"rev-parse", "--verify", resolved.object + "^{commit}"}), "commit " + resolved.object));
+    const std::string parsed =
+        TRY_CTX(run(repository, {"rev-parse", "--verify", resolved.object + "^{commit}"}), "commit " + resolved.object);
+    const std::string commit(trim(parsed));
     if (commit != resolved.commit && is_commit(resolved.commit) && resolved.ref.starts_with("refs/"))
       return fail(ErrorCode::corrupt, "the repository gave commit " + commit + " for " + resolved.commit);
     TRY(run(repository, {"checkout", "--quiet", "--force", "--detach", commit}));
     if (!op_.skip_submodules)
       TRY(run(repository, {"submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"}));
     if (op_.keep_git_dir) TRY(settle_git_directory(repository));
-    const std::string time = trimmed(TRY(run(repository, {"show", "--no-patch", "--format=%ct", commit})));
+    const std::string shown = TRY(run(repository, {"show", "--no-patch", "--format=%ct", commit}));
+    const std::string_view time = trim(shown);
     std::int64_t seconds = 0;
     std::from_chars(time.data(), time.data() + time.size(), seconds);
     return seconds;
@@ -172,11 +175,6 @@ class GitFetch {
     ::unlink((repository + "/.git/FETCH_HEAD").c_str());
     if (!op_.skip_submodules) TRY(run(repository, {"submodule", "--quiet", "foreach", "--recursive", command}));
     return {};
-  }
-
-  static std::string trimmed(std::string text) {
-    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
-    return text;
   }
 
   /// The agent or keys of --ssh default. A host whose key is known must show it; others are taken as they are, and

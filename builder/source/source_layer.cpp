@@ -2,6 +2,7 @@
 #include "source/source_layer.hpp"
 
 #include <dray/core/process.hpp>
+#include <dray/store/layer_writer.hpp>
 
 namespace dray::builder {
 Result<SourceLayer> fetch_source(const Op& op, const SourceContext& context) {
@@ -32,19 +33,11 @@ Result<SourceLayer> make_source_layer(const SourceContext& context, const std::v
       const FileDescriptor root = TRY(store::open_mount(TRY(snapshots.mount_recipe(active, true))));
       TRY(fill(root));
     }
-    store::BlobWriter writer = TRY(context.store.content().begin_write());
-    const std::unique_ptr<ByteSink> gzip = make_gzip_sink(writer);
-    PipelinedSink packing(*gzip);
-    HashingSink tar(packing);
+    store::LayerWriter tar = TRY(store::LayerWriter::begin(context.store.content()));
     TRY(snapshots.write_diff(active, tar, context.cancel));
-    TRY(tar.finish());
-    SourceLayer layer;
-    layer.layer = DiffId{tar.digest()};
-    layer.blob.media_type = std::string(image::kOciLayerGzip);
-    layer.blob.size = writer.size();
-    layer.blob.digest = TRY(writer.commit());
-    TRY(snapshots.commit(active, layer.layer));
-    layer.created_at = format_time_now();
+    const store::PackedLayer packed = TRY(tar.commit());
+    TRY(snapshots.commit(active, packed.diff_id));
+    const SourceLayer layer{.layer = packed.diff_id, .blob = packed.blob, .created_at = format_time_now()};
     for (const std::string& key : keys) TRY(remember_source_layer(context, key, description, layer));
     return layer;
   };

@@ -111,9 +111,7 @@ Result<void> verify_reproducible(
     ProgressSink& progress,
     const std::function<Result<BuildResult>(const BuildRequest& request, ProgressSink& progress)>& build) {
   progress.report({.kind = ProgressEvent::Kind::message, .text = "building again without the cache, to compare"});
-  class Silent : public ProgressSink {
-    void report(const ProgressEvent&) override {}
-  } silent;
+  SilentProgress silent;
   BuildRequest again = request;
   again.no_cache = true;
   again.shell_on_failure = false;

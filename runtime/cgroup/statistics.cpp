@@ -3,13 +3,12 @@
 
 #include "statistics.hpp"
 
-#include <dirent.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
-#include <memory>
 
+#include <dray/core/fd.hpp>
 #include <dray/runtime/cgroup.hpp>
 
 #include "hierarchy.hpp"
@@ -128,6 +127,15 @@ PidsStats pids_of(const Present& present) {
   return pids;
 }
 
+/// The page sizes of this host.
+std::vector<std::string> hugepage_sizes() {
+  std::vector<std::string> sizes;
+  for (const std::string& name : list_directory("/sys/kernel/mm/hugepages").value_or(std::vector<std::string>()))
+    if (std::string size = hugepage_size(name); !size.empty()) sizes.push_back(std::move(size));
+  std::ranges::sort(sizes);
+  return sizes;
+}
+
 void hugepages(const Present& present, bool unified, CgroupStats& stats) {
   for (const std::string& size : hugepage_sizes()) {
     const std::string name = "hugetlb." + size, usage = unified ? ".current" : ".usage_in_bytes";
@@ -209,17 +217,6 @@ void read_stats_v2(const Present& present, CgroupStats& stats) {
   stats.block_io.pressure = pressure(present, "io.pressure");
   hugepages(present, true, stats);
   rdma(present, stats);
-}
-
-std::vector<std::string> hugepage_sizes() {
-  std::vector<std::string> sizes;
-  auto closer = [](DIR* directory) { closedir(directory); };
-  std::unique_ptr<DIR, decltype(closer)> directory(opendir("/sys/kernel/mm/hugepages"), closer);
-  if (!directory) return sizes;
-  while (const dirent* entry = readdir(directory.get()))
-    if (std::string size = hugepage_size(entry->d_name); !size.empty()) sizes.push_back(std::move(size));
-  std::ranges::sort(sizes);
-  return sizes;
 }
 
 }  // namespace dray::runtime::cgroup

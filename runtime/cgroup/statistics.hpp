@@ -42,7 +42,4 @@ std::string hugepage_size(std::string_view directory_name);
 void read_stats_v1(std::string_view controller, const Present& present, CgroupStats& stats);
 void read_stats_v2(const Present& present, CgroupStats& stats);
 
-/// The page sizes of this host.
-std::vector<std::string> hugepage_sizes();
-
 }  // namespace dray::runtime::cgroup

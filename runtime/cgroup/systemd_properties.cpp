@@ -5,6 +5,8 @@
 #include <charconv>
 #include <map>
 
+#include <dray/core/text.hpp>
+
 #include "hierarchy.hpp"
 #include "statistics.hpp"
 #include "systemd.hpp"
@@ -142,15 +144,11 @@ Result<void> Builder::add_unified(const std::map<std::string, std::string>& file
                                                            {"memory.min", "MemoryMin"},
                                                            {"memory.max", "MemoryMax"},
                                                            {"memory.swap.max", "MemorySwapMax"}};
-  auto trimmed = [](const std::string& text) {
-    const std::size_t from = text.find_first_not_of(" \t\n");
-    return from == std::string::npos ? std::string() : text.substr(from, text.find_last_not_of(" \t\n") + 1 - from);
-  };
   const auto idle_file = files.find("cpu.idle");
-  const bool idle = idle_file != files.end() && trimmed(idle_file->second) == "1" && knows_idle();
+  const bool idle = idle_file != files.end() && trim(idle_file->second) == "1" && knows_idle();
   if (idle) add("CPUWeight", std::uint64_t(0));
   for (const auto& [file, text] : files) {
-    const std::string value = trimmed(text);
+    const std::string value(trim(text));
     if (file == "cpu.max") TRY(add_unified_cpu_max(value));
     if (file == "cpuset.cpus") TRY(add_cpuset("AllowedCPUs", value));
     if (file == "cpuset.mems") TRY(add_cpuset("AllowedMemoryNodes", value));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include <dray/core/text.hpp>
 #include <dray/runtime/spec_json.hpp>
 
 namespace dray::runtime {
@@ -79,12 +80,6 @@ bool are_identifiers(std::string_view text) {
     if (dot == std::string_view::npos) return true;
     text.remove_prefix(dot + 1);
   }
-}
-
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
 }
 
 }  // namespace

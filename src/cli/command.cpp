@@ -74,6 +74,14 @@ int report(const Error& error, Kind kind) {
   }
 }
 
+int finish(const Result<int>& result, Kind kind) { return result ? *result : report(result.error(), kind); }
+
+Result<bool> parse_filter_flag(const std::string& key, const std::string& value) {
+  if (value == "true" || value == "1") return true;
+  if (value == "false" || value == "0") return false;
+  return fail(ErrorCode::invalid_argument, "invalid filter '" + key + "=" + value + "': true or false");
+}
+
 Result<engine::Configuration> read_configuration(const Invocation& invocation) {
   std::string path = invocation.configuration_path.empty() ? "/etc/dray/daemon.json" : invocation.configuration_path;
   engine::Configuration configuration = TRY(engine::load_configuration(path));
@@ -87,6 +95,9 @@ Result<engine::Configuration> read_configuration(const Invocation& invocation) {
   };
   from(invocation.root, "DRAY_ROOT", configuration.root);
   from(invocation.state, "DRAY_STATE", configuration.state);
+  std::string driver;
+  from(invocation.storage_driver, "DRAY_STORAGE_DRIVER", driver);
+  if (!driver.empty()) configuration.storage_driver = TRY(store::parse_storage_driver(driver));
   return configuration;
 }
 

@@ -11,7 +11,7 @@ namespace dray::cli {
 
 /// One run of the program: what the global flags say, and the command's own arguments.
 struct Invocation {
-  std::string root, state, configuration_path;  ///< "" = default
+  std::string root, state, storage_driver, configuration_path;  ///< "" = default
   std::vector<std::string> arguments;
 };
 
@@ -20,6 +20,11 @@ enum class Kind { plain, runs_container };
 
 /// Prints "dray: …" with hint to stderr (control characters escaped) and returns the exit code for it.
 int report(const Error& error, Kind kind = Kind::plain);
+/// The exit code, or what report() says of the error.
+int finish(const Result<int>& result, Kind kind = Kind::plain);
+
+/// "true" or "1", "false" or "0": the value of a --filter.
+Result<bool> parse_filter_flag(const std::string& key, const std::string& value);
 
 /// Configuration and store, opened.
 Result<engine::Context> open_engine(const Invocation& invocation);

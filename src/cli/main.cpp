@@ -131,6 +131,8 @@ void show_help() {
       "\nGlobal Options:\n"
       "      --root DIR     Where images, containers and volumes are kept (default /var/lib/dray, or $DRAY_ROOT)\n"
       "      --state DIR    Where the state of running containers is kept (default /run/dray, or $DRAY_STATE)\n"
+      "      --storage-driver overlay|vfs  For a new store: how it keeps images (default: vfs where overlayfs can't "
+      "write;\n                     or $DRAY_STORAGE_DRIVER)\n"
       "      --config FILE  Configuration file (default /etc/dray/daemon.json)\n"
       "  -v, --version      Print version information and quit\n"
       "\nRun 'dray COMMAND --help' for more information on a command.\n"
@@ -157,7 +159,7 @@ int run(int argc, char** argv) {
     if (word == "--help" || word == "-h") return show_help(), 0;
     if (word == "--version" || word == "-v") return command_version(invocation);
     if (value_of("--root", invocation.root) || value_of("--state", invocation.state) ||
-        value_of("--config", invocation.configuration_path))
+        value_of("--storage-driver", invocation.storage_driver) || value_of("--config", invocation.configuration_path))
       continue;
     print_error("unknown flag: " + printable(word) + "\nSee 'dray --help'.\n");
     return 125;

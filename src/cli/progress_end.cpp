@@ -18,8 +18,8 @@ namespace {
 constexpr std::size_t kMaxLine = 4096;
 
 /// The escape sequence of "green" or "255,165,0"; "" for what is neither.
-std::string colour_sequence(std::string value) {
-  std::transform(value.begin(), value.end(), value.begin(), [](unsigned char c) { return std::tolower(c); });
+std::string colour_sequence(const std::string& text) {
+  const std::string value = to_lower(text);
   static const std::map<std::string, int> kNames = {{"black", 30},  {"red", 31},   {"green", 32},
                                                     {"yellow", 33}, {"blue", 34},  {"magenta", 35},
                                                     {"cyan", 36},   {"white", 37}, {"default", 39}};

@@ -197,16 +197,11 @@ class PlainProgress : public ProgressSink {
   Clock::time_point last_shown_ = Clock::now();
 };
 
-class NoProgress : public ProgressSink {
- public:
-  void report(const ProgressEvent&) override {}
-};
-
 }  // namespace
 
 std::unique_ptr<ProgressSink> make_plain_progress(const ProgressOptions& options) {
   return std::make_unique<PlainProgress>(options);
 }
-std::unique_ptr<ProgressSink> make_no_progress() { return std::make_unique<NoProgress>(); }
+std::unique_ptr<ProgressSink> make_no_progress() { return std::make_unique<SilentProgress>(); }
 
 }  // namespace dray::cli

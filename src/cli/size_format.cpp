@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include <dray/core/process.hpp>
+#include <dray/core/text.hpp>
 
 #include "table.hpp"
 
@@ -51,8 +52,7 @@ std::string human_age(const std::string& rfc3339_time) {
 Result<std::int64_t> parse_size(const std::string& text) {
   char* end = nullptr;
   double value = std::strtod(text.c_str(), &end);
-  std::string unit(end == nullptr ? "" : end);
-  for (char& c : unit) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  std::string unit = to_lower(end == nullptr ? "" : end);
   if (unit.size() > 1 && unit.back() == 'b') unit.pop_back();
   if (unit.size() > 1 && unit.back() == 'i') unit.pop_back();
   static constexpr std::string_view kUnits = "bkmgtp";

@@ -81,9 +81,4 @@ DetachKeys::Outcome DetachKeys::feed(std::string_view input) {
   return outcome;
 }
 
-bool use_colours(int fd) {
-  const char* no_color = std::getenv("NO_COLOR");
-  return is_terminal(fd) && (no_color == nullptr || *no_color == '\0');
-}
-
 }  // namespace dray::cli

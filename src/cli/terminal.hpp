@@ -59,7 +59,4 @@ class DetachKeys {
   std::size_t matched_ = 0;
 };
 
-/// May colours be used on `fd`? (a terminal, and NO_COLOR unset)
-bool use_colours(int fd);
-
 }  // namespace dray::cli

@@ -2,11 +2,14 @@
 // Copies a tree, as from an image into a new volume. Both sides are walked by descriptors, one component at a time with
 // O_NOFOLLOW, so nothing in the image can redirect a read or a write.
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 
 #include <dray/core/copy_directory.hpp>
@@ -15,15 +18,14 @@
 namespace dray {
 namespace {
 
-using Inode = std::pair<dev_t, ino_t>;
-
 constexpr int kDirectory = O_RDONLY | O_DIRECTORY;
 
 /// A list of directories and no recursion: however deep an image's tree is, it costs neither stack nor descriptors.
 /// A path is no longer than PATH_MAX.
 class TreeCopy {
  public:
-  TreeCopy(FdRef source, FdRef target) : source_root_(source), target_root_(target) {}
+  TreeCopy(FdRef source, FdRef target, const SkipPath& skip)
+      : source_root_(source), target_root_(target), skip_(skip), copier_(target, EntryCopier::Files::copy) {}
   Result<void> run();
 
  private:
@@ -33,10 +35,10 @@ class TreeCopy {
   };
   Result<void> entries(const std::string& path);
   Result<void> entry(FdRef source, FdRef target, const std::string& name, const std::string& path);
-  Result<void> regular(FdRef source, FdRef target, const std::string& name, const struct stat& status);
   FdRef source_root_, target_root_;
+  const SkipPath& skip_;
+  EntryCopier copier_;
   std::vector<Directory> directories_;  ///< a directory comes before those in it
-  std::map<Inode, std::string> links_;  ///< first place of a file with several names
 };
 
 Result<void> copy_xattrs(FdRef source, FdRef target) {
@@ -53,57 +55,61 @@ Result<void> copy_xattrs(FdRef source, FdRef target) {
   return {};
 }
 
-Result<void> copy_metadata(FdRef source, FdRef target, const struct stat& status) {
-  if (::fchown(target.get(), status.st_uid, status.st_gid) != 0) return fail_errno("changing the owner");
-  if (::fchmod(target.get(), status.st_mode & 07777) != 0) return fail_errno("changing the mode");
-  TRY(copy_xattrs(source, target));  // after chown, which drops file capabilities
-  struct timespec times[2] = {status.st_atim, status.st_mtim};
-  if (::futimens(target.get(), times) != 0) return fail_errno("setting the times");
-  return {};
-}
-
-Result<void> copy_bytes(FdRef source, FdRef target) {
-  for (;;) {
-    ssize_t count = ::copy_file_range(source.get(), nullptr, target.get(), nullptr, 1u << 30, 0);
+/// `length` bytes from `offset` on, at the same place. Less only if the source became shorter.
+Result<void> copy_range(FdRef source, FdRef target, off_t offset, off_t length) {
+  off_t from = offset, to = offset;
+  while (from < offset + length) {
+    const ssize_t count =
+        ::copy_file_range(source.get(), &from, target.get(), &to, static_cast<std::size_t>(offset + length - from), 0);
+    if (count > 0 || (count < 0 && errno == EINTR)) continue;
+    if (count < 0 && errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS)
+      return fail_errno("copying");
+    break;  // not here, or (0) of a file system that makes its files up while they are read
+  }
+  std::vector<char> buffer(from < offset + length ? 256 * 1024 : 0);
+  while (from < offset + length) {
+    const auto wanted = std::min<std::size_t>(buffer.size(), static_cast<std::size_t>(offset + length - from));
+    const ssize_t count = ::pread(source.get(), buffer.data(), wanted, from);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return fail_errno("copying");
     if (count == 0) break;
-    if (count > 0) continue;
-    if (errno == EINTR) continue;
-    if (errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS) return fail_errno("copying");
-    std::vector<std::byte> buffer(256 * 1024);
-    for (;;) {
-      std::size_t length = TRY(read_some(source, buffer));
-      if (length == 0) return {};
-      TRY(write_all(target, std::string_view(reinterpret_cast<const char*>(buffer.data()), length)));
-    }
+    if (::lseek(target.get(), from, SEEK_SET) < 0) return fail_errno("copying");
+    TRY(write_all(target, std::string_view(buffer.data(), static_cast<std::size_t>(count))));
+    from += count;
   }
   return {};
 }
 
-Result<void> TreeCopy::regular(FdRef source, FdRef target, const std::string& name, const struct stat& status) {
+Result<void> copy_bytes(FdRef source, FdRef target, off_t size) {
+  if (size == 0) return {};
+  if (::ioctl(target.get(), FICLONE, source.get()) == 0) return {};
+  WriteBehind write_behind;
+  for (off_t end = 0; end < size;) {
+    off_t data = ::lseek(source.get(), end, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) break;  // nothing but a hole
+    const bool has_map = data >= 0;
+    if (!has_map) data = end;
+    end = has_map ? ::lseek(source.get(), data, SEEK_HOLE) : size;
+    if (end < 0) end = size;
+    end = std::min(end, size);
+    TRY(copy_range(source, target, data, end - data));
+    write_behind.wrote(target, static_cast<std::uint64_t>(end - data));
+  }
+  if (::ftruncate(target.get(), size) != 0) return fail_errno("copying");
+  return {};
+}
+
+Result<void> copy_regular(FdRef source, FdRef target, const std::string& name) {
   FileDescriptor in = TRY(open_file_at(source, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+  struct stat status;
+  if (::fstat(in.get(), &status) != 0) return fail_errno("reading status");
   FileDescriptor out = TRY(open_file_at(target, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  TRY(copy_bytes(in, out));
-  TRY(copy_metadata(in, out, status));
+  TRY(copy_bytes(in, out, status.st_size));
+  TRY(copy_attributes(in, out, status));
   return out.close_checked();
 }
 
-Result<void> TreeCopy::entry(FdRef source, FdRef target, const std::string& name, const std::string& path) {
-  struct stat status;
-  if (::fstatat(source.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("reading status");
-  if (!S_ISDIR(status.st_mode) && status.st_nlink > 1) {
-    auto [it, fresh] = links_.try_emplace(Inode{status.st_dev, status.st_ino}, path);
-    if (!fresh) {
-      if (::linkat(target_root_.get(), it->second.c_str(), target.get(), name.c_str(), 0) != 0)
-        return fail_errno("linking");
-      return {};
-    }
-  }
-  if (S_ISREG(status.st_mode)) return regular(source, target, name, status);
-  if (S_ISDIR(status.st_mode)) {
-    if (::mkdirat(target.get(), name.c_str(), 0700) != 0) return fail_errno("creating a directory");
-    directories_.push_back({path, status});
-    return {};
-  }
+Result<void> copy_special(FdRef source, FdRef target, const std::string& name, const struct stat& status) {
   if (S_ISLNK(status.st_mode)) {
     char link[PATH_MAX];
     ssize_t length = ::readlinkat(source.get(), name.c_str(), link, sizeof link);
@@ -122,12 +128,22 @@ Result<void> TreeCopy::entry(FdRef source, FdRef target, const std::string& name
   return {};
 }
 
+Result<void> TreeCopy::entry(FdRef source, FdRef target, const std::string& name, const std::string& path) {
+  struct stat status;
+  if (::fstatat(source.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("reading status");
+  if (!S_ISDIR(status.st_mode)) return copier_.add(source, name, status, target, path);
+  if (::mkdirat(target.get(), name.c_str(), 0700) != 0) return fail_errno("creating a directory");
+  directories_.push_back({path, status});
+  return {};
+}
+
 Result<void> TreeCopy::entries(const std::string& path) {
   const FileDescriptor target = TRY(open_without_links(target_root_, path, kDirectory));
   const FileDescriptor source = TRY(open_without_links(source_root_, path, kDirectory));
   const auto names = TRY(list_directory(source));
   for (const std::string& name : names) {
-    TRY_CTX(entry(source, target, name, path.empty() ? name : path + "/" + name), name);
+    const std::string place = path.empty() ? name : path + "/" + name;
+    if (!skip_ || !skip_(place)) TRY_CTX(entry(source, target, name, place), name);
   }
   return {};
 }
@@ -145,13 +161,38 @@ Result<void> TreeCopy::run() {
   for (auto made = directories_.rbegin(); made != directories_.rend(); ++made) {
     const FileDescriptor source = TRY(open_without_links(source_root_, made->path, kDirectory));
     const FileDescriptor target = TRY(open_without_links(target_root_, made->path, kDirectory));
-    TRY_CTX(copy_metadata(source, target, made->status), "\"" + shown(made->path) + "\"");
+    TRY_CTX(copy_attributes(source, target, made->status), "\"" + shown(made->path) + "\"");
   }
   return {};
 }
 
 }  // namespace
 
-Result<void> copy_directory(FdRef source, FdRef target) { return TreeCopy(source, target).run(); }
+Result<void> copy_attributes(FdRef source, FdRef target, const struct stat& status) {
+  if (::fchown(target.get(), status.st_uid, status.st_gid) != 0) return fail_errno("changing the owner");
+  if (::fchmod(target.get(), status.st_mode & 07777) != 0) return fail_errno("changing the mode");
+  TRY(copy_xattrs(source, target));  // after chown, which drops file capabilities
+  struct timespec times[2] = {status.st_atim, status.st_mtim};
+  if (::futimens(target.get(), times) != 0) return fail_errno("setting the times");
+  return {};
+}
+
+Result<void> EntryCopier::add(FdRef source, const std::string& name, const struct stat& status, FdRef target,
+                              const std::string& path) {
+  // Refused where a file has too many names already, or is not ours to link, or the file system knows no links.
+  if (files_ == Files::link && ::linkat(source.get(), name.c_str(), target.get(), name.c_str(), 0) == 0) return {};
+  if (status.st_nlink > 1) {
+    auto [first, fresh] = links_.try_emplace(std::pair{status.st_dev, status.st_ino}, path);
+    if (!fresh) {
+      if (::linkat(target_root_.get(), first->second.c_str(), target.get(), name.c_str(), 0) == 0) return {};
+      return fail_errno("linking");
+    }
+  }
+  return S_ISREG(status.st_mode) ? copy_regular(source, target, name) : copy_special(source, target, name, status);
+}
+
+Result<void> copy_directory(FdRef source, FdRef target, const SkipPath& skip) {
+  return TreeCopy(source, target, skip).run();
+}
 
 }  // namespace dray

@@ -51,6 +51,14 @@ Result<std::optional<FileDescriptor>> already_open(const struct stat& wanted) {
   return std::optional<FileDescriptor>();
 }
 
+/// Syncs the directory that holds `path`.
+Result<void> sync_parent(const std::string& path) {
+  const std::string parent = parent_of(path);
+  const FileDescriptor directory = TRY(open_file(parent, O_RDONLY | O_DIRECTORY));
+  if (::fsync(directory.get()) != 0) return fail_errno("syncing \"" + parent + "\"");
+  return {};
+}
+
 }  // namespace
 
 Result<OutputFile> OutputFile::create(const std::string& path, unsigned mode, Durability durability) {
@@ -120,13 +128,6 @@ Result<void> write_output_file(const std::string& path, std::string_view content
   OutputFile file = TRY(OutputFile::create(path, mode));
   TRY_CTX(file.sink().write(std::as_bytes(std::span(content))), "writing \"" + path + "\"");
   return file.commit();
-}
-
-Result<void> sync_parent(const std::string& path) {
-  const std::string parent = parent_of(path);
-  const FileDescriptor directory = TRY(open_file(parent, O_RDONLY | O_DIRECTORY));
-  if (::fsync(directory.get()) != 0) return fail_errno("syncing \"" + parent + "\"");
-  return {};
 }
 
 }  // namespace dray

@@ -22,6 +22,16 @@ constexpr std::size_t kMostWaiting = 4;
 /// One thread puts, another takes, either may close: after that nothing is put, and what waits may still be taken.
 class Queue {
  public:
+  /// Of the thread at the other end: what waits is dropped, and it ends.
+  void stop(std::thread& thread) {
+    if (!thread.joinable()) return;
+    {
+      const std::lock_guard lock(mutex_);
+      waiting_.clear();
+    }
+    close();
+    thread.join();
+  }
   /// Waits for room. False: closed.
   bool put(Buffer buffer) {
     std::unique_lock lock(mutex_);
@@ -45,10 +55,6 @@ class Queue {
     const std::lock_guard lock(mutex_);
     closed_ = true;
     changed_.notify_all();
-  }
-  void drop_waiting() {
-    const std::lock_guard lock(mutex_);
-    waiting_.clear();
   }
   void give_back(Buffer buffer) {
     const std::lock_guard lock(mutex_);
@@ -102,12 +108,7 @@ struct PipelinedSink::State {
 
 PipelinedSink::PipelinedSink(ByteSink& inner) : state_(std::make_unique<State>(inner)) {}
 
-PipelinedSink::~PipelinedSink() {
-  if (!state_->thread.joinable()) return;
-  state_->queue.drop_waiting();
-  state_->queue.close();
-  state_->thread.join();
-}
+PipelinedSink::~PipelinedSink() { state_->queue.stop(state_->thread); }
 
 Result<void> PipelinedSink::write(std::span<const std::byte> bytes) {
   State& state = *state_;
@@ -198,12 +199,7 @@ struct PipelinedSource::State {
 
 PipelinedSource::PipelinedSource(ByteSource& inner) : state_(std::make_unique<State>(inner)) {}
 
-PipelinedSource::~PipelinedSource() {
-  if (!state_->thread.joinable()) return;
-  state_->queue.drop_waiting();
-  state_->queue.close();
-  state_->thread.join();
-}
+PipelinedSource::~PipelinedSource() { state_->queue.stop(state_->thread); }
 
 Result<std::size_t> PipelinedSource::read(std::span<std::byte> buffer) {
   State& state = *state_;

@@ -143,13 +143,6 @@ std::string Reference::familiar() const {
 
 std::string Reference::tag_or_digest() const { return digest_ ? digest_->to_string() : tag_; }
 
-Reference Reference::with_tag(std::string tag) const {
-  Reference copy = *this;
-  copy.tag_ = std::move(tag);
-  copy.digest_.reset();
-  return copy;
-}
-
 Reference Reference::with_digest(Digest digest) const {
   Reference copy = *this;
   copy.digest_ = std::move(digest);

@@ -2,6 +2,7 @@
 // The plain sources and sinks; compression is in compression.cpp.
 #include <cstring>
 
+#include <dray/core/progress.hpp>
 #include <dray/core/stream.hpp>
 
 namespace dray {
@@ -54,6 +55,11 @@ std::unique_ptr<ByteSource> make_memory_source(std::string bytes) {
   return std::make_unique<MemorySource>(std::move(bytes));
 }
 std::unique_ptr<ByteSink> make_fd_sink(FdRef fd) { return std::make_unique<FdSink>(fd); }
+
+Result<std::size_t> CancellableSource::read(std::span<std::byte> buffer) {
+  if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+  return inner_.read(buffer);
+}
 
 Result<std::size_t> HashingSource::read(std::span<std::byte> buffer) {
   std::size_t count = TRY(inner_.read(buffer));

@@ -23,6 +23,58 @@ std::vector<std::string> split(std::string_view text, char separator) {
   return parts;
 }
 
+Result<std::vector<std::string>> split_csv(std::string_view text) {
+  if (text.empty()) return fail(ErrorCode::invalid_argument, "the value is empty");
+  std::vector<std::string> fields;
+  for (std::size_t at = 0;;) {
+    std::string field;
+    if (at < text.size() && text[at] == '"') {
+      for (++at;; ++at) {
+        if (at >= text.size()) return fail(ErrorCode::invalid_argument, "extraneous or missing \" in quoted-field");
+        if (text[at] != '"') {
+          field.push_back(text[at]);
+        } else if (text.substr(at + 1).starts_with('"')) {
+          field.push_back(text[++at]);
+        } else {
+          break;
+        }
+      }
+      ++at;
+      if (at < text.size() && text[at] != ',')
+        return fail(ErrorCode::invalid_argument, "extraneous or missing \" in quoted-field");
+    } else {
+      const std::size_t end = std::min(text.find(',', at), text.size());
+      field = text.substr(at, end - at);
+      if (field.contains('"')) return fail(ErrorCode::invalid_argument, "bare \" in non-quoted-field");
+      at = end;
+    }
+    fields.push_back(std::move(field));
+    if (at >= text.size()) return fields;
+    ++at;
+  }
+}
+
+std::string_view trim(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\n\v\f\r";
+  text.remove_prefix(std::min(text.find_first_not_of(kSpace), text.size()));
+  return text.substr(0, text.find_last_not_of(kSpace) + 1);
+}
+
+std::string to_lower(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return lower;
+}
+
+std::optional<bool> parse_bool(std::string_view text) {
+  for (const std::string_view yes : {"1", "t", "T", "TRUE", "true", "True"})
+    if (text == yes) return true;
+  for (const std::string_view no : {"0", "f", "F", "FALSE", "false", "False"})
+    if (text == no) return false;
+  return std::nullopt;
+}
+
 std::string align_columns(const std::vector<std::vector<std::string>>& rows, std::size_t gap, std::size_t least) {
   std::vector<std::size_t> widths;
   for (const auto& row : rows) {

@@ -2,12 +2,10 @@
 // Where the host gets its Debian packages from, so that a bootstrapped image uses the same mirror.
 #include "apt_sources.hpp"
 
-#include <dirent.h>
-
 #include <algorithm>
-#include <memory>
 
 #include <dray/core/fd.hpp>
+#include <dray/core/text.hpp>
 
 namespace dray::engine {
 namespace {
@@ -56,11 +54,6 @@ void add_stanza(Stanza& stanza, std::vector<AptSource>& sources) {
   stanza = {};
 }
 
-std::string lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-  return text;
-}
-
 }  // namespace
 
 std::vector<AptSource> parse_one_line_sources(std::string_view text) {
@@ -96,7 +89,7 @@ std::vector<AptSource> parse_deb822_sources(std::string_view text) {
     }
     std::size_t colon = line.find(':');
     if (colon == std::string_view::npos) return;
-    std::string name = lower(std::string(line.substr(0, colon)));
+    std::string name = to_lower(std::string(line.substr(0, colon)));
     auto values = words_of(line.substr(colon + 1));
     field = name == "types"        ? &stanza.types
             : name == "uris"       ? &stanza.uris
@@ -104,7 +97,8 @@ std::vector<AptSource> parse_deb822_sources(std::string_view text) {
             : name == "components" ? &stanza.components
                                    : nullptr;
     if (field != nullptr) *field = values;
-    if (name == "enabled" && !values.empty()) stanza.enabled = lower(values[0]) != "no" && lower(values[0]) != "false";
+    if (name == "enabled" && !values.empty())
+      stanza.enabled = to_lower(values[0]) != "no" && to_lower(values[0]) != "false";
   });
   add_stanza(stanza, sources);
   return sources;
@@ -115,11 +109,7 @@ std::vector<AptSource> read_host_sources() {
   auto add = [&](std::vector<AptSource> more) { sources.insert(sources.end(), more.begin(), more.end()); };
   if (auto text = read_file("/etc/apt/sources.list", 1u << 20)) add(parse_one_line_sources(*text));
   const std::string directory = "/etc/apt/sources.list.d";
-  std::vector<std::string> names;
-  std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(directory.c_str()), ::closedir);
-  while (dirent* entry = listing ? ::readdir(listing.get()) : nullptr) names.emplace_back(entry->d_name);
-  std::sort(names.begin(), names.end());
-  for (const auto& name : names) {
+  for (const auto& name : list_directory(directory).value_or(std::vector<std::string>())) {
     bool deb822 = name.ends_with(".sources");
     if (!deb822 && !name.ends_with(".list")) continue;
     auto text = read_file(directory + "/" + name, 1u << 20);

@@ -22,7 +22,10 @@ class StoreThenRegistry : public builder::ImageSource {
                                      ProgressSink& progress, const CancelToken& cancel) override {
     if (!always_pull || LayoutContexts::is_own(reference)) {
       auto found = TRY(find_platform_image(context_, reference, platform));
-      if (found) return *std::move(found);
+      if (found) {
+        TRY(unpack_image(context_, *found));
+        return *std::move(found);
+      }
     }
     // By its ID: another platform of the same name may be pulled at our side.
     const PullSummary pulled = TRY(pull_image(context_, reference.canonical(), platform, progress, cancel));

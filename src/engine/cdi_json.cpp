@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The files are the administrator's and name paths of the host; what they say is done as it stands. An edit that is not
 // understood is refused: a device without its hook would be half a device.
-#include <dirent.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
-#include <memory>
 
 #include <nlohmann/json.hpp>
 
@@ -103,15 +101,10 @@ struct CdiFile {
 Result<std::vector<CdiFile>> read_files(std::vector<std::string>& unread) {
   std::vector<CdiFile> files;
   for (const std::string_view directory : kDirectories) {
-    std::vector<std::string> paths;
-    const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(std::string(directory).c_str()), ::closedir);
-    while (const dirent* entry = listing ? ::readdir(listing.get()) : nullptr) {
-      const std::string path = std::string(directory) + "/" + entry->d_name;
-      if (path.ends_with(".json")) paths.push_back(path);
+    for (const std::string& name : list_directory(std::string(directory)).value_or(std::vector<std::string>())) {
+      const std::string path = std::string(directory) + "/" + name;
       if (path.ends_with(".yaml") || path.ends_with(".yml")) unread.push_back(path);
-    }
-    std::sort(paths.begin(), paths.end());
-    for (const std::string& path : paths) {
+      if (!path.ends_with(".json")) continue;
       json content = json::parse(TRY(read_file(path, kMaxFile)), nullptr, false);
       if (!content.is_object()) return fail(ErrorCode::invalid_argument, "\"" + path + "\" is not a JSON object");
       files.push_back({path, std::move(content)});

@@ -135,12 +135,15 @@ Result<void> apply(Configuration& configuration, const std::string& path, const 
   } else if (key == "trust-host-ca") {
     if (!value.is_boolean()) return wrong_type(path, key, "true or false");
     configuration.trust_host_ca = value.get<bool>();
+  } else if (key == "storage-driver") {
+    if (!value.is_string()) return wrong_type(path, key, "a string");
+    configuration.storage_driver = TRY_CTX(store::parse_storage_driver(value.get<std::string>()), "\"" + path + "\"");
   } else if (key == "builder") {
     TRY(apply_builder(configuration.build_cache, path, value));
   } else {
     return Failure(Error(ErrorCode::invalid_argument, "\"" + path + "\": unknown key \"" + key + "\"")
                        .with_hint("known keys: builder, data-root, exec-root, insecure-registries, registries, "
-                                  "registry-mirrors, trust-host-ca"));
+                                  "registry-mirrors, storage-driver, trust-host-ca"));
   }
   return {};
 }

@@ -150,8 +150,8 @@ Result<void> make_volumes(Context& context, const ContainerRecord& record) {
     TRY(ensure_volume(context, point.mount.source, point.anonymous));
     if (point.mount.no_copy) continue;
     if (!rootfs.valid()) {
-      store::MountRecipe view = TRY(context.store->snapshots().view(record.layers));
-      rootfs = TRY(store::open_mount(view));
+      const store::MountRecipe recipe = TRY(context.store->snapshots().mount_recipe(record.snapshot));
+      rootfs = TRY(store::open_mount(recipe));
     }
     TRY(fill_volume(context, point.mount.source, rootfs, point.mount.destination));
   }
@@ -168,7 +168,7 @@ Result<void> insert_row(Context& context, const ContainerRecord& record) {
 }
 
 Result<void> create_files(Context& context, ContainerRecord& record) {
-  record.snapshot = TRY(context.store->snapshots().prepare(record.layers));
+  record.snapshot = TRY(context.store->snapshots().prepare(record.layers, Durability::fsync));
   TRY(make_volumes(context, record));
   TRY(make_directories(context.configuration.root + "/containers", 0710));
   std::string directory = container_directory(context, record.id);
@@ -180,17 +180,6 @@ Result<void> create_files(Context& context, ContainerRecord& record) {
   return record.options.auto_remove ? Result<void>() : context.store->database()->sync();
 }
 
-Result<store::LoadedImage> find_image(Context& context, const ContainerOptions& options) {
-  store::LoadedImage image = TRY(context.store->load_image(TRY(context.store->resolve_image(options.image))));
-  if (!options.platform || image.config.platform.matches(*options.platform)) return image;
-  const auto reference = Reference::parse(options.image);
-  auto other = reference ? TRY(find_platform_image(context, *reference, *options.platform)) : std::nullopt;
-  if (other) return *std::move(other);
-  return fail(ErrorCode::not_found, "no such image: " + options.image + " for platform " +
-                                        options.platform->to_string() + " (it is for " +
-                                        image.config.platform.to_string() + ")");
-}
-
 }  // namespace
 
 Result<std::string> create_container(Context& context, const ContainerOptions& options) {
@@ -200,7 +189,8 @@ Result<std::string> create_container(Context& context, const ContainerOptions& o
   TRY(check_options(record.options));
   record.options.trust_host_ca = options.trust_host_ca || context.configuration.trust_host_ca;
   record.options.env = resolved_environment(options.env);
-  const store::LoadedImage image = TRY(find_image(context, options));
+  const store::LoadedImage image = TRY(image_for(context, options.image, options.platform));
+  if (options.platform) TRY(unpack_image(context, image));
   const image::ContainerConfig& config = image.config.config;
   record.name = TRY(choose_name(context, options.name));
   record.id = random_hex(32);

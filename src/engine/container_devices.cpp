@@ -2,12 +2,12 @@
 // Device nodes of the host for a container: the node and the cgroup rule that allows it.
 #include "container_devices.hpp"
 
-#include <dirent.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
 
+#include <dray/core/fd.hpp>
 #include <dray/core/rooted_path.hpp>
 
 namespace dray::engine {
@@ -31,11 +31,8 @@ bool add_node(runtime::Spec& spec, const struct stat& status, const std::string&
 // Calls `found` for each device below the host's directory, without what the container has of its own.
 template <typename Function>
 void walk(const std::string& directory, int depth, Function&& found) {
-  std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(directory.c_str()), ::closedir);
-  if (!listing || depth > 8) return;
-  while (dirent* entry = ::readdir(listing.get())) {
-    std::string name = entry->d_name;
-    if (name == "." || name == "..") continue;
+  if (depth > 8) return;
+  for (const std::string& name : list_directory(directory).value_or(std::vector<std::string>())) {
     if (depth == 0 && (name == "pts" || name == "shm" || name == "fd" || name == "mqueue" || name == "console" ||
                        name == "ptmx" || name.starts_with(".")))
       continue;

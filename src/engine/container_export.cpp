@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A container may run while it is exported: its own overlay cannot be mounted twice for writing, but its writable layer
-// can be shown as the topmost of a read-only one. Volumes are mounts of the container, so they are not there.
+// A container may run while it is exported. Volumes are mounts of the container, so they are not there.
 #include <dray/engine/file_trees.hpp>
 #include <dray/store/tree_tar.hpp>
 
@@ -11,9 +10,7 @@ namespace dray::engine {
 Result<void> export_container(Context& context, const std::string& name, ByteSink& sink, const CancelToken& cancel) {
   const ContainerRecord record = TRY(find_record(context, name));
   const auto lease = TRY(context.store->lease());
-  store::MountRecipe recipe = TRY(context.store->snapshots().mount_recipe(record.snapshot));
-  recipe.lower.insert(recipe.lower.begin(), std::exchange(recipe.upper, ""));
-  recipe.work.clear();
+  const store::MountRecipe recipe = TRY(context.store->snapshots().view_active(record.snapshot));
   const FileDescriptor root = TRY_CTX(store::open_mount(recipe), "exporting container " + record.name);
   TRY_CTX(store::write_tree(root, sink, cancel), "exporting container " + record.name);
   return sink.finish();

@@ -208,14 +208,15 @@ Result<std::string> inspect_container(Context& context, const std::string& name)
   value["LogPath"] = log_path(context, record.id);
   value["Name"] = "/" + record.name;
   value["RestartCount"] = info.restart_count;
-  value["Driver"] = "overlay";
+  const std::string_view driver = store::name_of(context.store->snapshots().driver());
+  value["Driver"] = driver;
   value["Platform"] = "linux";
   value["MountLabel"] = "";
   value["ProcessLabel"] = "";
   value["AppArmorProfile"] = "";
   value["ExecIDs"] = nullptr;
   value["HostConfig"] = host_config_json(record);
-  value["GraphDriver"] = {{"Data", nullptr}, {"Name", "overlay"}};
+  value["GraphDriver"] = {{"Data", nullptr}, {"Name", driver}};
   value["Mounts"] = mounts_json(context, record);
   value["Config"] = config_json(record);
   value["NetworkSettings"] = network_json(record, info);

@@ -145,11 +145,6 @@ std::optional<RunningState> find_running(const Context& context, const std::stri
   return std::move(*state);
 }
 
-bool is_stale(const Context& context, const std::string& id) {
-  std::string directory = container_state_directory(context, id);
-  return exists(directory + "/running.json") && !lock_held(directory + "/lock");
-}
-
 std::optional<ExitState> read_exit(const Context& context, const ContainerRecord& record) {
   auto text = read_file(exit_path(context, record), kMaxStateFile);
   if (!text) return std::nullopt;

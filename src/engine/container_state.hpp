@@ -34,8 +34,6 @@ bool lock_held(const std::string& path);
 Result<void> await_monitor(const Context& context, const std::string& id, int timeout_ms);
 /// The running container (running.json exists and the lock is held), or nullopt.
 std::optional<RunningState> find_running(const Context& context, const std::string& id);
-/// True when running.json is there but nobody holds the lock: the monitor was killed, or the clean-up was.
-bool is_stale(const Context& context, const std::string& id);
 
 /// A restart is due: the container has ended, and its monitor waits to start it again.
 bool is_restarting(const Context& context, const ContainerRecord& record);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // `system df`. Layers are counted once, however many images have them.
+#include <dray/core/tree_size.hpp>
 #include <dray/engine/disk.hpp>
 
 #include "container_state.hpp"
-#include "tree_size.hpp"
 
 namespace dray::engine {
 namespace {
@@ -64,7 +64,7 @@ Result<DiskUsage> disk_usage(Context& context, const CancelToken& cancel) {
     const auto record = read_record(context, {container.info.id, container.info.name});
     if (record) {
       ++images[record->image_id];
-      container.size = TRY(tree_size(context.configuration.root + "/snapshots/" + record->snapshot + "/upper", cancel));
+      container.size = TRY(tree_size(context.store->snapshots().directories_of(record->snapshot).front(), cancel));
       for (const MountPoint& mount : record->mounts) {
         if (mount.mount.kind != VolumeMount::Kind::volume) continue;
         ++volumes[mount.mount.source];

@@ -18,7 +18,7 @@ Result<Context> open_folders(Configuration configuration) {
   TRY(make_directories(context.configuration.root, 0711));
   TRY(make_directories(context.configuration.state, 0711));
   runtime::set_seccomp_cache_directory(context.configuration.state);
-  context.store = TRY(store::Store::open(context.configuration.root));
+  context.store = TRY(store::Store::open(context.configuration.root, context.configuration.storage_driver));
   TRY(create_tables(context));
   return context;
 }

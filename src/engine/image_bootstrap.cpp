@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A base image from Debian's own signed packages, by mmdebstrap. Its tar goes through one pipe into the hash of the
-// diffID and through gzip into the content store; then the layer is unpacked like any other, with its digests verified.
+// A base image from Debian's own signed packages, by mmdebstrap. Its tar goes through one pipe into the content store.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -10,6 +9,7 @@
 
 #include "apt_sources.hpp"
 #include "container_spec.hpp"
+#include "layer_image.hpp"
 
 namespace dray::engine {
 namespace {
@@ -48,7 +48,7 @@ struct Streams {
 };
 
 // Takes the tar from stdout and reports stderr, until both end.
-Result<void> relay(ChildProcess& child, Streams streams, Hasher& hasher, ByteSink& sink, ProgressSink& progress,
+Result<void> relay(ChildProcess& child, Streams streams, ByteSink& tar, ProgressSink& progress,
                    const CancelToken& cancel, std::string& last_words) {
   std::vector<std::byte> buffer(256 * 1024);
   struct pollfd items[2] = {{streams.out.get(), POLLIN, 0}, {streams.err.get(), POLLIN, 0}};
@@ -67,8 +67,7 @@ Result<void> relay(ChildProcess& child, Streams streams, Hasher& hasher, ByteSin
       if (count == 0) {
         items[i].fd = -1;
       } else if (i == 0) {
-        hasher.update(bytes);
-        TRY(sink.write(bytes));
+        TRY(tar.write(bytes));
       } else {
         ProgressEvent event;
         event.kind = ProgressEvent::Kind::output;
@@ -96,13 +95,8 @@ Failure bootstrap_failed(const ExitStatus& status, const std::string& last_words
                                              (reason.empty() ? "" : ": " + reason));
 }
 
-struct Layer {
-  image::Descriptor blob;
-  DiffId diff_id;
-};
-
-Result<Layer> run_mmdebstrap(Context& context, const std::vector<std::string>& argv, ProgressSink& progress,
-                             const CancelToken& cancel) {
+Result<store::PackedLayer> run_mmdebstrap(Context& context, const std::vector<std::string>& argv,
+                                          ProgressSink& progress, const CancelToken& cancel) {
   Pipe out = TRY(make_pipe());
   Pipe err = TRY(make_pipe());
   SpawnRequest spawn;
@@ -117,49 +111,26 @@ Result<Layer> run_mmdebstrap(Context& context, const std::vector<std::string>& a
   }
   out.write_end.reset();
   err.write_end.reset();
-  store::BlobWriter blob = TRY(context.store->content().begin_write());
-  auto gzip = make_gzip_sink(blob);
-  Hasher hasher;
+  store::LayerWriter layer = TRY(store::LayerWriter::begin(context.store->content()));
   std::string last_words;
-  TRY(relay(*child, {out.read_end, err.read_end}, hasher, *gzip, progress, cancel, last_words));
+  TRY(relay(*child, {out.read_end, err.read_end}, layer, progress, cancel, last_words));
   ExitStatus status = TRY(child->wait());
   if (cancel.cancelled()) return fail(ErrorCode::cancelled, "interrupted");
   if (status.exit_code() != 0) return bootstrap_failed(status, last_words);
-  TRY(gzip->finish());
-  Layer layer;
-  layer.diff_id = DiffId{hasher.finish()};
-  layer.blob.media_type = image::kOciLayerGzip;
-  layer.blob.size = blob.size();
-  layer.blob.digest = TRY(blob.commit());
-  return layer;
+  return layer.commit();
 }
 
-Result<store::ImageRecord> write_image(Context& context, const Layer& layer, const std::string& suite) {
-  store::ContentStore& content = context.store->content();
+image::ImageConfig make_config(const std::string& suite) {
   image::ImageConfig config;
   config.created = format_time_now();
   config.platform = image::Platform::host();
   config.config.env = {std::string(kDefaultPath)};
   config.config.cmd = {"bash"};
-  config.diff_ids = {layer.diff_id};
-  image::History history;
+  image::History& history = config.history.emplace_back();
   history.created = config.created;
   history.created_by = "dray image bootstrap " + suite;
   history.comment = "mmdebstrap";
-  config.history = {history};
-  std::string config_bytes = image::serialize(config);
-  image::Manifest manifest;
-  manifest.media_type = image::kOciManifest;
-  manifest.config.media_type = image::kOciConfig;
-  manifest.config.size = config_bytes.size();
-  manifest.config.digest = TRY(content.write_blob(config_bytes));
-  manifest.layers = {layer.blob};
-  store::ImageRecord record;
-  record.manifest = TRY(content.write_blob(image::serialize(manifest)));
-  record.media_type = manifest.media_type;
-  record.image_id = manifest.config.digest;
-  record.created_at = config.created;
-  return record;
+  return config;
 }
 
 }  // namespace
@@ -177,11 +148,8 @@ Result<Digest> bootstrap_image(Context& context, const BootstrapRequest& request
   event.name = "bootstrapping " + reference.familiar() + " (" + suite + ", " + request.variant + ")";
   progress.report(event);
   auto work = [&]() -> Result<Digest> {
-    Layer layer = TRY(run_mmdebstrap(context, argv, progress, cancel));
-    FileDescriptor packed = TRY(context.store->content().open_blob(layer.blob.digest));
-    auto blob = make_fd_source(std::move(packed));
-    TRY(context.store->snapshots().unpack(*blob, layer.diff_id));
-    store::ImageRecord record = TRY(write_image(context, layer, suite));
+    const store::PackedLayer layer = TRY(run_mmdebstrap(context, argv, progress, cancel));
+    store::ImageRecord record = TRY(make_layer_image(*context.store, layer, make_config(suite))).record;
     record.reference = reference.canonical();
     TRY(context.store->put_image(record));
     return record.image_id;

@@ -13,6 +13,7 @@
 
 #include "build_executor.hpp"
 #include "container_spec.hpp"
+#include "layer_image.hpp"
 #include "registry_process.hpp"
 
 namespace dray::engine {
@@ -43,52 +44,22 @@ class Imported : public builder::ImageSource {
   store::LoadedImage image_;
 };
 
-struct Layer {
-  image::Descriptor blob;
-  DiffId diff_id;
-};
-
-Result<Layer> pack(Context& context, ByteSource& tar, const CancelToken& cancel) {
+Result<store::PackedLayer> pack(Context& context, ByteSource& tar, const CancelToken& cancel) {
   const auto uncompressed = make_decompressing_source(tar);
-  store::BlobWriter blob = TRY(context.store->content().begin_write());
-  const auto gzip = make_gzip_sink(blob);
-  HashingSink hashed(*gzip);
-  std::vector<std::byte> buffer(256 * 1024);
-  for (;;) {
-    if (cancel.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
-    const std::size_t size = TRY(uncompressed->read(buffer));
-    if (size == 0) break;
-    TRY(hashed.write(std::span<const std::byte>(buffer).first(size)));
-  }
-  TRY(hashed.finish());
-  if (hashed.size() == 0) return fail(ErrorCode::corrupt, "the tar to import is empty");
-  Layer layer;
-  layer.diff_id = DiffId{hashed.digest()};
-  layer.blob.media_type = image::kOciLayerGzip;
-  layer.blob.size = blob.size();
-  layer.blob.digest = TRY(blob.commit());
-  return layer;
+  CancellableSource cancellable(*uncompressed, cancel);
+  store::LayerWriter layer = TRY(store::LayerWriter::begin(context.store->content()));
+  TRY(copy(cancellable, layer));
+  if (layer.tar_size() == 0) return fail(ErrorCode::corrupt, "the tar to import is empty");
+  return layer.commit();
 }
 
-Result<store::LoadedImage> write_image(Context& context, const ImportRequest& request, const Layer& layer) {
-  store::LoadedImage image;
-  image::ImageConfig& config = image.config;
+Result<image::ImageConfig> make_config(const ImportRequest& request) {
+  image::ImageConfig config;
   config.created = format_time_now();
   config.platform = request.platform.empty() ? image::Platform::host() : TRY(image::Platform::parse(request.platform));
-  config.diff_ids = {layer.diff_id};
   config.history.emplace_back().created = config.created;
   config.history.back().comment = request.message.empty() ? "Imported from " + request.source : request.message;
-  const std::string bytes = image::serialize(config);
-  image.manifest.media_type = image::kOciManifest;
-  image.manifest.config.media_type = image::kOciConfig;
-  image.manifest.config.size = bytes.size();
-  image.manifest.config.digest = TRY(context.store->content().write_blob(bytes));
-  image.manifest.layers = {layer.blob};
-  image.record.manifest = TRY(context.store->content().write_blob(image::serialize(image.manifest)));
-  image.record.media_type = image.manifest.media_type;
-  image.record.image_id = image.manifest.config.digest;
-  image.record.created_at = config.created;
-  return image;
+  return config;
 }
 
 Result<Digest> apply_changes(Context& context, const ImportRequest& request, store::LoadedImage image,
@@ -116,16 +87,11 @@ Result<Digest> import_image(Context& context, const ImportRequest& request, Byte
     if (reference.digest()) return fail(ErrorCode::invalid_argument, "cannot import digest reference");
     canonical = reference.canonical();
   }
-  if (!request.platform.empty()) TRY(image::Platform::parse(request.platform));
+  image::ImageConfig config = TRY(make_config(request));
   const auto lease = TRY(context.store->lease());
-  const Layer layer = TRY_CTX(pack(context, tar, cancel), "importing " + request.source);
-  auto unpack = [&]() -> Result<void> {
-    auto blob = make_fd_source(TRY(context.store->content().open_blob(layer.blob.digest)));
-    TRY(context.store->snapshots().unpack(*blob, layer.diff_id));
-    return {};
-  };
-  TRY_CTX(unpack(), "importing " + request.source);
-  store::LoadedImage image = TRY(write_image(context, request, layer));
+  const store::PackedLayer layer = TRY_CTX(pack(context, tar, cancel), "importing " + request.source);
+  store::LoadedImage image =
+      TRY_CTX(make_layer_image(*context.store, layer, std::move(config)), "importing " + request.source);
   if (!request.changes.empty()) return apply_changes(context, request, std::move(image), progress, cancel);
   image.record.reference = canonical;
   TRY(context.store->put_image(image.record));

@@ -2,7 +2,8 @@
 // `image inspect` in the shape of Docker's Engine API. Key order is Docker's, for the eyes; programs do not care.
 #include <nlohmann/json.hpp>
 
-#include <dray/engine/images.hpp>
+#include "images_private.hpp"
+#include "platform_images.hpp"
 
 namespace dray::engine {
 namespace {
@@ -56,18 +57,17 @@ std::string familiar(const std::string& name) {
 
 }  // namespace
 
-Result<std::string> inspect_image(Context& context, const std::string& name) {
+Result<std::string> inspect_image(Context& context, const std::string& name,
+                                  const std::optional<image::Platform>& platform) {
   auto found = context.store->resolve_image(name);
-  if (!found) {
-    if (found.error().code() != ErrorCode::not_found) return Failure(std::move(found).error());
-    return fail(ErrorCode::not_found, "No such image: " + name);
-  }
-  store::LoadedImage image = TRY(context.store->load_image(*found));
+  if (!found) return Failure(no_such_image(std::move(found).error(), name));
+  const store::LoadedImage image = TRY(image_for(context, name, platform));
+  const Digest id = image.manifest.config.digest;
   json tags = json::array(), digests = json::array(), layers = json::array();
   std::string tagged_at;
   auto records = TRY(context.store->list_images());
   for (const auto& record : records) {
-    if (record.image_id != found->image_id) continue;
+    if (record.image_id != id) continue;
     if (!record.reference.empty()) {
       tags.push_back(familiar(record.reference));
       tagged_at = std::max(tagged_at, record.created_at);
@@ -75,21 +75,21 @@ Result<std::string> inspect_image(Context& context, const std::string& name) {
     for (const auto& digest : record.repo_digests) digests.push_back(familiar(digest));
   }
   for (const auto& layer : image.config.diff_ids) layers.push_back(layer.digest.to_string());
-  const image::Platform& platform = image.config.platform;
-  json value = {{"Id", found->image_id.to_string()}, {"RepoTags", tags}, {"RepoDigests", digests}, {"Parent", ""}};
+  const image::Platform& built_for = image.config.platform;
+  json value = {{"Id", id.to_string()}, {"RepoTags", tags}, {"RepoDigests", digests}, {"Parent", ""}};
   value["Comment"] = image.config.history.empty() ? "" : image.config.history.back().comment;
   value["Created"] = image.config.created;
   value["DockerVersion"] = "";
   value["Author"] = image.config.author;
   value["Config"] = config_json(image.config.config);
-  value["Architecture"] = platform.architecture;
-  if (!platform.variant.empty()) value["Variant"] = platform.variant;
-  value["Os"] = platform.os;
+  value["Architecture"] = built_for.architecture;
+  if (!built_for.variant.empty()) value["Variant"] = built_for.variant;
+  value["Os"] = built_for.os;
   value["Size"] = image.size;
-  value["GraphDriver"] = {{"Data", nullptr}, {"Name", "overlay"}};
+  value["GraphDriver"] = {{"Data", nullptr}, {"Name", store::name_of(context.store->snapshots().driver())}};
   value["RootFS"] = {{"Type", "layers"}, {"Layers", layers}};
   value["Metadata"] = {{"LastTagTime", tagged_at.empty() ? "0001-01-01T00:00:00Z" : tagged_at}};
-  value["Descriptor"] = {{"mediaType", found->media_type}, {"digest", found->manifest.to_string()}};
+  value["Descriptor"] = {{"mediaType", image.record.media_type}, {"digest", image.record.manifest.to_string()}};
   return value.dump(4, ' ', false, json::error_handler_t::replace);
 }
 

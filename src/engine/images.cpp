@@ -5,14 +5,10 @@
 
 #include "container_state.hpp"
 #include "images_private.hpp"
+#include "platform_images.hpp"
 
 namespace dray::engine {
 namespace {
-
-Error no_such_image(Error error, const std::string& name) {
-  if (error.code() != ErrorCode::not_found) return error;
-  return Error(ErrorCode::not_found, "No such image: " + name);
-}
 
 ImageSummary summarise(Context& context, const store::ImageRecord& record) {
   ImageSummary summary;
@@ -69,6 +65,11 @@ Result<void> check_use(Context& context, const Digest& image_id, const std::stri
 
 }  // namespace
 
+Error no_such_image(Error error, const std::string& name) {
+  if (error.code() != ErrorCode::not_found) return error;
+  return Error(ErrorCode::not_found, "No such image: " + name);
+}
+
 Result<std::vector<DiffId>> layers_in_use(Context& context) {
   std::vector<DiffId> layers;
   auto names = TRY(all_names(context));
@@ -89,10 +90,11 @@ Result<std::vector<ImageSummary>> list_images(Context& context) {
   return summaries;
 }
 
-Result<std::vector<HistoryRow>> image_history(Context& context, const std::string& name) {
+Result<std::vector<HistoryRow>> image_history(Context& context, const std::string& name,
+                                              const std::optional<image::Platform>& platform) {
   auto record = context.store->resolve_image(name);
   if (!record) return Failure(no_such_image(std::move(record).error(), name));
-  store::LoadedImage image = TRY(context.store->load_image(*record));
+  store::LoadedImage image = TRY(image_for(context, name, platform));
   std::vector<HistoryRow> rows;
   std::size_t layer = 0;
   for (const auto& entry : image.config.history) {
@@ -108,7 +110,7 @@ Result<std::vector<HistoryRow>> image_history(Context& context, const std::strin
     rows.push_back(std::move(row));
   }
   std::reverse(rows.begin(), rows.end());
-  if (!rows.empty()) rows.front().id = record->image_id.to_string();
+  if (!rows.empty()) rows.front().id = image.manifest.config.digest.to_string();
   return rows;
 }
 

@@ -12,10 +12,6 @@ namespace {
 constexpr std::string_view kOwn = "localhost/dray-oci-layout:";
 constexpr std::string_view kScheme = "oci-layout://";
 
-class NoProgress : public ProgressSink {
-  void report(const ProgressEvent&) override {}
-};
-
 /// "PATH[:TAG][@DIGEST]" as `image copy` names it; the digest counts.
 Result<std::string> place_of(const std::string& text) {
   std::string path = text, name = "latest";
@@ -59,7 +55,7 @@ Result<builder::BuildRequest> LayoutContexts::bring_in(const builder::BuildReque
     copy.destination = "local:" + own;
     copy.all_platforms = request.platforms.size() > 1;
     if (request.platforms.size() == 1) copy.platform = request.platforms.front().to_string();
-    NoProgress progress;
+    SilentProgress progress;
     names_.push_back(TRY(Reference::parse(own)));
     TRY_CTX(copy_image(context_, copy, progress, cancel), where);
     value = "docker-image://" + own;

@@ -18,11 +18,6 @@ Result<std::optional<store::LoadedImage>> from_index(Context& context, const ima
   store::LoadedImage image = TRY(store.load_image(record));
   image.record.image_id = image.manifest.config.digest;
   if (image.manifest.layers.size() != image.config.diff_ids.size()) return std::optional<store::LoadedImage>();
-  for (std::size_t i = 0; i < image.config.diff_ids.size(); ++i) {
-    if (store.snapshots().contains(image.config.diff_ids[i])) continue;
-    auto blob = make_fd_source(TRY(store.content().open_blob(image.manifest.layers[i].digest)));
-    TRY(store.snapshots().unpack(*blob, image.config.diff_ids[i]));
-  }
   return std::optional<store::LoadedImage>(std::move(image));
 }
 
@@ -45,6 +40,27 @@ Result<std::optional<store::LoadedImage>> find_platform_image(Context& context, 
     if (other && other->config.platform.matches(platform)) return std::optional<store::LoadedImage>(*std::move(other));
   }
   return std::optional<store::LoadedImage>();
+}
+
+Result<store::LoadedImage> image_for(Context& context, const std::string& name,
+                                     const std::optional<image::Platform>& platform) {
+  store::LoadedImage image = TRY(context.store->load_image(TRY(context.store->resolve_image(name))));
+  if (!platform || image.config.platform.matches(*platform)) return image;
+  const auto reference = Reference::parse(name);
+  auto other = reference ? TRY(find_platform_image(context, *reference, *platform)) : std::nullopt;
+  if (other) return *std::move(other);
+  return fail(ErrorCode::not_found, "no such image: " + name + " for platform " + platform->to_string() +
+                                        " (it is for " + image.config.platform.to_string() + ")");
+}
+
+Result<void> unpack_image(Context& context, const store::LoadedImage& image) {
+  store::Store& store = *context.store;
+  for (std::size_t i = 0; i < image.config.diff_ids.size() && i < image.manifest.layers.size(); ++i) {
+    if (store.snapshots().contains(image.config.diff_ids[i])) continue;
+    auto blob = make_fd_source(TRY(store.content().open_blob(image.manifest.layers[i].digest)));
+    TRY(store.snapshots().unpack(*blob, image.config.diff_ids[i]));
+  }
+  return {};
 }
 
 }  // namespace dray::engine

@@ -2,7 +2,6 @@
 // `system prune`, and with it the collection of what killed processes left behind. What has no owner is told from what
 // is being made right now by the store's lock: makers hold a lease, collect_garbage gets through only when there is
 // none. A directory or snapshot that was seen before that moment and has no owner after it is a leftover.
-#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -19,13 +18,7 @@ namespace dray::engine {
 namespace {
 
 std::vector<std::string> directory_names(const std::string& path) {
-  std::vector<std::string> names;
-  std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(path.c_str()), ::closedir);
-  while (dirent* entry = listing ? ::readdir(listing.get()) : nullptr) {
-    std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  return names;
+  return list_directory(path).value_or(std::vector<std::string>());
 }
 
 Result<void> remove_unowned(const std::string& parent, const std::vector<std::string>& seen,

@@ -5,10 +5,10 @@
 #include <algorithm>
 
 #include <dray/core/process.hpp>
+#include <dray/core/tree_size.hpp>
 
 #include "container_state.hpp"
 #include "images_private.hpp"
-#include "tree_size.hpp"
 
 namespace dray::engine {
 namespace {
@@ -40,7 +40,7 @@ Result<Pruned> remove_stopped_containers(Context& context, const PruneFilters& f
     const auto record = read_record(context, {container.id, container.name});
     std::uint64_t size = 0;
     if (record)
-      size = TRY(tree_size(context.configuration.root + "/snapshots/" + record->snapshot + "/upper", CancelToken()));
+      size = TRY(tree_size(context.store->snapshots().directories_of(record->snapshot).front(), CancelToken()));
     auto removed = remove_container(context, container.id, false, false);
     if (!removed && !is_race(removed.error())) return Failure(std::move(removed).error());
     if (!removed) continue;

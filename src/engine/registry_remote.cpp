@@ -6,12 +6,8 @@
 namespace dray::engine {
 namespace {
 
-class NoProgress : public ProgressSink {
-  void report(const ProgressEvent&) override {}
-};
-
 Result<HelperResult> ask(Context& context, const std::vector<std::string>& words, const CancelToken& cancel) {
-  NoProgress progress;
+  SilentProgress progress;
   return run_registry_helper(context, words, progress, cancel);
 }
 

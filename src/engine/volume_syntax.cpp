@@ -46,33 +46,8 @@ std::string absolute(const std::string& path) {
   return join_path(buffer, path);
 }
 
-// A quoted field may hold commas, as in CSV.
-std::vector<std::string> split_csv(const std::string& text) {
-  std::vector<std::string> parts(1);
-  bool quoted = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '"') {
-      if (quoted && i + 1 < text.size() && text[i + 1] == '"') {
-        parts.back() += text[++i];
-      } else {
-        quoted = !quoted;
-      }
-    } else if (text[i] == ',' && !quoted) {
-      parts.emplace_back();
-    } else {
-      parts.back() += text[i];
-    }
-  }
-  return parts;
-}
-
 Result<bool> parse_boolean(const std::string& key, const std::string& value) {
-  for (const char* word : {"", "1", "t", "T", "true", "TRUE", "True"}) {
-    if (value == word) return true;
-  }
-  for (const char* word : {"0", "f", "F", "false", "FALSE", "False"}) {
-    if (value == word) return false;
-  }
+  if (const auto flag = value.empty() ? true : parse_bool(value)) return *flag;
   return fail(ErrorCode::invalid_argument, "invalid value for " + key + ": " + value);
 }
 
@@ -154,7 +129,7 @@ Result<VolumeMount> parse_mount(const std::string& text) {
   VolumeMount mount;
   mount.kind = VolumeMount::Kind::volume;
   mount.create_source = false;
-  auto fields = split_csv(text);
+  const auto fields = TRY_CTX(split_csv(text), "invalid argument \"" + text + "\" for \"--mount\" flag");
   std::string type = "volume";
   for (const auto& field : fields) {
     if (field.starts_with("type=")) type = field.substr(5);

@@ -4,6 +4,7 @@
 
 #include <charconv>
 
+#include <dray/core/text.hpp>
 #include <dray/network/network.hpp>
 
 namespace dray::network {
@@ -37,8 +38,7 @@ Result<std::vector<PortMapping>> parse_port_mapping(std::string_view text) {
   std::string_view rest = text;
   std::string protocol = "tcp";
   if (auto slash = rest.rfind('/'); slash != std::string_view::npos) {
-    protocol = rest.substr(slash + 1);
-    for (char& c : protocol) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    protocol = to_lower(rest.substr(slash + 1));
     if (protocol != "tcp" && protocol != "udp")
       return invalid("invalid proto: " + protocol + " (tcp and udp are supported)");
     rest = rest.substr(0, slash);

@@ -14,6 +14,7 @@ namespace {
 struct Name {
   Reference reference;
   std::optional<image::Descriptor> index;  ///< what it means where that is more than one manifest
+  std::vector<image::Descriptor> entries;  ///< of `index`, where that is made here and not in the store
 };
 struct Selected {
   LoadedImage image;
@@ -68,10 +69,63 @@ Result<void> add_blob(tar::Writer& writer, Store& store, const Digest& digest, c
   return {};
 }
 
-Result<std::vector<Selected>> select_images(Store& store, const std::vector<std::string>& names) {
+/// The images of `platforms` among what the record's name means.
+Result<std::vector<image::Descriptor>> platform_entries(Store& store, const ImageRecord& record,
+                                                        const std::optional<image::Descriptor>& whole,
+                                                        const std::vector<image::Platform>& platforms) {
+  image::Index index;
+  if (whole) {
+    index = TRY(image::parse_index(TRY(store.content().read_blob(whole->digest))));
+  } else {
+    image::Descriptor only;
+    only.digest = record.manifest;
+    only.media_type = record.media_type;
+    only.size = TRY(store.content().size(record.manifest));
+    only.platform = TRY(store.load_image(record)).config.platform;
+    index.manifests.push_back(std::move(only));
+  }
+  std::vector<image::Descriptor> entries;
+  for (const image::Platform& platform : platforms) {
+    const image::Descriptor entry = TRY(image::select_platform(index, platform));
+    if (std::ranges::find(entries, entry.digest, &image::Descriptor::digest) == entries.end()) entries.push_back(entry);
+  }
+  return entries;
+}
+
+std::string index_bytes(const std::vector<image::Descriptor>& entries) {
+  image::Index index;
+  index.media_type = image::kOciIndex;
+  index.manifests = entries;
+  return image::serialize(index);
+}
+
+/// What `name` means, narrowed to `platforms`: one manifest, or an index of just those.
+Result<void> narrow(Store& store, ImageRecord& record, Name& name, const std::vector<image::Platform>& platforms) {
+  std::vector<image::Descriptor> entries = TRY(platform_entries(store, record, name.index, platforms));
+  const auto of_host = std::ranges::find_if(
+      entries, [](const auto& entry) { return entry.platform && entry.platform->matches(image::Platform::host()); });
+  const image::Descriptor& first = of_host != entries.end() ? *of_host : entries.front();
+  record.manifest = first.digest;
+  record.media_type = first.media_type;
+  name.index.reset();
+  if (entries.size() == 1) return {};
+  const std::string bytes = index_bytes(entries);
+  name.index.emplace();
+  name.index->media_type = image::kOciIndex;
+  name.index->digest = Digest::of(bytes);
+  name.index->size = bytes.size();
+  name.entries = std::move(entries);
+  return {};
+}
+
+Result<std::vector<Selected>> select_images(Store& store, const std::vector<std::string>& names,
+                                            const std::vector<image::Platform>& platforms) {
   std::vector<Selected> selected;
   for (const auto& name : names) {
     ImageRecord record = TRY(store.resolve_image(name));
+    Name meaning;
+    if (!record.reference.empty()) meaning.index = TRY(store.find_image_index(record.reference));
+    if (!platforms.empty()) TRY_CTX(narrow(store, record, meaning, platforms), name);
     auto known = std::find_if(selected.begin(), selected.end(),
                               [&](const Selected& s) { return s.image.record.manifest == record.manifest; });
     if (known == selected.end()) {
@@ -83,8 +137,10 @@ Result<std::vector<Selected>> select_images(Store& store, const std::vector<std:
     // The name is kept if the image was asked for by it; an ID gives an image without one, as Docker does.
     auto asked = Reference::parse(name);
     if (asked && !asked->digest() && asked->canonical() == record.reference &&
-        std::ranges::find(known->names, *asked, &Name::reference) == known->names.end())
-      known->names.push_back({*asked, TRY(store.find_image_index(record.reference))});
+        std::ranges::find(known->names, *asked, &Name::reference) == known->names.end()) {
+      meaning.reference = *asked;
+      known->names.push_back(std::move(meaning));
+    }
   }
   return selected;
 }
@@ -110,12 +166,13 @@ image::Index index_of(const std::vector<Selected>& selected) {
 
 }  // namespace
 
-Result<void> save_archive(Store& store, const std::vector<std::string>& names, ByteSink& sink,
-                          const CancelToken& cancel) {
+Result<void> save_archive(Store& store, const std::vector<std::string>& names,
+                          const std::vector<image::Platform>& platforms, ByteSink& sink, const CancelToken& cancel) {
   auto lease = TRY(store.lease());
-  auto selected = TRY(select_images(store, names));
+  auto selected = TRY(select_images(store, names, platforms));
   if (selected.empty()) return fail(ErrorCode::invalid_argument, "no image to save");
   std::set<Digest> blobs;
+  std::map<Digest, std::string> made;  ///< documents that the store does not have
   std::vector<SavedImage> saved;
   for (const Selected& item : selected) {
     SavedImage entry;
@@ -125,8 +182,17 @@ Result<void> save_archive(Store& store, const std::vector<std::string>& names, B
     for (const Name& name : item.names) {
       entry.repo_tags.push_back(name.reference.familiar());
       if (!name.index) continue;
-      const std::vector<Digest> named = TRY(store.referenced_blobs(*name.index));
-      blobs.insert(named.begin(), named.end());
+      std::vector<image::Descriptor> documents = name.entries;
+      if (documents.empty()) {
+        documents.push_back(*name.index);
+      } else {
+        blobs.insert(name.index->digest);
+        made.emplace(name.index->digest, index_bytes(name.entries));
+      }
+      for (const image::Descriptor& document : documents) {
+        const std::vector<Digest> named = TRY(store.referenced_blobs(document));
+        blobs.insert(named.begin(), named.end());
+      }
     }
     for (const auto& layer : item.image.manifest.layers) {
       const auto there = store.content().size(layer.digest);
@@ -141,7 +207,8 @@ Result<void> save_archive(Store& store, const std::vector<std::string>& names, B
     saved.push_back(std::move(entry));
   }
   image::Index index = index_of(selected);
-  for (auto& descriptor : index.manifests) descriptor.size = TRY(store.content().size(descriptor.digest));
+  for (auto& descriptor : index.manifests)
+    if (!made.contains(descriptor.digest)) descriptor.size = TRY(store.content().size(descriptor.digest));
 
   tar::Writer writer(sink);
   TRY(add_directory(writer, "blobs"));
@@ -151,7 +218,11 @@ Result<void> save_archive(Store& store, const std::vector<std::string>& names, B
       algorithm = blob.algorithm();
       TRY(add_directory(writer, "blobs/" + algorithm));
     }
-    TRY(add_blob(writer, store, blob, cancel));
+    if (const auto document = made.find(blob); document != made.end()) {
+      TRY(add_text(writer, image::blob_path(blob), document->second));
+    } else {
+      TRY(add_blob(writer, store, blob, cancel));
+    }
   }
   TRY(add_text(writer, "index.json", image::serialize(index)));
   TRY(add_text(writer, "manifest.json", serialize(saved)));

@@ -48,23 +48,41 @@ class EntrySource : public ByteSource {
   tar::Reader& reader_;
 };
 
-class CancellableSource : public ByteSource {
+/// A file that will be synced.
+class BlobSink : public ByteSink {
  public:
-  CancellableSource(ByteSource& inner, const CancelToken& cancel) : inner_(inner), cancel_(cancel) {}
+  explicit BlobSink(FdRef file) : file_(file), sink_(make_fd_sink(file)) {}
+  Result<void> write(std::span<const std::byte> bytes) override {
+    TRY(sink_->write(bytes));
+    write_behind_.wrote(file_, bytes.size());
+    return {};
+  }
+
+ private:
+  FdRef file_;
+  std::unique_ptr<ByteSink> sink_;
+  WriteBehind write_behind_;
+};
+
+/// What is read goes to a sink, too.
+class CopyingSource : public ByteSource {
+ public:
+  CopyingSource(ByteSource& inner, ByteSink& copy) : inner_(inner), copy_(copy) {}
   Result<std::size_t> read(std::span<std::byte> buffer) override {
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
-    return inner_.read(buffer);
+    const std::size_t count = TRY(inner_.read(buffer));
+    TRY(copy_.write(buffer.first(count)));
+    return count;
   }
 
  private:
   ByteSource& inner_;
-  const CancelToken& cancel_;
+  ByteSink& copy_;
 };
 
 }  // namespace
 
-Result<ArchiveStage> ArchiveStage::create(const std::string& parent) {
-  return ArchiveStage(TRY(TempDir::create(parent, "load-")));
+Result<ArchiveStage> ArchiveStage::create(const std::string& parent, Snapshotter& snapshots) {
+  return ArchiveStage(TRY(TempDir::create(parent, "load-")), snapshots);
 }
 
 Result<void> ArchiveStage::read(ByteSource& archive, const CancelToken& cancel) {
@@ -108,36 +126,46 @@ Result<void> ArchiveStage::stage(const std::string& name, tar::Reader& reader) {
   staged.compression = detect_compression(first);
   staged.file = directory_.path() + "/" + std::to_string(files_.size());
   FileDescriptor file = TRY(open_file(staged.file, O_WRONLY | O_CREAT | O_TRUNC, 0600));
-  auto sink = make_fd_sink(file);
+  BlobSink sink(file);
   EntrySource source(first, reader);
   auto promised = promised_digest(name);
   bool keep = promised || staged.compression == Compression::gzip || staged.compression == Compression::zstd ||
               !name.ends_with(".tar");
   if (keep) {
     HashingSource hashed(source, promised ? promised->algorithm() : "sha256");
-    staged.size = TRY(copy(hashed, *sink));
+    staged.size = TRY(copy(hashed, sink));
     staged.digest = hashed.finish();
     if (promised && staged.digest != *promised)
       return fail(ErrorCode::corrupt, "content has digest " + staged.digest.to_string());
   } else {
-    // A layer of the old format, as it is (or in a compression that registries do not take).
-    auto plain = make_decompressing_source(source);
-    HashingSource uncompressed(*plain);
-    HashingSink compressed(*sink);
-    auto gzip = make_gzip_sink(compressed);
-    PipelinedSink packing(*gzip);
-    TRY(copy(uncompressed, packing));
-    TRY(packing.finish());
-    staged.size = compressed.size();
-    staged.digest = compressed.digest();
-    staged.diff_id = DiffId{uncompressed.finish()};
-    staged.compression = Compression::gzip;
+    TRY(stage_layer(source, sink, staged));
   }
   TRY(file.close_checked());
   links_.erase(name);
   // The last one of a name wins; the file of the former one keeps its number and goes with the directory.
   auto [known, is_new] = files_.try_emplace(name, staged);
   if (!is_new) files_[name + "\n" + std::to_string(files_.size())] = std::exchange(known->second, staged);
+  return {};
+}
+
+/// A layer of the old format, as it is (or in a compression that registries do not take): one pass over its bytes
+/// hashes them, compresses them for the blob and extracts the files.
+Result<void> ArchiveStage::stage_layer(ByteSource& source, ByteSink& file, StagedFile& staged) {
+  auto plain = make_decompressing_source(source);
+  HashingSource uncompressed(*plain);
+  HashingSink compressed(file);
+  auto gzip = make_gzip_sink(compressed);
+  PipelinedSink packing(*gzip);
+  CopyingSource tar(uncompressed, packing);
+  // No layer, or a damaged one: whoever wants it as a layer learns that when it is unpacked.
+  if (auto extracted = SnapshotterAccess::extract(*snapshots_, tar))
+    staged.extracted = std::make_shared<std::optional<ExtractedLayer>>(*std::move(extracted));
+  TRY(drain(tar));
+  TRY(packing.finish());
+  staged.size = compressed.size();
+  staged.digest = compressed.digest();
+  staged.diff_id = DiffId{uncompressed.finish()};
+  staged.compression = Compression::gzip;
   return {};
 }
 

@@ -244,9 +244,8 @@ class Examination {
     const auto rows =
         TRY(store_.database()->query("SELECT 1 FROM snapshots WHERE id = ? AND diff_id IS NULL", {claim.snapshot}));
     if (rows.empty()) return "its snapshot " + claim.snapshot + " is not recorded";
-    for (const char* part : {"/upper", "/work"})
-      if (!is_directory(snapshot_path(claim.snapshot) + part))
-        return "its directory snapshots/" + claim.snapshot + part + " is gone";
+    for (const std::string& path : store_.snapshots().directories_of(claim.snapshot))
+      if (::access(path.c_str(), F_OK) != 0) return "its \"" + path + "\" is gone";
     return std::string();
   }
 
@@ -256,7 +255,7 @@ class Examination {
     const auto layers = TRY(store_.snapshots().list_layers());
     const auto directories = TRY(list_directory(store_.root() + "/snapshots"));
     report_.orphans.partial_files = TRY(list_directory(ingest_path(store_.content().directory()))).size();
-    std::set<std::string> owned;
+    std::set<std::string> owned = TRY(store_.snapshots().lasting_directories());
     References keep = TRY(collect_references(store_));
     for (const ContainerClaim& claim : claims_) {
       keep.layers.insert(claim.layers.begin(), claim.layers.end());
@@ -264,10 +263,7 @@ class Examination {
     }
     for (const Digest& blob : blobs) report_.orphans.blobs += keep.blobs.contains(blob) ? 0 : 1;
     for (const DiffId& layer : layers) report_.orphans.layers += keep.layers.contains(layer) ? 0 : 1;
-    for (const Row& row : TRY(store_.database()->query("SELECT id FROM snapshots WHERE diff_id IS NOT NULL")))
-      owned.insert(std::to_string(row.integer(0)));
-    for (const std::string& name : directories)
-      if (name != "empty") report_.orphans.snapshots += owned.contains(name) ? 0 : 1;
+    for (const std::string& name : directories) report_.orphans.snapshots += owned.contains(name) ? 0 : 1;
     return {};
   }
 

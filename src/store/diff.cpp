@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The changes of an active snapshot are what its upper directory holds: no trees are compared. Entries come
-// in the order of their names' bytes, parents before children; owner and group names, access times and the
-// like are left out by tar::Writer, so that one upper directory gives one digest.
+// The changes of an active snapshot as a tar. What they are is the driver's knowledge. Entries come in the order of
+// their names' bytes, parents before children; owner and group names, access times and the like are left out by
+// tar::Writer, so that one set of changes gives one digest.
 //
 // Directories are opened by their whole path beneath the root, one at a time, so that depth costs no
 // descriptors.
@@ -24,13 +24,8 @@
 namespace dray::store {
 namespace {
 
-struct Attributes {
-  std::map<std::string, std::string> portable;
-  bool is_opaque = false;
-};
-
-Result<Attributes> read_xattrs(FdRef fd, const std::string& path) {
-  Attributes attributes;
+Result<std::map<std::string, std::string>> read_xattrs(FdRef fd, const std::string& path) {
+  std::map<std::string, std::string> attributes;
   std::string names(1024, '\0');
   ssize_t size;
   while ((size = ::flistxattr(fd.get(), names.data(), names.size())) < 0 && errno == ERANGE &&
@@ -42,7 +37,7 @@ Result<Attributes> read_xattrs(FdRef fd, const std::string& path) {
   for (std::size_t start = 0; start < names.size();) {
     const std::string name = names.c_str() + start;
     start += name.size() + 1;
-    if (name != kOpaqueXattr && !is_portable_xattr(name)) continue;
+    if (!is_portable_xattr(name)) continue;
     std::string value(256, '\0');
     ssize_t length;
     while ((length = ::fgetxattr(fd.get(), name.c_str(), value.data(), value.size())) < 0 && errno == ERANGE &&
@@ -50,39 +45,51 @@ Result<Attributes> read_xattrs(FdRef fd, const std::string& path) {
       value.resize(value.size() * 4);
     if (length < 0) return fail_errno("reading extended attribute \"" + name + "\" of \"" + path + "\"");
     value.resize(static_cast<std::size_t>(length));
-    if (name == kOpaqueXattr) {
-      attributes.is_opaque = value == "y";
-    } else {
-      attributes.portable[name] = std::move(value);
-    }
+    attributes[name] = std::move(value);
   }
   return attributes;
 }
 
-class DiffWriter {
+class TreeWriter {
  public:
-  /// changes: overlay's marks of deletions become those of a layer. all: every name is a name.
-  enum class Form { changes, all };
-  DiffWriter(FdRef root, ByteSink& sink, const CancelToken& cancel, Form form = Form::changes)
-      : root_(root), writer_(sink), cancel_(cancel), form_(form) {}
+  TreeWriter(FdRef root, ByteSink& sink, const CancelToken& cancel) : root_(root), writer_(sink), cancel_(cancel) {}
 
-  Result<void> write_tree(const std::string& directory) {
+  /// Everything, every name being a name.
+  Result<void> write_all_of(const std::string& directory) {
     for (const std::string& name : TRY(list_without_links(root_, directory))) {
-      if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
-      TRY(write_entry(directory, name));
+      const std::string path = directory.empty() ? name : directory + "/" + name;
+      const FileDescriptor handle = TRY(open_without_links(root_, path, O_PATH));
+      struct stat status;
+      if (::fstat(handle.get(), &status) != 0) return fail_errno("reading the status of \"" + path + "\"");
+      TRY(write_entry(path, status));
+      if (S_ISDIR(status.st_mode)) TRY(write_all_of(path));
     }
     return {};
   }
-  Result<void> write_root(const struct stat& status) {
-    tar::Entry entry = tar::entry_of(".", status);
-    FileDescriptor fd = TRY(open_without_links(root_, "", O_RDONLY | O_DIRECTORY));
-    entry.xattrs = TRY(read_xattrs(fd, "/")).portable;
-    return add(entry, nullptr);
+  Result<void> write_change(const Change& change) {
+    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+    const auto [directory, name] = split_path(change.path);
+    const std::string prefix = directory.empty() ? "" : directory + "/";
+    if (change.kind == Change::Kind::root) return change.is_changed ? write_root(change.status) : Result<void>();
+    if (change.kind == Change::Kind::gone) return add_marker(prefix + std::string(kWhiteoutPrefix) + name);
+    if (name.starts_with(kWhiteoutPrefix))
+      return fail(ErrorCode::unsupported, "\"/" + change.path +
+                                              "\" cannot be stored in a layer: names that begin with \".wh.\" mean "
+                                              "deletions there");
+    TRY(write_entry(change.path, change.status));
+    return change.is_opaque ? add_marker(change.path + "/" + std::string(kOpaqueMarker)) : Result<void>();
   }
   Result<void> finish() { return writer_.finish(); }
   const Snapshotter::DiffSummary& summary() const { return summary_; }
 
  private:
+  Result<void> write_root(const struct stat& status) {
+    tar::Entry entry = tar::entry_of(".", status);
+    const FileDescriptor fd = TRY(open_without_links(root_, "", O_RDONLY | O_DIRECTORY));
+    entry.xattrs = TRY(read_xattrs(fd, "/"));
+    return add(entry, nullptr);
+  }
+
   Result<void> add(const tar::Entry& entry, ByteSource* content) {
     TRY(writer_.add(entry, content));
     summary_.empty = false;
@@ -100,20 +107,15 @@ class DiffWriter {
     return add(entry, nullptr);
   }
 
-  Result<void> write_entry(const std::string& directory, const std::string& name) {
-    const std::string path = directory.empty() ? name : directory + "/" + name;
-    FileDescriptor handle = TRY(open_without_links(root_, path, O_PATH));
-    struct stat status;
-    if (::fstat(handle.get(), &status) != 0) return fail_errno("reading the status of \"" + path + "\"");
-    if (form_ == Form::changes && is_whiteout(status))
-      return add_marker((directory.empty() ? "" : directory + "/") + std::string(kWhiteoutPrefix) + name);
-    if (form_ == Form::changes && name.starts_with(kWhiteoutPrefix))
-      return fail(ErrorCode::unsupported,
-                  "\"/" + path + "\" cannot be stored in a layer: names that begin with \".wh.\" mean deletions there");
+  Result<void> write_entry(const std::string& path, const struct stat& status) {
+    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
     if (S_ISSOCK(status.st_mode)) return {};
-
     tar::Entry entry = tar::entry_of(path, status);
-    if (S_ISDIR(status.st_mode)) return write_directory(std::move(entry));
+    if (S_ISDIR(status.st_mode)) {
+      const FileDescriptor fd = TRY(open_without_links(root_, path, O_RDONLY | O_DIRECTORY));
+      entry.xattrs = TRY(read_xattrs(fd, path));
+      return add(entry, nullptr);
+    }
     if (status.st_nlink > 1) {
       auto [first, is_new] = links_.try_emplace({status.st_dev, status.st_ino}, path);
       if (!is_new) {
@@ -125,6 +127,7 @@ class DiffWriter {
     if (S_ISREG(status.st_mode)) return write_regular(std::move(entry), status);
     if (S_ISLNK(status.st_mode)) {
       std::string target(static_cast<std::size_t>(std::max<off_t>(status.st_size, 0)) + 1, '\0');
+      const FileDescriptor handle = TRY(open_without_links(root_, path, O_PATH));
       ssize_t length = ::readlinkat(handle.get(), "", target.data(), target.size());
       if (length < 0) return fail_errno("reading symlink \"" + path + "\"");
       target.resize(static_cast<std::size_t>(length));
@@ -136,27 +139,13 @@ class DiffWriter {
     return add(entry, nullptr);
   }
 
-  Result<void> write_directory(tar::Entry entry) {
-    const std::string path = entry.path;
-    bool is_opaque;
-    {
-      FileDescriptor fd = TRY(open_without_links(root_, path, O_RDONLY | O_DIRECTORY));
-      Attributes attributes = TRY(read_xattrs(fd, path));
-      entry.xattrs = std::move(attributes.portable);
-      is_opaque = attributes.is_opaque;
-    }
-    TRY(add(entry, nullptr));
-    if (is_opaque) TRY(add_marker(path + "/" + std::string(kOpaqueMarker)));
-    return write_tree(path);
-  }
-
   Result<void> write_regular(tar::Entry entry, const struct stat& status) {
     FileDescriptor file = TRY(open_without_links(root_, entry.path, O_RDONLY | O_NONBLOCK));
     struct stat opened;
     if (::fstat(file.get(), &opened) != 0) return fail_errno("reading \"/" + entry.path + "\"");
     if (opened.st_ino != status.st_ino || !S_ISREG(opened.st_mode))
       return fail(ErrorCode::in_use, "\"/" + entry.path + "\" changed while the layer was written");
-    entry.xattrs = TRY(read_xattrs(file, entry.path)).portable;
+    entry.xattrs = TRY(read_xattrs(file, entry.path));
     entry.size = static_cast<std::uint64_t>(opened.st_size);
     auto content = make_fd_source(FdRef(file));
     return add(entry, content.get());
@@ -165,7 +154,6 @@ class DiffWriter {
   FdRef root_;
   tar::Writer writer_;
   const CancelToken& cancel_;
-  const Form form_;
   Snapshotter::DiffSummary summary_;
   const std::int64_t now_ = ::time(nullptr);
   std::map<std::pair<dev_t, ino_t>, std::string> links_;
@@ -174,23 +162,17 @@ class DiffWriter {
 }  // namespace
 
 Result<void> write_tree(FdRef root, ByteSink& sink, const CancelToken& cancel) {
-  DiffWriter writer(root, sink, cancel, DiffWriter::Form::all);
-  TRY(writer.write_tree(""));
+  TreeWriter writer(root, sink, cancel);
+  TRY(writer.write_all_of(""));
   return writer.finish();
 }
 
 Result<Snapshotter::DiffSummary> Snapshotter::write_diff(const std::string& id, ByteSink& sink,
                                                          const CancelToken& cancel) const {
-  MountRecipe recipe = TRY(mount_recipe(id));
-  FileDescriptor upper = TRY_CTX(open_file(recipe.upper, O_RDONLY | O_DIRECTORY), "snapshot " + id);
-  struct stat root, below{};
-  if (::fstat(upper.get(), &root) != 0) return fail_errno("snapshot " + id);
-  if (::stat(recipe.lower.front().c_str(), &below) != 0) return fail_errno("snapshot " + id);
-  DiffWriter writer(upper, sink, cancel);
-  // The root is in the upper directory always; it is a change only if somebody changed it.
-  if (root.st_mode != below.st_mode || root.st_uid != below.st_uid || root.st_gid != below.st_gid)
-    TRY(writer.write_root(root));
-  TRY(writer.write_tree(""));
+  const auto active = TRY(SnapshotterAccess::open_active(*this, id));
+  TreeWriter writer(active.tree, sink, cancel);
+  TRY(state_->driver->changes(active.path, active.tree, active.stack, SnapshotDriver::Before::no,
+                              [&](const Change& change) { return writer.write_change(change); }));
   TRY(writer.finish());
   const std::lock_guard lock(state_->mutex);
   state_->diff_bytes[id] = writer.summary().bytes;

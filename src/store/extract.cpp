@@ -7,8 +7,8 @@
 // A parent that is a symlink of this layer is followed as long as it stays in the layer (Debian's bin ->
 // usr/bin, then bin/x); relative targets that climb out and dangling ones are refused.
 //
-// Whiteouts take overlay's form. They concern only the layers below: where this layer has the name itself, a
-// directory is made opaque, and anything else stays. Files cost openat, write, fchmod, futimens; nothing is
+// Whiteouts take the store's form (whiteouts.hpp). They concern only the layers below: where this layer has the name
+// itself, a directory is made opaque, and anything else stays. Files cost openat, write, fchmod, futimens; nothing is
 // synced here.
 #include "extract.hpp"
 
@@ -116,7 +116,8 @@ bool all_zero(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-Extractor::Extractor(FdRef root) : root_(root), is_root_user_(::geteuid() == 0), buffer_(kBufferSize) {}
+Extractor::Extractor(FdRef root, const WhiteoutForm& form)
+    : root_(root), form_(form), is_root_user_(::geteuid() == 0), buffer_(kBufferSize) {}
 
 Result<void> Extractor::add(const tar::Entry& entry, tar::Reader& reader) {
   TRY_CTX(add_entry(entry, reader), "layer entry \"" + entry.path.substr(0, 1024) + "\"");
@@ -166,18 +167,12 @@ Result<void> Extractor::add_whiteout(FdRef parent, const std::string& directory,
   }
   const std::string name = marker.substr(kWhiteoutPrefix.size());
   if (name.empty() || name == "." || name == "..") return fail(ErrorCode::corrupt, "whiteout without a name");
-  if (::mknodat(parent.get(), name.c_str(), S_IFCHR, 0) == 0) return {};
-  if (errno != EEXIST) return fail_errno("making a whiteout");
-  struct stat status;
-  if (::fstatat(parent.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("making a whiteout");
-  return S_ISDIR(status.st_mode) ? make_opaque(parent, name) : Result<void>();
+  return form_.hide(parent, name);
 }
 
 Result<void> Extractor::make_opaque(FdRef parent, const std::string& name) {
-  FileDescriptor fd = TRY(open_file_at(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  if (::fsetxattr(fd.get(), kOpaqueXattr, "y", 1, 0) != 0) return fail_errno("making a directory opaque");
   has_whiteouts_ = true;
-  return {};
+  return form_.make_opaque(parent, name);
 }
 
 Result<Extractor::Room> Extractor::make_room(FdRef parent, const std::string& path, const std::string& name,
@@ -186,7 +181,7 @@ Result<Extractor::Room> Extractor::make_room(FdRef parent, const std::string& pa
   if (::fstatat(parent.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("replacing an entry");
   if (!S_ISDIR(status.st_mode)) {
     if (::unlinkat(parent.get(), name.c_str(), 0) != 0) return fail_errno("replacing an entry");
-    return is_whiteout(status) ? Room::was_whiteout : Room::free;
+    return form_.is_whiteout(status) ? Room::was_whiteout : Room::free;
   }
   if (for_directory) return Room::kept_directory;
   forget(path);
@@ -307,6 +302,8 @@ Result<void> Extractor::add_hardlink(FdRef parent, const std::string& path, cons
   const std::string target = TRY_CTX(beneath_root(entry.link_target), what);
   if (target.empty()) return fail(ErrorCode::permission_denied, what + ": is the root directory");
   if (target == path) return fail(ErrorCode::corrupt, what + ": links to itself");
+  // In plain form a whiteout is a file, but not one of the layer's.
+  if (kind_of(target) != Kind::ordinary) return fail(ErrorCode::unsupported, what + ", which is not in this layer");
   auto slash = target.rfind('/');
   const std::string target_name = slash == std::string::npos ? target : target.substr(slash + 1);
   // A second descriptor: the cached one is the parent of the new name.
@@ -317,7 +314,7 @@ Result<void> Extractor::add_hardlink(FdRef parent, const std::string& path, cons
   const bool found = target_parent.has_value() &&
                      ::fstatat(target_parent->get(), target_name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
   if (target_parent && !found && errno != ENOENT) return fail_errno(what);
-  if (!found || is_whiteout(status)) return fail(ErrorCode::unsupported, what + ", which is not in this layer");
+  if (!found || form_.is_whiteout(status)) return fail(ErrorCode::unsupported, what + ", which is not in this layer");
   if (S_ISDIR(status.st_mode)) return fail(ErrorCode::permission_denied, what + ", which is a directory");
   if (::linkat(target_parent->get(), target_name.c_str(), parent.get(), name.c_str(), 0) == 0) return {};
   if (errno != EEXIST) return fail_errno(what);
@@ -379,7 +376,7 @@ Result<FileDescriptor> Extractor::walk(const std::string& directory, Missing mis
       current = TRY(follow_symlink(current, name, prefix));
       continue;
     }
-    bool hidden = exists && is_whiteout(status);
+    bool hidden = exists && form_.is_whiteout(status);
     if ((!exists || hidden) && missing == Missing::fail)
       return fail(ErrorCode::not_found, "\"" + prefix + "\" is not in this layer");
     if (hidden && ::unlinkat(current.get(), name.c_str(), 0) != 0) return fail_errno("replacing \"" + prefix + "\"");

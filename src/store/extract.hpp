@@ -10,14 +10,16 @@
 #include <dray/core/fd.hpp>
 #include <dray/core/tar.hpp>
 
+#include "whiteouts.hpp"
+
 namespace dray::store {
 
-/// Turns the entries of a layer's tar into an overlay layer beneath one directory. Not thread-safe. Every
+/// Turns the entries of a layer's tar into an unpacked layer beneath one directory. Not thread-safe. Every
 /// error names the entry; after one the directory is to be thrown away.
 class Extractor {
  public:
   /// `root`: an empty directory, private to us until the layer has its name.
-  explicit Extractor(FdRef root);
+  Extractor(FdRef root, const WhiteoutForm& form);
 
   /// Content of a regular file is read from `reader`.
   Result<void> add(const tar::Entry& entry, tar::Reader& reader);
@@ -57,6 +59,7 @@ class Extractor {
   void forget(const std::string& path);
 
   FdRef root_;
+  const WhiteoutForm& form_;
   bool is_root_user_;
   std::string cached_path_;
   FileDescriptor cached_;

@@ -52,19 +52,20 @@ std::string kernel_log(int context) {
   return message;
 }
 
-Result<void> make_read_only(int mount_fd) {
-  struct mount_attr attributes{};
-  attributes.attr_set = MOUNT_ATTR_RDONLY;
-  if (::syscall(SYS_mount_setattr, mount_fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0)
-    return fail_errno("making a view read-only");
-  return {};
-}
-
-Result<FileDescriptor> open_bind(const std::string& path) {
-  int fd = open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+/// As an overlay would show it: what the mount is that the directory happens to lie on (nosuid, nodev, noexec) says
+/// nothing about a container's files.
+Result<FileDescriptor> open_bind(const std::string& path, bool is_writable) {
+  const int fd = open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
   if (fd < 0) return fail_errno("opening a layer for mounting");
   FileDescriptor view(fd);
-  TRY(make_read_only(fd));
+  struct mount_attr attributes{};
+  (is_writable ? attributes.attr_clr : attributes.attr_set) = MOUNT_ATTR_RDONLY;
+  attributes.attr_clr |= MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  attributes.propagation = MS_PRIVATE;
+  if (::syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) == 0) return view;
+  attributes.attr_clr = 0;  // they may be locked by whoever made our namespace
+  if (::syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0)
+    return fail_errno("setting the attributes of a view");
   return view;
 }
 
@@ -187,8 +188,9 @@ Result<FileDescriptor> open_overlay_mount2(const MountRecipe& recipe) {
 }
 
 Result<FileDescriptor> open_mount(const MountRecipe& recipe) {
-  if (recipe.lower.empty()) return fail(ErrorCode::invalid_argument, "a mount without layers");
-  if (recipe.upper.empty() && recipe.lower.size() == 1) return open_bind(recipe.lower.front());
+  if (recipe.lower.empty() && recipe.upper.empty()) return fail(ErrorCode::invalid_argument, "a mount without layers");
+  if (recipe.lower.empty()) return open_bind(recipe.upper, true);
+  if (recipe.upper.empty() && recipe.lower.size() == 1) return open_bind(recipe.lower.front(), false);
   if (recipe.lower.size() > kMaxLower)
     return Failure(Error(ErrorCode::unsupported, "an image of " + std::to_string(recipe.lower.size()) +
                                                      " layers: overlay takes at most " + std::to_string(kMaxLower))
@@ -207,7 +209,7 @@ Result<FileDescriptor> open_mount(const MountRecipe& recipe) {
     return Failure(
         std::move(mounted).error().with_hint("overlayfs does not work on every file system (not on another overlay, "
                                              "nor on NFS): choose a folder on ext4, xfs, "
-                                             "btrfs or tmpfs with --root"));
+                                             "btrfs or tmpfs with --root, or --storage-driver vfs for a new one"));
   return mounted;
 }
 

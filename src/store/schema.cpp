@@ -2,16 +2,22 @@
 // The tables of the store. SQLite's user_version says which schema a database has; other parts create their
 // own tables beside these with CREATE TABLE IF NOT EXISTS.
 //
+// It also says which storage driver the store has, since it is written in the transaction that creates the tables: no
+// store can be half of one and half of the other, and a version of dray that knows no vfs refuses to open one.
+//
 // snapshots: diff_id NULL = an active snapshot. `boot` is '' for a layer known to be on the disk; otherwise
 // the boot ID of the system that wrote it without syncing: true as long as that boot lasts (kill -9 loses
 // nothing the kernel has), worthless after a power failure. AUTOINCREMENT, so that the number of a removed
 // directory is never given out again.
+//
+// merged_stacks (vfs): directories that show several layers; `layers` has their numbers, each between two spaces.
 #include "schema.hpp"
 
 namespace dray::store {
 namespace {
 
-constexpr std::int64_t kVersion = 2;
+constexpr std::int64_t kOverlayVersion = 2;
+constexpr std::int64_t kVfsVersion = 3;
 
 constexpr const char* kTables = R"sql(
 CREATE TABLE snapshots(
@@ -41,7 +47,14 @@ CREATE TABLE build_cache(
   description TEXT NOT NULL DEFAULT '',
   created_at TEXT NOT NULL,
   last_used_at TEXT NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = 2;
+)sql";
+constexpr const char* kOverlayTables = "PRAGMA user_version = 2";
+constexpr const char* kVfsTables = R"sql(
+CREATE TABLE merged_stacks(
+  name TEXT PRIMARY KEY,
+  layers TEXT NOT NULL,
+  boot TEXT NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = 3;
 )sql";
 
 Result<std::int64_t> version_of(Database& db) {
@@ -49,22 +62,31 @@ Result<std::int64_t> version_of(Database& db) {
   return rows.empty() ? 0 : rows.front().integer(0);
 }
 
+StorageDriver driver_of(std::int64_t version) {
+  return version == kVfsVersion ? StorageDriver::vfs : StorageDriver::overlay;
+}
+
 }  // namespace
 
-Result<void> ensure_schema(const std::shared_ptr<Database>& db) {
+Result<StorageDriver> ensure_schema(const std::shared_ptr<Database>& db,
+                                    const std::function<Result<StorageDriver>()>& choose) {
   std::int64_t version = TRY(version_of(*db));
-  if (version == kVersion) return {};
-  if (version > kVersion)
+  if (version == kOverlayVersion || version == kVfsVersion) return driver_of(version);
+  if (version > kVfsVersion)
     return fail(ErrorCode::unsupported, "the database was made by a newer version of dray (schema " +
-                                            std::to_string(version) + ", known: " + std::to_string(kVersion) + ")");
+                                            std::to_string(version) + ", known: " + std::to_string(kVfsVersion) + ")");
   if (version != 0)
     return Failure(Error(ErrorCode::unsupported, "the database has schema " + std::to_string(version) +
                                                      " of an early development version of dray")
                        .with_hint("remove the store's directory and pull or build the images again"));
+  const StorageDriver driver = TRY(choose());
   auto transaction = TRY(Database::begin(db));
-  if (TRY(version_of(*db)) == kVersion) return {};  // another process was first
+  version = TRY(version_of(*db));
+  if (version != 0) return driver_of(version);  // another process was first
   TRY_CTX(db->execute(kTables), "creating tables");
-  return transaction.commit();
+  TRY_CTX(db->execute(driver == StorageDriver::vfs ? kVfsTables : kOverlayTables), "creating tables");
+  TRY(transaction.commit());
+  return driver;
 }
 
 }  // namespace dray::store

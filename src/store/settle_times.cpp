@@ -5,64 +5,65 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <tuple>
+
 #include <dray/core/rooted_path.hpp>
 
-#include "layer_format.hpp"
 #include "snapshotter_state.hpp"
 
 namespace dray::store {
 namespace {
 
-struct Settle {
-  FdRef upper, below;  ///< `below` is invalid where there are no layers
-  struct timespec since;
+class Settle {
+ public:
+  Settle(FdRef tree, struct timespec since) : tree_(tree), since_(since) {}
 
-  Result<void> directory(const std::string& path, struct timespec inherited, int depth) const {
-    if (depth > 2048) return fail(ErrorCode::invalid_argument, "directories nested too deeply");
-    const FileDescriptor fd = TRY(open_beneath(upper, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-    if (below.valid()) {
-      const auto old = stat_in_root(below, "/" + path, FollowLast::no);
-      if (old && S_ISDIR(old->st_mode)) inherited = old->st_mtim;
-    }
-    const auto names = TRY_CTX(list_directory(fd), "\"" + path + "\"");
-    for (const std::string& name : names) {
-      struct stat status;
-      if (::fstatat(fd.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("\"" + name + "\"");
-      if (S_ISDIR(status.st_mode)) {
-        TRY(directory(path == "." ? name : path + "/" + name, inherited, depth + 1));
-      } else if (!is_whiteout(status) && touched(status)) {
-        TRY(set(fd, name, inherited));
-      }
-    }
-    struct stat status;
-    if (::fstat(fd.get(), &status) != 0) return fail_errno("\"" + path + "\"");
-    return touched(status) ? set(fd, ".", inherited) : Result<void>();
-  }
-
-  bool touched(const struct stat& status) const {
-    const auto& time = status.st_mtim;
-    return std::tie(time.tv_sec, time.tv_nsec) >= std::tie(since.tv_sec, since.tv_nsec);
-  }
-  static Result<void> set(FdRef directory, const std::string& name, struct timespec time) {
-    const struct timespec times[2] = {time, time};
-    if (::utimensat(directory.get(), name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
-      return fail_errno("setting the time of \"" + name + "\"");
+  Result<void> note(const Change& change) {
+    if (change.kind == Change::Kind::gone) return {};
+    while (!way_.empty() && !is_below(change.path, way_.back().path)) way_.pop_back();
+    const struct timespec inherited = change.before.value_or(way_.empty() ? timespec{} : way_.back().time);
+    if (S_ISDIR(change.status.st_mode)) way_.push_back({change.path, inherited});
+    const struct timespec& time = change.status.st_mtim;
+    if (std::tie(time.tv_sec, time.tv_nsec) >= std::tie(since_.tv_sec, since_.tv_nsec))
+      touched_.push_back({change.path, inherited});
     return {};
   }
+
+  Result<void> finish() const {
+    for (const Place& place : touched_) {
+      const auto [directory, name] = split_path(place.path);
+      const FileDescriptor parent = TRY(open_without_links(tree_, directory, O_PATH | O_DIRECTORY));
+      const struct timespec times[2] = {place.time, place.time};
+      if (::utimensat(parent.get(), name.empty() ? "." : name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
+        return fail_errno("setting the time of \"" + place.path + "\"");
+    }
+    return {};
+  }
+
+ private:
+  struct Place {
+    std::string path;
+    struct timespec time;
+  };
+  static bool is_below(const std::string& path, const std::string& directory) {
+    return directory.empty() ||
+           (path.starts_with(directory) && path.size() > directory.size() && path[directory.size()] == '/');
+  }
+
+  FdRef tree_;
+  struct timespec since_;
+  std::vector<Place> way_;  ///< the directories we are in
+  std::vector<Place> touched_;
 };
 
 }  // namespace
 
-Result<void> Snapshotter::settle_times(const std::string& id, const std::vector<DiffId>& layers,
-                                       const struct timespec& since) const {
-  const MountRecipe recipe = TRY(mount_recipe(id));
-  const FileDescriptor upper = TRY_CTX(open_file(recipe.upper, O_RDONLY | O_DIRECTORY), "snapshot " + id);
-  FileDescriptor below;
-  if (!layers.empty()) {
-    const MountRecipe stack = TRY(view(layers));
-    below = TRY(open_mount(stack));
-  }
-  return Settle{upper, below, since}.directory(".", {}, 0);
+Result<void> Snapshotter::settle_times(const std::string& id, const struct timespec& since) const {
+  const auto active = TRY(SnapshotterAccess::open_active(*this, id));
+  Settle settle(active.tree, since);
+  TRY(state_->driver->changes(active.path, active.tree, active.stack, SnapshotDriver::Before::yes,
+                              [&](const Change& change) { return settle.note(change); }));
+  return settle.finish();
 }
 
 }  // namespace dray::store

@@ -21,8 +21,6 @@
 namespace dray::store {
 namespace {
 
-constexpr std::string_view kEmptyLayer = "empty";  ///< what stands for "no layers" beneath an overlay
-
 Result<std::int64_t> parse_id(const std::string& id) {
   std::int64_t number = 0;
   auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), number);
@@ -31,29 +29,15 @@ Result<std::int64_t> parse_id(const std::string& id) {
   return number;
 }
 
-Result<void> make_directory(FdRef directory, const std::string& name, unsigned mode) {
-  if (::mkdirat(directory.get(), name.c_str(), mode) != 0) return fail_errno("creating directory \"" + name + "\"");
-  if (::fchmodat(directory.get(), name.c_str(), mode, 0) != 0) return fail_errno("creating directory \"" + name + "\"");
-  return {};
-}
-
 /// Renames to a name without a meaning. False if there is nothing.
-Result<bool> set_aside(FdRef directory, const std::string& name, std::string* new_name = nullptr) {
+Result<bool> set_aside(FdRef directory, const std::string& name, std::string* new_name) {
   std::string aside = "old-" + random_hex(12);
   if (::renameat(directory.get(), name.c_str(), directory.get(), aside.c_str()) != 0) {
     if (errno == ENOENT) return false;
     return fail_errno("moving snapshot " + name + " aside");
   }
-  if (new_name != nullptr) *new_name = std::move(aside);
+  *new_name = std::move(aside);
   return true;
-}
-
-/// What cannot be removed now has no row any more: an orphan, which remove_orphans tries again.
-void discard(FdRef directory, const std::string& name) {
-  std::string aside;
-  auto moved = set_aside(directory, name, &aside);
-  if (moved && !*moved) return;
-  (void)remove_tree(directory, moved ? aside : name);
 }
 
 std::string join(const std::vector<DiffId>& layers) {
@@ -78,14 +62,27 @@ Failure no_such_layer(const DiffId& layer) {
 
 }  // namespace
 
+Result<void> make_directory(FdRef directory, const std::string& name, unsigned mode) {
+  if (::mkdirat(directory.get(), name.c_str(), mode) != 0) return fail_errno("creating directory \"" + name + "\"");
+  if (::fchmodat(directory.get(), name.c_str(), mode, 0) != 0) return fail_errno("creating directory \"" + name + "\"");
+  return {};
+}
+
+// What cannot be removed now has no row any more: an orphan, which remove_orphans tries again.
+void discard(FdRef directory, const std::string& name) {
+  std::string aside;
+  auto moved = set_aside(directory, name, &aside);
+  if (moved && !*moved) return;
+  (void)remove_tree(directory, moved ? aside : name);
+}
+
 Result<UnnamedSnapshot> UnnamedSnapshot::create(FdRef snapshots) {
   UnnamedSnapshot snapshot;
   std::string name = "new-" + random_hex(12);
   snapshot.snapshots_ = snapshots;
   TRY(make_directory(snapshots, name, 0700));
   snapshot.name_ = name;
-  TRY(make_directory(snapshots, name + "/fs", 0755));
-  snapshot.root_ = TRY(open_file_at(snapshots, name + "/fs", O_RDONLY | O_DIRECTORY));
+  snapshot.directory_ = TRY(open_file_at(snapshots, name, O_RDONLY | O_DIRECTORY));
   return snapshot;
 }
 
@@ -93,30 +90,65 @@ UnnamedSnapshot::~UnnamedSnapshot() {
   if (!name_.empty()) (void)remove_tree(snapshots_, name_);
 }
 
+Result<void> UnnamedSnapshot::publish(const std::string& name, Database::Transaction& transaction) {
+  std::string former;
+  TRY(set_aside(snapshots_, name, &former));
+  if (::renameat(snapshots_.get(), name_.c_str(), snapshots_.get(), name.c_str()) != 0)
+    return fail_errno("naming snapshot " + name);
+  auto committed = transaction.commit();
+  if (!committed) {
+    (void)::renameat(snapshots_.get(), name.c_str(), snapshots_.get(), name_.c_str());
+    return committed;
+  }
+  name_.clear();
+  if (!former.empty()) (void)remove_tree(snapshots_, former);
+  return {};
+}
+
 Snapshotter::Snapshotter(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Snapshotter::~Snapshotter() = default;
 
-Result<std::shared_ptr<Snapshotter>> Snapshotter::open(const std::string& directory, std::shared_ptr<Database> db) {
-  TRY(ensure_schema(db));
+namespace {
+
+Result<FileDescriptor> open_or_make(const std::string& directory) {
+  auto opened = open_file(directory, O_RDONLY | O_DIRECTORY);
+  if (opened || opened.error().error_number() != ENOENT) return opened;
+  TRY(make_directories(directory, 0700));
+  return open_file(directory, O_RDONLY | O_DIRECTORY);
+}
+
+Result<void> ensure_empty_layer(FdRef snapshots) {
+  const std::string empty(kEmptyLayer);
+  if (::faccessat(snapshots.get(), empty.c_str(), F_OK, 0) == 0) return {};
+  auto made = make_directory(snapshots, empty, 0755);
+  if (!made && made.error().code() != ErrorCode::already_exists) return made;
+  return {};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Snapshotter>> Snapshotter::open(const std::string& directory, std::shared_ptr<Database> db,
+                                                       std::optional<StorageDriver> wish) {
   auto state = std::make_unique<State>();
   state->path = directory;
   state->db = std::move(db);
   state->boot = read_boot_id();
   if (state->boot.empty()) state->boot = random_hex(16);  // then nothing unsynced is believed by anyone else
-  auto opened = open_file(directory, O_RDONLY | O_DIRECTORY);
-  if (!opened && opened.error().error_number() == ENOENT) {
-    TRY(make_directories(directory, 0700));
-    opened = open_file(directory, O_RDONLY | O_DIRECTORY);
-  }
-  if (!opened) return Failure(std::move(opened).error());
-  state->directory = *std::move(opened);
-  const std::string empty(kEmptyLayer);
-  if (::faccessat(state->directory.get(), empty.c_str(), F_OK, 0) != 0) {
-    auto made = make_directory(state->directory, empty, 0755);
-    if (!made && made.error().code() != ErrorCode::already_exists) return Failure(std::move(made).error());
-  }
+  state->directory = TRY(open_or_make(directory));
+  const StorageDriver driver = TRY(ensure_schema(
+      state->db, [&]() -> Result<StorageDriver> { return wish ? *wish : choose_driver(state->directory, directory); }));
+  if (wish && *wish != driver)
+    return Failure(Error(ErrorCode::invalid_argument, "the store has storage driver \"" + std::string(name_of(driver)) +
+                                                          "\", not \"" + std::string(name_of(*wish)) + "\"")
+                       .with_hint("leave --storage-driver out, or choose another folder with --root"));
+  TRY(ensure_empty_layer(state->directory));
+  DriverPlace place{directory, state->directory, state->db, state->boot};
+  state->driver =
+      driver == StorageDriver::vfs ? make_vfs_driver(std::move(place)) : make_overlay_driver(std::move(place));
   return std::shared_ptr<Snapshotter>(new Snapshotter(std::move(state)));
 }
+
+StorageDriver Snapshotter::driver() const { return state_->driver->kind(); }
 
 bool Snapshotter::contains(const DiffId& diff_id) const {
   auto rows = state_->db->query("SELECT 1 FROM snapshots WHERE diff_id = ? AND boot IN ('', ?)",
@@ -124,98 +156,87 @@ bool Snapshotter::contains(const DiffId& diff_id) const {
   return rows && !rows->empty();
 }
 
-Result<bool> SnapshotterAccess::publish(Snapshotter& snapshotter, UnnamedSnapshot snapshot, const DiffId& diff_id,
-                                        std::uint64_t size, std::int64_t flags) {
+Result<bool> SnapshotterAccess::publish(Snapshotter& snapshotter, ExtractedLayer layer, const DiffId& diff_id,
+                                        const std::string& former) {
   auto& state = *snapshotter.state_;
   const std::string digest = diff_id.digest.to_string();
   auto transaction = TRY(Database::begin(state.db));
-  if (snapshotter.contains(diff_id)) return false;
+  if (!former.empty()) {
+    TRY(state.db->execute("DELETE FROM snapshots WHERE id = ? AND diff_id IS NULL", {TRY(parse_id(former))}));
+    if (state.db->changes() != 1) return fail(ErrorCode::not_found, "no such snapshot: \"" + former + "\"");
+  }
+  if (snapshotter.contains(diff_id)) {
+    TRY(transaction.commit());
+    return false;
+  }
   TRY(state.db->execute("DELETE FROM snapshots WHERE diff_id = ?", {digest}));  // not of this boot, never synced
   auto rows = TRY(state.db->query("INSERT INTO snapshots(diff_id, size, flags, boot) VALUES(?, ?, ?, ?) RETURNING id",
-                                  {digest, static_cast<std::int64_t>(size), flags, state.boot}));
-  const std::string id = std::to_string(rows.at(0).integer(0));
-  TRY(set_aside(state.directory, id));
-  if (::renameat(state.directory.get(), snapshot.name().c_str(), state.directory.get(), id.c_str()) != 0)
-    return fail_errno("naming layer " + digest);
-  auto committed = transaction.commit();
-  if (!committed) {
-    (void)::renameat(state.directory.get(), id.c_str(), state.directory.get(), snapshot.name().c_str());
-    return Failure(std::move(committed).error());
-  }
-  snapshot.release();
+                                  {digest, static_cast<std::int64_t>(layer.size), layer.flags, state.boot}));
+  TRY_CTX(layer.snapshot.publish(std::to_string(rows.at(0).integer(0)), transaction), "naming layer " + digest);
   return true;
 }
 
-Result<std::string> Snapshotter::prepare(const std::vector<DiffId>& layers) {
-  State& state = *state_;
-  // An overlay shows the upper directory's own attributes as those of the root.
-  struct stat root{};
-  root.st_mode = 0755;
-  MountRecipe below = TRY(view(layers));
-  if (!layers.empty() && ::stat(below.lower.front().c_str(), &root) != 0)
-    return fail_errno("layer " + layers.back().digest.to_string() + " is damaged");
+Result<Stack> SnapshotterAccess::stack_of(const Snapshotter& snapshotter, const std::vector<DiffId>& layers) {
+  const auto& state = *snapshotter.state_;
+  Stack stack;
+  std::set<std::int64_t> seen;
+  for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
+    auto rows = TRY(state.db->query("SELECT id, flags FROM snapshots WHERE diff_id = ? AND boot IN ('', ?)",
+                                    {layer->digest.to_string(), state.boot}));
+    if (rows.empty()) return no_such_layer(*layer);
+    const std::int64_t id = rows.front().integer(0), flags = rows.front().integer(1);
+    // An image may hold a layer twice, overlay may not. All that the lower one has, the upper one has too.
+    if (seen.insert(id).second) stack.layers.push_back({id, state.path + "/" + std::to_string(id) + "/fs", flags});
+    if ((flags & kHasOpaqueRoot) != 0) break;  // overlay ignores that mark on the root of a layer
+  }
+  return stack;
+}
 
+Result<SnapshotterAccess::Active> SnapshotterAccess::open_active(const Snapshotter& snapshotter,
+                                                                 const std::string& id) {
+  const auto& state = *snapshotter.state_;
+  auto rows =
+      TRY(state.db->query("SELECT parents FROM snapshots WHERE id = ? AND diff_id IS NULL", {TRY(parse_id(id))}));
+  if (rows.empty()) return fail(ErrorCode::not_found, "no such snapshot: \"" + id + "\"");
+  Active active;
+  active.path = state.path + "/" + id;
+  active.parents = TRY(split(rows.front().text(0)));
+  active.stack = TRY(stack_of(snapshotter, active.parents));
+  active.tree =
+      TRY_CTX(open_file(active.path + "/" + state.driver->parts().front(), O_RDONLY | O_DIRECTORY), "snapshot " + id);
+  return active;
+}
+
+Result<std::string> Snapshotter::prepare(const std::vector<DiffId>& layers, Durability durability) {
+  State& state = *state_;
+  const Stack stack = TRY(SnapshotterAccess::stack_of(*this, layers));
+  UnnamedSnapshot snapshot = TRY(UnnamedSnapshot::create(state.directory));
+  TRY_CTX(state.driver->prepare(snapshot.directory(), stack, durability), "preparing a snapshot");
   auto transaction = TRY(Database::begin(state.db));
   auto rows = TRY(state.db->query("INSERT INTO snapshots(parents) VALUES(?) RETURNING id", {join(layers)}));
-  const std::string id = std::to_string(rows.at(0).integer(0));
-  TRY(set_aside(state.directory, id));
-  auto fill = [&]() -> Result<void> {
-    TRY(make_directory(state.directory, id, 0700));
-    TRY(make_directory(state.directory, id + "/work", 0700));
-    TRY(make_directory(state.directory, id + "/upper", 0755));
-    const std::string upper = id + "/upper";
-    if ((root.st_uid != 0 || root.st_gid != 0) &&
-        ::fchownat(state.directory.get(), upper.c_str(), root.st_uid, root.st_gid, 0) != 0)
-      return fail_errno("changing the owner of a snapshot");
-    if ((root.st_mode & 07777) != 0755 &&
-        ::fchmodat(state.directory.get(), upper.c_str(), root.st_mode & 07777, 0) != 0)
-      return fail_errno("changing the mode of a snapshot");
-    return transaction.commit();
-  };
-  auto filled = fill();
-  if (!filled) {
-    (void)remove_tree(state.directory, id);
-    return Failure(std::move(filled).error().with_context("preparing a snapshot"));
-  }
+  std::string id = std::to_string(rows.at(0).integer(0));
+  TRY_CTX(snapshot.publish(id, transaction), "preparing a snapshot");
   return id;
 }
 
 Result<MountRecipe> Snapshotter::view(const std::vector<DiffId>& layers) const {
-  MountRecipe recipe;
-  std::set<std::int64_t> seen;
-  std::int64_t flags = 0;
-  for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
-    auto rows = TRY(state_->db->query("SELECT id, flags FROM snapshots WHERE diff_id = ? AND boot IN ('', ?)",
-                                      {layer->digest.to_string(), state_->boot}));
-    if (rows.empty()) return no_such_layer(*layer);
-    std::int64_t id = rows.front().integer(0);
-    flags = rows.front().integer(1);
-    // An image may hold a layer twice, overlay may not. All that the lower one has, the upper one has too.
-    if (seen.insert(id).second) recipe.lower.push_back(state_->path + "/" + std::to_string(id) + "/fs");
-    if ((flags & kHasOpaqueRoot) != 0) break;  // overlay ignores that mark on the root of a layer
-  }
-  const std::string empty = state_->path + "/" + std::string(kEmptyLayer);
-  // A single layer is shown by a bind mount, which would show its whiteouts; over an empty one an overlay
-  // hides them.
-  if (recipe.lower.empty() || (recipe.lower.size() == 1 && (flags & (kHasWhiteouts | kHasOpaqueRoot)) != 0))
-    recipe.lower.push_back(empty);
-  return recipe;
+  return state_->driver->view(TRY(SnapshotterAccess::stack_of(*this, layers)));
 }
 
 Result<MountRecipe> Snapshotter::mount_recipe(const std::string& id, bool is_volatile) const {
-  std::int64_t number = TRY(parse_id(id));
-  auto rows = TRY(state_->db->query("SELECT parents FROM snapshots WHERE id = ? AND diff_id IS NULL", {number}));
-  if (rows.empty()) return fail(ErrorCode::not_found, "no such snapshot: \"" + id + "\"");
-  std::vector<DiffId> parents = TRY(split(rows.front().text(0)));
-  MountRecipe recipe = TRY(view(parents));
-  recipe.upper = state_->path + "/" + id + "/upper";
-  recipe.work = state_->path + "/" + id + "/work";
-  recipe.is_volatile = is_volatile;
-  // A volatile overlay leaves a mark that forbids mounting it again, in case the system went down meanwhile.
-  // Our snapshots of build steps do not outlive their build, so there the mark says nothing.
-  const std::string mark = id + "/work/work/incompat";
-  if (::faccessat(state_->directory.get(), mark.c_str(), F_OK, 0) == 0) TRY(remove_tree(state_->directory, mark));
-  return recipe;
+  const auto active = TRY(SnapshotterAccess::open_active(*this, id));
+  return state_->driver->writable(active.path, active.stack, is_volatile);
+}
+
+Result<MountRecipe> Snapshotter::view_active(const std::string& id) const {
+  const auto active = TRY(SnapshotterAccess::open_active(*this, id));
+  return state_->driver->readable(active.path, active.stack);
+}
+
+std::vector<std::string> Snapshotter::directories_of(const std::string& id) const {
+  std::vector<std::string> paths;
+  for (const std::string& part : state_->driver->parts()) paths.push_back(state_->path + "/" + id + "/" + part);
+  return paths;
 }
 
 Result<void> Snapshotter::remove(const std::string& id) {
@@ -230,8 +251,7 @@ Result<void> Snapshotter::remove(const std::string& id) {
     deleted = state_->db->execute(deletion, {*number});
   }
   TRY(std::move(deleted));
-  // A committed snapshot has kept its number: its directory is a layer now. Without a row the number is
-  // nobody's.
+  // Without a row the number is nobody's; with one it is a layer's.
   auto rows = TRY(state_->db->query("SELECT 1 FROM snapshots WHERE id = ?", {*number}));
   if (rows.empty()) discard(state_->directory, id);
   const std::lock_guard lock(state_->mutex);
@@ -241,7 +261,6 @@ Result<void> Snapshotter::remove(const std::string& id) {
 
 Result<void> Snapshotter::commit(const std::string& id, const DiffId& diff_id) {
   State& state = *state_;
-  std::int64_t number = TRY(parse_id(id));
   std::uint64_t size = 0;
   bool counted = false;
   {
@@ -257,30 +276,16 @@ Result<void> Snapshotter::commit(const std::string& id, const DiffId& diff_id) {
     size = TRY(write_diff(id, nowhere, CancelToken())).bytes;
   }
 
-  auto transaction = TRY(Database::begin(state.db));
-  if (contains(diff_id)) {
-    TRY(transaction.commit());
-    return remove(id);
+  ExtractedLayer layer{TRY(UnnamedSnapshot::create(state.directory)), size};
+  {
+    const auto active = TRY(SnapshotterAccess::open_active(*this, id));
+    layer.flags = TRY_CTX(state.driver->gather(active.path, active.stack, layer.snapshot.directory()),
+                          "committing snapshot " + id);
   }
-  TRY(state.db->execute("DELETE FROM snapshots WHERE diff_id = ?", {diff_id.digest.to_string()}));
-  // Whiteouts are assumed: looking for them would cost more than the overlay that hides them.
-  TRY(state.db->execute(
-      "UPDATE snapshots SET diff_id = ?, size = ?, flags = ?, boot = ?, parents = '' WHERE id = ? AND "
-      "diff_id IS NULL",
-      {diff_id.digest.to_string(), static_cast<std::int64_t>(size), kHasWhiteouts, state.boot, number}));
-  if (state.db->changes() != 1) return fail(ErrorCode::not_found, "no such snapshot: \"" + id + "\"");
-  const std::string upper = id + "/upper", fs = id + "/fs";
-  if (::renameat(state.directory.get(), upper.c_str(), state.directory.get(), fs.c_str()) != 0)
-    return fail_errno("committing snapshot " + id);
   // Killed here, the row still says "active", with a directory that cannot be mounted: its build is dead
   // anyway.
-  auto committed = transaction.commit();
-  if (!committed) {
-    (void)::renameat(state.directory.get(), fs.c_str(), state.directory.get(), upper.c_str());
-    return Failure(std::move(committed).error());
-  }
-  (void)remove_tree(state.directory, id + "/work");
-  return {};
+  TRY(SnapshotterAccess::publish(*this, std::move(layer), diff_id, id));
+  return remove(id);
 }
 
 Result<void> Snapshotter::make_durable() {
@@ -314,7 +319,10 @@ Result<void> SnapshotterAccess::remove_layers(Snapshotter& snapshotter, const st
   for (const DiffId& layer : layers) {
     const auto rows =
         TRY(state.db->query("DELETE FROM snapshots WHERE diff_id = ? RETURNING id", {layer.digest.to_string()}));
-    for (const Row& row : rows) directories.push_back(std::to_string(row.integer(0)));
+    for (const Row& row : rows) {
+      directories.push_back(std::to_string(row.integer(0)));
+      for (std::string& name : TRY(state.driver->forget_layer(row.integer(0)))) directories.push_back(std::move(name));
+    }
   }
   TRY(transaction.commit());
   TRY(state.db->sync());
@@ -339,12 +347,20 @@ Result<std::vector<std::string>> Snapshotter::list_active() const {
   return ids;
 }
 
+Result<std::set<std::string>> Snapshotter::lasting_directories() const {
+  std::set<std::string> names{std::string(kEmptyLayer)};
+  for (std::string& name : TRY(state_->driver->shared_directories())) names.insert(std::move(name));
+  for (const Row& row : TRY(state_->db->query("SELECT id FROM snapshots WHERE diff_id IS NOT NULL")))
+    names.insert(std::to_string(row.integer(0)));
+  return names;
+}
+
 Result<std::uint64_t> Snapshotter::remove_orphans() {
   State& state = *state_;
   // Layers of a former boot that were never synced: half of their files may be missing.
   TRY(state.db->execute("DELETE FROM snapshots WHERE diff_id IS NOT NULL AND boot NOT IN ('', ?)", {state.boot}));
-  std::set<std::string> known{std::string(kEmptyLayer)};
-  for (const Row& row : TRY(state.db->query("SELECT id FROM snapshots"))) known.insert(std::to_string(row.integer(0)));
+  std::set<std::string> known = TRY(lasting_directories());
+  for (std::string& id : TRY(list_active())) known.insert(std::move(id));
   std::uint64_t count = 0;
   std::optional<Error> first_error;
   for (const auto& name : TRY(list_directory(state.directory))) {

@@ -4,47 +4,70 @@
 #include <map>
 #include <mutex>
 
-#include <dray/store/snapshotter.hpp>
+#include "snapshot_driver.hpp"
 
 namespace dray::store {
 
-/// Shared by snapshotter.cpp, unpack.cpp and diff.cpp.
+/// Shared by snapshotter.cpp, unpack.cpp, diff.cpp and settle_times.cpp.
 struct Snapshotter::State {
   std::string path;          ///< root/snapshots
   FileDescriptor directory;  ///< of the same
   std::shared_ptr<Database> db;
   std::string boot;  ///< boot ID, see schema.cpp
+  std::unique_ptr<SnapshotDriver> driver;
   std::mutex mutex;
   std::map<std::string, std::uint64_t> diff_bytes;  ///< what write_diff counted, for commit
 };
 
-/// Facts about a layer that decide how it may be mounted (column `flags`).
-inline constexpr std::int64_t kHasWhiteouts = 1;   ///< not to be shown without an overlay
-inline constexpr std::int64_t kHasOpaqueRoot = 2;  ///< hides all layers below
-
-/// A directory that is being filled: snapshots/new-<random>/fs. Removed by the destructor unless published.
+/// A directory that is being filled: snapshots/new-<random>. Removed by the destructor unless published.
 class UnnamedSnapshot {
  public:
   static Result<UnnamedSnapshot> create(FdRef snapshots);
   UnnamedSnapshot(UnnamedSnapshot&& other) noexcept
-      : snapshots_(other.snapshots_), name_(std::exchange(other.name_, {})), root_(std::move(other.root_)) {}
+      : snapshots_(other.snapshots_), name_(std::exchange(other.name_, {})), directory_(std::move(other.directory_)) {}
   ~UnnamedSnapshot();
-  FdRef root() const { return root_; }  ///< the directory "fs"
+  FdRef directory() const { return directory_; }  ///< until close()
+  void close() { directory_.reset(); }
   const std::string& name() const { return name_; }
-  void release() { name_.clear(); }
+  /// Gives it a name, whatever had that name before, and commits the transaction that says so: both or neither.
+  Result<void> publish(const std::string& name, Database::Transaction& transaction);
 
  private:
   UnnamedSnapshot() = default;
   FdRef snapshots_;
   std::string name_;
-  FileDescriptor root_;
+  FileDescriptor directory_;
+};
+
+/// What can be removed goes at once; the rest is left without a name that means anything.
+void discard(FdRef snapshots, const std::string& name);
+/// mkdir and chmod: the umask has no say.
+Result<void> make_directory(FdRef directory, const std::string& name, unsigned mode);
+
+/// A layer's files in "fs", not yet a layer: whoever has them says by what diffID.
+struct ExtractedLayer {
+  UnnamedSnapshot snapshot;
+  std::uint64_t size = 0;  ///< bytes of file content
+  std::int64_t flags = 0;
 };
 
 struct SnapshotterAccess {
-  /// Gives the directory a number and a row. False if the layer exists already (then the directory is
-  /// dropped).
-  static Result<bool> publish(Snapshotter& snapshotter, UnnamedSnapshot snapshot, const DiffId& diff_id,
-                              std::uint64_t size, std::int64_t flags);
+  /// The layers of `layers` (bottom first) as they are to be stacked.
+  static Result<Stack> stack_of(const Snapshotter& snapshotter, const std::vector<DiffId>& layers);
+  /// An active snapshot with what its driver needs.
+  struct Active {
+    std::string path;
+    std::vector<DiffId> parents;
+    Stack stack;
+    FileDescriptor tree;  ///< the first of its parts
+  };
+  static Result<Active> open_active(const Snapshotter& snapshotter, const std::string& id);
+  /// Reads to the end-of-archive mark of an uncompressed tar; what follows is the caller's.
+  static Result<ExtractedLayer> extract(Snapshotter& snapshotter, ByteSource& tar);
+  /// Gives the directory a number and a row, in place of the active snapshot `former` ("" = none). False if the layer
+  /// exists already (then the directory is dropped).
+  static Result<bool> publish(Snapshotter& snapshotter, ExtractedLayer layer, const DiffId& diff_id,
+                              const std::string& former = "");
   /// Their rows go first, for good: after a power failure a row without its directory would be damage.
   static Result<void> remove_layers(Snapshotter& snapshotter, const std::vector<DiffId>& layers);
 };

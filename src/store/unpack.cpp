@@ -3,6 +3,8 @@
 // end-of-archive mark, the diffID covers what follows it too, so the rest is read through the hasher. The directory has
 // no name that means anything until the digest is right; an error, or kill -9, leaves nothing that another process
 // would take for a layer.
+#include <fcntl.h>
+
 #include "extract.hpp"
 #include "snapshotter_state.hpp"
 
@@ -33,21 +35,29 @@ Result<UnpackedLayer> Snapshotter::unpack(ByteSource& blob, const DiffId& expect
     layer.size = TRY(layer_size(expected));
     return layer;
   }
-  UnnamedSnapshot snapshot = TRY(UnnamedSnapshot::create(state_->directory));
-  Extractor extractor(snapshot.root());
-  tar::Reader reader(hashed);
+  ExtractedLayer extracted = TRY(SnapshotterAccess::extract(*this, hashed));
+  TRY(check_rest(blob, hashed, expected));
+  layer.size = extracted.size;
+  TRY(SnapshotterAccess::publish(*this, std::move(extracted), expected));
+  return layer;
+}
+
+Result<ExtractedLayer> SnapshotterAccess::extract(Snapshotter& snapshotter, ByteSource& tar) {
+  UnnamedSnapshot snapshot = TRY(UnnamedSnapshot::create(snapshotter.state_->directory));
+  TRY(make_directory(snapshot.directory(), "fs", 0755));
+  const FileDescriptor root = TRY(open_file_at(snapshot.directory(), "fs", O_RDONLY | O_DIRECTORY));
+  Extractor extractor(root, snapshotter.state_->driver->whiteouts());
+  tar::Reader reader(tar);
   for (;;) {
     auto entry = TRY(reader.next());
     if (!entry) break;
     TRY(extractor.add(*entry, reader));
   }
   TRY(extractor.finish());
-  TRY(check_rest(blob, hashed, expected));
-  layer.size = extractor.bytes();
-  std::int64_t flags =
+  snapshot.close();
+  const std::int64_t flags =
       (extractor.has_whiteouts() ? kHasWhiteouts : 0) | (extractor.has_opaque_root() ? kHasOpaqueRoot : 0);
-  TRY(SnapshotterAccess::publish(*this, std::move(snapshot), expected, layer.size, flags));
-  return layer;
+  return ExtractedLayer{std::move(snapshot), extractor.bytes(), flags};
 }
 
 }  // namespace dray::store

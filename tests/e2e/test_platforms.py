@@ -3,6 +3,7 @@
 """Images for several platforms in Dray's store: pulled, pushed, saved, loaded and copied whole; a hostile index."""
 import json
 import subprocess
+import tarfile
 
 from fake_registry import INDEX, MANIFEST, ImageOfLayers, digest
 from harness import main, require
@@ -88,6 +89,54 @@ class Platforms(RegistryTestCase):
         self.check_store()
         self.forget("here:1")
 
+    def layout(self, archive):
+        """The entries of an archive's index.json, its manifest.json, and all its files."""
+        with tarfile.open(archive) as tar:
+            files = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}
+        return json.loads(files["index.json"])["manifests"], json.loads(files["manifest.json"]), files
+
+    def test_save_and_load_some_platforms(self):
+        registry, folder = self.serve(), self.folder
+        self.whole(registry)
+        name, host = f"{registry.address}/x:all", json.loads(self.host.config)["architecture"]
+        self.ok("pull", "-q", "--all-platforms", name)
+        # One: its manifest alone has the name.
+        self.ok("save", "--platform", "linux/s390x", "-o", folder / "one.tar", name)
+        entries, saved, files = self.layout(folder / "one.tar")
+        self.assertEqual(([self.other.digest], [[name]]), ([e["digest"] for e in entries], [e["RepoTags"] for e in saved]))
+        self.assertFalse({f"blobs/sha256/{blob[7:]}" for blob in self.host.blobs} & set(files))
+        # Several: an index of just those, without the attestation; the host's is what the name means to docker.
+        self.ok("save", "--platform", f"linux/s390x,{host}", "-o", folder / "two.tar", name)
+        entries, saved, files = self.layout(folder / "two.tar")
+        inner = json.loads(files["blobs/sha256/" + entries[0]["digest"][7:]])["manifests"]
+        self.assertEqual([self.other.digest, self.host.digest], [entry["digest"] for entry in inner])
+        self.assertEqual(f"blobs/sha256/{digest(self.host.config)[7:]}", saved[0]["Config"])
+        self.assertFalse({f"blobs/sha256/{blob[7:]}" for blob in self.attestation.blobs} & set(files))
+        self.ok("save", "-o", folder / "all.tar", name)
+        self.fails(1, "no image for platform linux/mips .*it has: ", "save", "--platform", "linux/mips", "-o", folder / "no.tar", name)
+        self.fails(1, "cannot parse platform", "save", "--platform", "a/b/c/d", "-o", folder / "no.tar", name)
+        self.assertFalse((folder / "no.tar").exists())
+        self.forget(name)
+
+        for archive in ("one", "two", "all"):
+            self.ok("load", "--platform", "linux/s390x", "-i", folder / f"{archive}.tar")
+            self.assertEqual(digest(self.other.config), self.ok("inspect", "-f", "{{.Id}}", name).strip())
+            self.assertFalse({blob[7:] for blob in self.host.blobs} & {path.name for path in (self.root / "content/blobs/sha256").iterdir()})
+            self.forget(name)
+        self.fails(1, f"s390x, asked for: linux/{host}", "load", "--platform", host, "-i", folder / "one.tar")
+        self.fails(1, "no image for platform linux/mips", "load", "--platform", "linux/mips", "-i", folder / "all.tar")
+        self.fails(1, "no image for platform linux/mips", "load", "--platform", "s390x,mips", "-i", folder / "all.tar")
+        self.assertEqual([], list((self.root / "content" / "blobs" / "sha256").iterdir()))
+        # Several again: the name is an index of both, which a push sends.
+        self.ok("load", "--platform", "linux/s390x", "--platform", host, "-i", folder / "all.tar")
+        self.assertEqual(digest(self.host.config), self.ok("inspect", "-f", "{{.Id}}", name).strip())
+        self.ok("tag", name, f"{registry.address}/y:1")
+        self.ok("push", f"{registry.address}/y:1")
+        index = json.loads(registry.manifests["y", "1"][1])
+        self.assertEqual([self.other.digest, self.host.digest], [entry["digest"] for entry in index["manifests"]])
+        self.ok("system", "check")
+        self.forget(name, f"{registry.address}/y:1")
+
     def test_push_one_platform_and_all_tags(self):
         registry, target = self.serve(), self.serve()
         self.whole(registry)
@@ -123,6 +172,10 @@ class Platforms(RegistryTestCase):
         name = f"{registry.address}/x:all"
         self.ok("pull", "-q", "--all-platforms", name)
         asked = len(registry.requests())
+        self.assertEqual(digest(self.other.config), self.ok("image", "inspect", "--platform", "linux/s390x", "-f", "{{.Id}}", name).strip())
+        self.assertEqual("s390x", self.ok("image", "inspect", "--platform", "linux/s390x", "-f", "{{.Architecture}}", name).strip())
+        self.ok("history", "--platform", "linux/s390x", name)
+        self.fails(1, "for platform linux/mips", "history", "--platform", "linux/mips", name)
         for platform, image in (((), self.host), (("--platform", "linux/s390x"), self.other)):
             identifier = self.ok("create", *platform, name, "/f0").strip()
             self.assertEqual(digest(image.config), self.inspect(identifier, "Image"))

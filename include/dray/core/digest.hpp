@@ -40,11 +40,6 @@ struct DiffId {
   Digest digest;
   auto operator<=>(const DiffId&) const = default;
 };
-/// Identity of a stack of layers (config.md §layer-chainid).
-struct ChainId {
-  Digest digest;
-  auto operator<=>(const ChainId&) const = default;
-};
 
 /// Streaming hash; not thread-safe. finish() may be called once.
 class Hasher {

@@ -37,7 +37,4 @@ class OutputFile {
 
 Result<void> write_output_file(const std::string& path, std::string_view content, unsigned mode = 0644);
 
-/// Syncs the directory that holds `path`.
-Result<void> sync_parent(const std::string& path);
-
 }  // namespace dray

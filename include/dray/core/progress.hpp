@@ -41,6 +41,12 @@ class ProgressSink {
   virtual void report(const ProgressEvent& event) = 0;
 };
 
+/// For work that nobody watches.
+class SilentProgress : public ProgressSink {
+ public:
+  void report(const ProgressEvent&) override {}
+};
+
 /// Set once, from a signal handler or another thread; long work polls it and returns ErrorCode::cancelled.
 class CancelToken {
  public:

@@ -26,7 +26,6 @@ class Reference {
   std::string familiar_name() const;  ///< "debian", the REPOSITORY column
   /// What a registry is asked for: the digest if there is one, else the tag.
   std::string tag_or_digest() const;
-  Reference with_tag(std::string tag) const;
   Reference with_digest(Digest digest) const;
   bool operator==(const Reference&) const = default;
 

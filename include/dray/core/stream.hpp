@@ -13,6 +13,8 @@
 
 namespace dray {
 
+class CancelToken;
+
 /// Bytes that are pulled. read() fills at most buffer.size() bytes and returns how many; 0 = end. Not thread-safe.
 class ByteSource {
  public:
@@ -32,6 +34,17 @@ std::unique_ptr<ByteSource> make_fd_source(FileDescriptor fd);
 std::unique_ptr<ByteSource> make_fd_source(FdRef fd);
 std::unique_ptr<ByteSource> make_memory_source(std::string bytes);
 std::unique_ptr<ByteSink> make_fd_sink(FdRef fd);
+
+/// Passes bytes through until `cancel` is set: then the error is `cancelled`. Both must outlive it.
+class CancellableSource : public ByteSource {
+ public:
+  CancellableSource(ByteSource& inner, const CancelToken& cancel) : inner_(inner), cancel_(cancel) {}
+  Result<std::size_t> read(std::span<std::byte> buffer) override;
+
+ private:
+  ByteSource& inner_;
+  const CancelToken& cancel_;
+};
 
 /// Passes bytes through and hashes and counts them. `inner` must outlive it.
 class HashingSource : public ByteSource {

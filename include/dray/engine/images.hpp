@@ -21,15 +21,17 @@ struct ImageSummary {
 };
 Result<std::vector<ImageSummary>> list_images(Context& context);
 
-/// Docker's `image inspect` object as JSON text.
-Result<std::string> inspect_image(Context& context, const std::string& name);
+/// Docker's `image inspect` object as JSON text. With `platform`, of that one of the name's images.
+Result<std::string> inspect_image(Context& context, const std::string& name,
+                                  const std::optional<image::Platform>& platform = {});
 
 struct HistoryRow {
   std::string id;  ///< image ID on the top row, "<missing>" below
   std::string created, created_by, comment;
   std::uint64_t size = 0;
 };
-Result<std::vector<HistoryRow>> image_history(Context& context, const std::string& name);
+Result<std::vector<HistoryRow>> image_history(Context& context, const std::string& name,
+                                              const std::optional<image::Platform>& platform = {});
 
 Result<void> tag_image(Context& context, const std::string& source, const std::string& target);
 

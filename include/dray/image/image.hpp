@@ -110,9 +110,6 @@ std::string serialize(const Manifest& manifest);
 std::string serialize(const Index& index);
 std::string serialize(const ImageConfig& config);
 
-/// config.md §layer-chainid.
-ChainId chain_id(const std::vector<DiffId>& diff_ids);
-
 /// The index entry for the platform; exact variant first. not_found lists what there is.
 Result<Descriptor> select_platform(const Index& index, const Platform& platform);
 

@@ -26,8 +26,4 @@ Result<LoginResult> login(const LoginRequest& request, const Options& options, P
 /// Forgets them, without asking the registry. False if there were none.
 Result<bool> logout(const std::string& registry, const Options& options, const CancelToken& cancel);
 
-/// "https://host:5000/v2/" -> "host:5000"; "", "index.docker.io" and the like -> "docker.io". invalid_argument for what
-/// is no host.
-Result<std::string> registry_host(std::string server);
-
 }  // namespace dray::registry

@@ -48,7 +48,8 @@ struct BuildCacheRecord {
 /// is ever collected; a process killed in the middle releases its lease by dying.
 class Store {
  public:
-  static Result<std::shared_ptr<Store>> open(const std::string& root);
+  /// `driver`: see Snapshotter::open.
+  static Result<std::shared_ptr<Store>> open(const std::string& root, std::optional<StorageDriver> driver = {});
 
   ContentStore& content() { return *content_; }
   Snapshotter& snapshots() { return *snapshots_; }
@@ -107,12 +108,16 @@ class Store {
   std::shared_ptr<Database> database_;
 };
 
-/// `docker save` format (manifest.json) that is an OCI layout too (index.json), as Docker 25+ writes it.
-Result<void> save_archive(Store& store, const std::vector<std::string>& names, ByteSink& sink,
-                          const CancelToken& cancel);
+/// `docker save` format (manifest.json) that is an OCI layout too (index.json), as Docker 25+ writes it. With
+/// `platforms`, of each name those images alone; not_found if one is missing.
+Result<void> save_archive(Store& store, const std::vector<std::string>& names,
+                          const std::vector<image::Platform>& platforms, ByteSink& sink, const CancelToken& cancel);
 /// Reads docker-save (old and new), OCI layout tar; compressed or not; returns what was loaded, as shown to the user
 /// ("Loaded image: x:y" / "Loaded image ID: sha256:…"). Digests and diffIDs verified; nothing is recorded on failure.
-Result<std::vector<std::string>> load_archive(Store& store, ByteSource& source, ProgressSink& progress,
+/// With `platforms`, a name means the image of that platform, or an index of those images; without, this host's, and
+/// all where the archive has all.
+Result<std::vector<std::string>> load_archive(Store& store, ByteSource& source,
+                                              const std::vector<image::Platform>& platforms, ProgressSink& progress,
                                               const CancelToken& cancel);
 
 }  // namespace dray::store

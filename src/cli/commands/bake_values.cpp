@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include <dray/core/text.hpp>
 #include <dray/image/image.hpp>
 
 namespace dray::cli {
@@ -36,14 +37,6 @@ Result<std::string> name_in(const hcl::Expression& expression) {
   if (expression.kind == hcl::Expression::Kind::variable) return expression.text;
   if (expression.kind == hcl::Expression::Kind::literal && expression.value.is_string()) return expression.value.text();
   return hcl::error_at(expression.place, "a plain name is required");
-}
-
-std::optional<bool> go_truth(const std::string& text) {
-  for (const char* yes : {"1", "t", "T", "TRUE", "true", "True"})
-    if (text == yes) return true;
-  for (const char* no : {"0", "f", "F", "FALSE", "false", "False"})
-    if (text == no) return false;
-  return std::nullopt;
 }
 
 }  // namespace
@@ -165,7 +158,7 @@ Result<std::optional<hcl::Value>> BakeValues::given(const std::string& name, con
   if (!text) return std::optional<hcl::Value>();
   if (variable.type) return std::optional(TRY(hcl::read_override(*text, *variable.type)));
   if (otherwise.kind() == Kind::boolean) {
-    const auto truth = go_truth(*text);
+    const auto truth = parse_bool(*text);
     if (!truth) return fail(ErrorCode::invalid_argument, "\"" + *text + "\" is neither true nor false");
     return std::optional<hcl::Value>(*truth);
   }

@@ -23,17 +23,6 @@ std::string mounts_text(const char* head, const std::vector<builder::Outline::Mo
   return align_columns(rows, 3) + "\n";
 }
 
-}  // namespace
-
-Result<void> check_call(const std::string& call) {
-  const auto [name, format] = split_call(call);
-  if (name != "build" && name != "check" && name != "lint" && name != "outline" && name != "targets")
-    return fail(ErrorCode::invalid_argument, "unknown --call \"" + name + "\": use build, check, outline or targets");
-  if (!format.empty() && format != "format=json" && format != "format=text")
-    return fail(ErrorCode::invalid_argument, "unknown option \"" + format + "\" of --call: use format=json");
-  return {};
-}
-
 std::string check_text(const builder::LintReport& report) {
   std::string text;
   const std::size_t count = report.warnings.size();
@@ -73,6 +62,17 @@ std::string outline_text(const builder::Outline& outline) {
     text += align_columns(rows, 3) + "\n";
   }
   return text + mounts_text("SECRET", outline.secrets) + mounts_text("SSH", outline.ssh);
+}
+
+}  // namespace
+
+Result<void> check_call(const std::string& call) {
+  const auto [name, format] = split_call(call);
+  if (name != "build" && name != "check" && name != "lint" && name != "outline" && name != "targets")
+    return fail(ErrorCode::invalid_argument, "unknown --call \"" + name + "\": use build, check, outline or targets");
+  if (!format.empty() && format != "format=json" && format != "format=text")
+    return fail(ErrorCode::invalid_argument, "unknown option \"" + format + "\" of --call: use format=json");
+  return {};
 }
 
 Result<int> call_build(engine::Context& context, const BuildCommand& command, const CancelToken& cancel) {

@@ -26,10 +26,7 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
 Result<int> call_build(engine::Context& context, const BuildCommand& command, const CancelToken& cancel);
 Result<void> check_call(const std::string& call);
 
-// The answers as texts, and as BuildKit's JSON.
-std::string check_text(const builder::LintReport& report);
-std::string targets_text(const std::vector<builder::TargetDescription>& targets);
-std::string outline_text(const builder::Outline& outline);
+// The answers as BuildKit's JSON.
 std::string check_json(const builder::LintReport& report);
 std::string targets_json(const std::vector<builder::TargetDescription>& targets);
 std::string outline_json(const builder::Outline& outline);

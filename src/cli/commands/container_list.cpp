@@ -181,7 +181,7 @@ Result<int> inspect_document(Invocation& invocation, const std::vector<std::stri
 }
 
 Result<int> inspect(Invocation& invocation, Subject subject) {
-  std::string format, type;
+  std::string format, type, platform;
   bool raw = false, remote = false;
   std::vector<std::string> names;
   Flags flags("dray inspect", "[OPTIONS] NAME|ID [NAME|ID...]",
@@ -189,11 +189,15 @@ Result<int> inspect(Invocation& invocation, Subject subject) {
   flags.option("-f,--format", format, "Format output using a Go template, or 'json'");
   flags.option("--type", type, "Only inspect objects of the given type: container or image");
   if (subject == Subject::image) {
+    flags.option("--platform", platform, "Inspect that platform's image of the name, such as linux/arm64");
     flags.flag("--raw", raw, "Print the image's manifest byte by byte (with --remote: also an index)");
     flags.flag("--remote", remote, "Ask the registry instead of the local store; without --raw: the image's config");
   }
   flags.operands(names, 1, kAnyNumber);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
+  std::optional<image::Platform> wanted;
+  if (!platform.empty()) wanted = TRY(image::Platform::parse(platform));
+  if (wanted && (raw || remote)) return fail(ErrorCode::invalid_argument, "--platform excludes --raw and --remote");
   if (raw || remote) return inspect_document(invocation, names, format, raw, remote);
   if (type == "container")
     subject = Subject::container;
@@ -209,7 +213,7 @@ Result<int> inspect(Invocation& invocation, Subject subject) {
     if (subject != Subject::image) document = engine::inspect_container(context, name);
     bool absent = !document && document.error().code() == ErrorCode::not_found;
     if (subject != Subject::container && absent) {
-      document = engine::inspect_image(context, name);
+      document = engine::inspect_image(context, name, wanted);
       if (subject == Subject::any && !document && document.error().code() == ErrorCode::not_found)
         document = fail(ErrorCode::not_found, "No such object: " + name);
     }
@@ -226,8 +230,6 @@ Result<int> inspect(Invocation& invocation, Subject subject) {
   }
   return code;
 }
-
-int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
 
 }  // namespace
 

@@ -229,8 +229,6 @@ Result<int> check(Invocation& invocation) {
   return left > 0 ? 1 : 0;
 }
 
-int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
-
 }  // namespace
 
 int command_disk_usage(Invocation& invocation) { return finish(disk_usage(invocation)); }

@@ -55,8 +55,6 @@ Result<int> import_files(Invocation& invocation) {
   return 0;
 }
 
-int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
-
 }  // namespace
 
 int command_export(Invocation& invocation) { return finish(export_files(invocation)); }

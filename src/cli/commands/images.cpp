@@ -73,18 +73,21 @@ Result<int> images(Invocation& invocation) {
 
 Result<int> history(Invocation& invocation) {
   bool quiet = false, no_trunc = false, human = true;
-  std::string format;
+  std::string format, platform;
   std::vector<std::string> names;
   Flags flags("dray history", "[OPTIONS] IMAGE", "Show the history of an image");
   flags.option("--format", format, "Format output: table, 'table TEMPLATE', json, or a Go template");
   flags.flag("-H,--human", human, "Print sizes and dates in human readable format (default true)");
   flags.flag("--no-trunc", no_trunc, "Don't truncate output");
+  flags.option("--platform", platform, "Show that platform's image of the name, such as linux/arm64");
   flags.flag("-q,--quiet", quiet, "Only show image IDs");
   flags.operands(names, 1, 1);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
+  std::optional<image::Platform> wanted;
+  if (!platform.empty()) wanted = TRY(image::Platform::parse(platform));
   engine::Context context = TRY(open_engine(invocation));
   std::vector<TableRow> rows;
-  for (const auto& entry : TRY(engine::image_history(context, names[0]))) {
+  for (const auto& entry : TRY(engine::image_history(context, names[0], wanted))) {
     std::string id = entry.id;
     if (!no_trunc && id.starts_with("sha256:")) id = id.substr(7, 12);
     if (quiet) {
@@ -153,8 +156,6 @@ Result<int> diff(Invocation& invocation) {
     print(std::string(1, change.kind) + " " + printable(change.path) + "\n");
   return 0;
 }
-
-int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
 
 }  // namespace
 

@@ -122,8 +122,6 @@ Result<int> logout(Invocation& invocation) {
   return 0;
 }
 
-int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
-
 }  // namespace
 
 int command_login(Invocation& invocation) { return finish(login(invocation)); }

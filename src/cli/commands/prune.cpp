@@ -49,9 +49,7 @@ Result<engine::PruneFilters> parse_filters(const std::vector<std::string>& texts
     } else if (key == "label!") {
       filters.absent.push_back(value);
     } else if (key == "dangling" && all != nullptr) {
-      if (value != "true" && value != "1" && value != "false" && value != "0")
-        return fail(ErrorCode::invalid_argument, "invalid filter 'dangling=" + value + "': true or false");
-      *all = value == "false" || value == "0";
+      *all = !TRY(parse_filter_flag(key, value));
     } else {
       return fail(ErrorCode::invalid_argument, "invalid filter '" + key + "' (there are: " +
                                                    (all != nullptr ? "dangling, " : "") + "label, label!, until)");
@@ -129,8 +127,6 @@ Result<int> prune_volumes(Invocation& invocation) {
   engine::Context context = TRY(open_engine(invocation));
   return print_pruned("Deleted Volumes", TRY(engine::prune_volumes(context, all)));
 }
-
-int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
 
 }  // namespace
 

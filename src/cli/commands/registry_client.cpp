@@ -83,8 +83,6 @@ Result<int> remove(Invocation& invocation) {
   return code;
 }
 
-int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
-
 }  // namespace
 
 int command_copy(Invocation& invocation) { return finish(copy(invocation)); }

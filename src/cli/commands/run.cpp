@@ -5,8 +5,8 @@
 #include <dray/engine/containers.hpp>
 #include <dray/runtime/launch.hpp>
 
-#include "../command.hpp"
 #include <dray/flags/flags.hpp>
+#include "../command.hpp"
 #include "../session.hpp"
 #include "container_flags.hpp"
 
@@ -154,8 +154,6 @@ Result<int> attach(Invocation& invocation) {
   return follow(context, info.id, std::move(connection), info.options.terminal, !no_stdin && info.options.open_stdin,
                 proxy_signals && !info.options.terminal, detach_keys);
 }
-
-int finish(const Result<int>& result, Kind kind) { return result ? *result : report(result.error(), kind); }
 
 }  // namespace
 

@@ -24,9 +24,7 @@ Result<Filters> parse_filters(const std::vector<std::string>& texts) {
     const std::size_t equals = std::min(text.find('='), text.size());
     const std::string key = text.substr(0, equals), value = text.substr(std::min(equals + 1, text.size()));
     if (key == "is-official") {
-      if (value != "true" && value != "1" && value != "false" && value != "0")
-        return fail(ErrorCode::invalid_argument, "invalid filter 'is-official=" + value + "': true or false");
-      filters.official = value == "true" || value == "1";
+      filters.official = TRY(parse_filter_flag(key, value));
     } else if (key == "stars") {
       const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), filters.stars);
       if (value.empty() || error != std::errc() || end != value.data() + value.size())

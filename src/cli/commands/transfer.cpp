@@ -125,8 +125,6 @@ Result<int> bootstrap(Invocation& invocation) {
   return 0;
 }
 
-int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
-
 }  // namespace
 
 int command_pull(Invocation& invocation) { return finish(pull(invocation)); }

@@ -61,8 +61,6 @@ Result<int> remove(Invocation& invocation) {
   return code;
 }
 
-int finish(const Result<int>& result) { return result ? *result : report(result.error()); }
-
 }  // namespace
 
 int command_volume_create(Invocation& invocation) { return finish(create(invocation)); }

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "catch.hpp"
 
@@ -26,7 +26,7 @@ inline std::string read(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
 }
-inline nlohmann::json json(const std::string& path) { return nlohmann::json::parse(read(root() / path)); }
+nlohmann::json json(const std::string& path);
 /// The folders in a folder of the corpus, sorted.
 inline std::vector<std::filesystem::path> cases(const std::string& folder) {
   std::vector<std::filesystem::path> paths;

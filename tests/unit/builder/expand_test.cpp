@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Expansion of words against BuildKit's tables.
+#include <nlohmann/json.hpp>
+
 #include "builder/dockerfile/shell_lex.hpp"
 #include "corpus.hpp"
 

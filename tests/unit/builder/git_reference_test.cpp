@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "builder/source/git_reference.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include "corpus.hpp"
 
 using namespace dray;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // .dockerignore patterns against moby/patternmatcher's tables.
+#include <nlohmann/json.hpp>
+
 #include "builder/context/ignore.hpp"
 #include "corpus.hpp"
 

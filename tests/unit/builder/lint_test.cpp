@@ -6,32 +6,19 @@
 #include <set>
 #include <tuple>
 
+#include <nlohmann/json.hpp>
+
 #include "corpus.hpp"
+#include "plan_support.hpp"
 
 using namespace dray;
 using namespace dray::builder;
+using namespace dray::builder::test;
 
 namespace {
 
-image::ImageConfig stub() {
-  image::ImageConfig config;
-  config.config.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
-  config.config.cmd = {"/bin/sh"};
-  config.config.working_dir = "/";
-  config.platform.architecture = "amd64";
-  config.platform.variant = "";
-  return config;
-}
-
-PlanOptions options(bool all_stages = true) {
-  PlanOptions options;
-  options.platform.architecture = options.build_platform.architecture = "amd64";
-  options.platform.variant = options.build_platform.variant = "";
-  options.all_stages = all_stages;
-  return options;
-}
-
-LintReport check(std::string_view text, const PlanOptions& with = options(), const image::ImageConfig& base = stub()) {
+LintReport check(std::string_view text, const PlanOptions& with = options(true),
+                 const image::ImageConfig& base = stub()) {
   return lint(text, "Dockerfile", with,
               [&](const Reference&, const image::Platform&) { return Result<image::ImageConfig>(base); });
 }
@@ -42,7 +29,7 @@ std::string short_form(const LintReport& report) {
   return text;
 }
 
-std::string found(std::string_view text, const PlanOptions& with = options()) {
+std::string found(std::string_view text, const PlanOptions& with = options(true)) {
   const LintReport report = check(text, with);
   return short_form(report) + (report.error ? "error: " + report.error->message() : "");
 }
@@ -173,7 +160,7 @@ TEST_CASE("undefined variables") {
   CHECK(found("FROM a\nCOPY <<E /x\n$nothing\nE\n") ==
         "UndefinedVar: Usage of undefined variable '$nothing' (line 2)\n");
   CHECK(found("FROM a\nCOPY <<'E' /x\n$nothing\nE\nRUN $x\nEXPOSE $port\n") == "");
-  PlanOptions with = options();
+  PlanOptions with = options(true);
   with.build_args = {{"v", "1"}};
   CHECK(found("FROM a\nARG v=$nothing\n", with) == "");
   CHECK(found("FROM a\nARG v=$nothing\n") == "UndefinedVar: Usage of undefined variable '$nothing' (line 2)\n");
@@ -182,7 +169,7 @@ TEST_CASE("undefined variables") {
 TEST_CASE("FROM: arguments, defaults, platforms") {
   CHECK(found("ARG BASE=a\nFROM $BASE$BASF\n") ==
         "UndefinedArgInFrom: FROM argument 'BASF' is not declared (did you mean BASE?) (line 2)\n");
-  PlanOptions with = options();
+  PlanOptions with = options(true);
   with.build_args = {{"TAG", "1"}};
   CHECK(found("ARG TAG\nFROM a:$TAG\n", with) ==
         "InvalidDefaultArgInFrom: Default value for ARG a:$TAG results in empty or invalid base image name (line 2)\n");
@@ -196,7 +183,7 @@ TEST_CASE("FROM: arguments, defaults, platforms") {
   CHECK(found("FROM --platform=linux/amd64 a AS b-amd64\n") == "");
   image::ImageConfig other = stub();
   other.platform.architecture = "arm64";
-  const LintReport report = check("FROM a\n", options(), other);
+  const LintReport report = check("FROM a\n", options(true), other);
   REQUIRE(report.warnings.size() == 1);
   CHECK(report.warnings[0].to_string() ==
         "InvalidBaseImagePlatform: Base image a was pulled with platform \"linux/arm64\", expected \"linux/amd64\" for "
@@ -224,7 +211,7 @@ TEST_CASE("ports") {
 TEST_CASE("copying what .dockerignore excludes") {
   const auto copied = [](const char* ignore, const std::string& source) {
     const auto patterns = IgnorePatterns::parse(ignore);
-    PlanOptions with = options();
+    PlanOptions with = options(true);
     with.ignore = &*patterns;
     return !check("FROM a\nCOPY " + source + " /x\n", with).warnings.empty();
   };

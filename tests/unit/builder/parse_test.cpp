@@ -3,6 +3,8 @@
 // place.
 #include <dray/builder/inspect.hpp>
 
+#include <nlohmann/json.hpp>
+
 #include "builder/dockerfile/dockerfile.hpp"
 #include "builder/dockerfile/instruction_parser.hpp"
 #include "builder/dockerfile/parser.hpp"

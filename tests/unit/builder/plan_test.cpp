@@ -2,26 +2,13 @@
 // The graph, config and history of a target, compared with BuildKit's own plans.
 #include "builder/plan/planner.hpp"
 #include "corpus.hpp"
+#include "plan_support.hpp"
 
 using namespace dray;
 using namespace dray::builder;
+using namespace dray::builder::test;
 
 namespace {
-
-image::ImageConfig stub() {
-  image::ImageConfig config;
-  config.config.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
-  config.config.cmd = {"/bin/sh"};
-  config.config.working_dir = "/";
-  return config;
-}
-
-PlanOptions options() {
-  PlanOptions options;
-  options.platform.architecture = options.build_platform.architecture = "amd64";
-  options.platform.variant = options.build_platform.variant = "";
-  return options;
-}
 
 Result<Plan> plan(std::string_view text, const PlanOptions& with = options(), const image::ImageConfig& base = stub()) {
   const Dockerfile dockerfile = TRY(parse_dockerfile(text));
@@ -53,7 +40,7 @@ TEST_CASE("a typical Dockerfile") {
   CHECK(copy.destination == "/app/");
   const auto& run = std::get<RunOp>(result->vertices[4].op);
   CHECK(run.args == std::vector<std::string>{"/bin/sh", "-c", "pip install x"});
-  CHECK(std::find(run.env.begin(), run.env.end(), "V=1") != run.env.end());
+  CHECK(std::ranges::count(run.env.get(), "V=1") == 1);
   CHECK(run.working_dir == "/app");
   const auto& history = result->config.history;
   REQUIRE(history.size() == 7);
@@ -107,8 +94,8 @@ TEST_CASE("build arguments: declared ones only, proxies apart") {
   REQUIRE_OK(result);
   CHECK(std::get<SourceOp>(result->vertices[0].op).reference->tag() == "2");
   const auto& run = std::get<RunOp>(result->vertices[1].op);
-  CHECK(run.env.back() == "V=2");
-  CHECK(run.env.size() == 2);
+  CHECK(run.env.get().back() == "V=2");
+  CHECK(run.env.get().size() == 2);
   CHECK(run.proxy_env == std::vector<std::string>{"HTTP_PROXY=p", "http_proxy=p"});
 }
 
@@ -182,7 +169,7 @@ TEST_CASE("mounts: targets, sources, what is read-only, defaults") {
   CHECK(run.mounts[3].mode == 0444u);
   CHECK(run.mounts[4].id == "default");
   CHECK(run.mounts[4].target == "/run/buildkit/ssh_agent.0");
-  CHECK(run.env.back() == "SSH_AUTH_SOCK=/run/buildkit/ssh_agent.0");
+  CHECK(run.env.get().back() == "SSH_AUTH_SOCK=/run/buildkit/ssh_agent.0");
   CHECK(run.mounts[5].size == 1536);
   CHECK_FALSE(run.mounts[6].read_only);
   CHECK(vertex.title.find("make") != std::string::npos);
@@ -200,9 +187,6 @@ TEST_CASE("mounts that are refused") {
   CHECK(mount("target=/x,size=1").find("unexpected key 'size'") != std::string::npos);
   CHECK(mount("from=$X,target=/x").find("doesn't support variable expansion") != std::string::npos);
   CHECK(mount("target") != "");
-  CHECK_FALSE(csv_fields("\"target=/a"));
-  CHECK_FALSE(csv_fields("a\"b"));
-  CHECK(csv_fields("a,\"b,\"\"c\",") == std::vector<std::string>{"a", "b,\"c", ""});
   CHECK(mount("") != "");
   // What is not needed is not looked at, but its line must be well-formed.
   CHECK(error_of("FROM a\nRUN --mount=type=tmp x\nFROM b") == "");
@@ -292,7 +276,7 @@ TEST_CASE("SOURCE_DATE_EPOCH") {
   CHECK(result->source_date_epoch == 1700000000);
   CHECK(result->config.created.starts_with("2023-11-14T22:13:20"));
   CHECK(result->config.history[0].created == result->config.created);
-  CHECK(last_run(*result).env.back() == "SOURCE_DATE_EPOCH=1700000000");
+  CHECK(last_run(*result).env.get().back() == "SOURCE_DATE_EPOCH=1700000000");
   CHECK(error_of("ARG SOURCE_DATE_EPOCH=never\nFROM a") == "invalid SOURCE_DATE_EPOCH: never");
   CHECK(error_of("ARG SOURCE_DATE_EPOCH=s\nFROM scratch AS s\nADD https://example.com/x /\nFROM a") == "");
   CHECK(error_of("ARG SOURCE_DATE_EPOCH=s\nFROM scratch AS s\nCOPY x /\nFROM a").find("COPY instruction") !=

@@ -69,3 +69,53 @@ TEST_CASE("a deep tree needs neither stack nor descriptors", "[core]") {
   // Deeper than TempDir removes with the descriptors of a test.
   CHECK(std::system(("rm -rf " + directory.path() + "/*").c_str()) == 0);
 }
+
+TEST_CASE("holes stay holes, what is to be skipped is left out", "[core]") {
+  const TempDir directory = TempDir::create("/var/tmp", "dray-unit-").value();
+  const std::string from = directory.path() + "/from", to = directory.path() + "/to";
+  REQUIRE_OK(make_directories(from + "/sub/kept"));
+  REQUIRE_OK(make_directories(from + "/gone/deep"));
+  REQUIRE_OK(make_directories(to));
+  {
+    const FileDescriptor sparse = open_file(from + "/sparse", O_WRONLY | O_CREAT, 0644).value();
+    REQUIRE(::pwrite(sparse.get(), "middle", 6, 4 << 20) == 6);
+    REQUIRE(::ftruncate(sparse.get(), 16 << 20) == 0);
+    REQUIRE_OK(open_file(from + "/sub/skipped", O_WRONLY | O_CREAT, 0644));
+    const FileDescriptor hole = open_file(from + "/hole", O_WRONLY | O_CREAT, 0644).value();
+    REQUIRE(::ftruncate(hole.get(), 1 << 20) == 0);
+  }
+  const FileDescriptor source = open_file(from, O_RDONLY | O_DIRECTORY).value();
+  const FileDescriptor target = open_file(to, O_RDONLY | O_DIRECTORY).value();
+  REQUIRE_OK(
+      copy_directory(source, target, [](const std::string& path) { return path == "gone" || path == "sub/skipped"; }));
+  CHECK(list_directory(to).value() == std::vector<std::string>{"hole", "sparse", "sub"});
+  CHECK(list_directory(to + "/sub").value() == std::vector<std::string>{"kept"});
+  CHECK(read_file(to + "/sparse", 32u << 20).value() == read_file(from + "/sparse", 32u << 20).value());
+  struct stat sparse, hole;
+  REQUIRE(::stat((to + "/sparse").c_str(), &sparse) == 0);
+  REQUIRE(::stat((to + "/hole").c_str(), &hole) == 0);
+  CHECK(sparse.st_blocks * 512 < (1 << 20));
+  CHECK(hole.st_size == (1 << 20));
+}
+
+TEST_CASE("entries are linked where they can be, else copied, and keep their names together", "[core]") {
+  const TempDir here = TempDir::create("/var/tmp", "dray-unit-").value();
+  const TempDir there = TempDir::create("/dev/shm", "dray-unit-").value();  // another file system: no links to it
+  REQUIRE_OK(write_file_atomically(here.path() + "/a", "text", 0640, Durability::none));
+  REQUIRE(::link((here.path() + "/a").c_str(), (here.path() + "/b").c_str()) == 0);
+  const FileDescriptor source = open_file(here.path(), O_RDONLY | O_DIRECTORY).value();
+  struct stat status;
+  REQUIRE(::fstatat(source.get(), "a", &status, 0) == 0);
+  REQUIRE_OK(make_directories(here.path() + "/to"));
+  for (const std::string& place : {here.path() + "/to", there.path()}) {
+    const FileDescriptor target = open_file(place, O_RDONLY | O_DIRECTORY).value();
+    EntryCopier copier(target, EntryCopier::Files::link);
+    for (const char* name : {"a", "b"}) REQUIRE_OK(copier.add(source, name, status, target, name));
+    struct stat first, second;
+    REQUIRE(::fstatat(target.get(), "a", &first, 0) == 0);
+    REQUIRE(::fstatat(target.get(), "b", &second, 0) == 0);
+    CHECK(first.st_ino == second.st_ino);
+    CHECK((first.st_ino == status.st_ino) == (place != there.path()));
+    CHECK(read_file(place + "/b").value() == "text");
+  }
+}

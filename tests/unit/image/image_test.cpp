@@ -63,13 +63,6 @@ TEST_CASE("a config round-trips", "[image]") {
   CHECK(back->history[1].empty_layer);
 }
 
-TEST_CASE("chain IDs follow the specification", "[image]") {
-  DiffId a{*Digest::parse(digest('a'))}, b{*Digest::parse(digest('b'))};
-  CHECK(chain_id({a}).digest == a.digest);
-  CHECK(chain_id({a, b}).digest == Digest::of(digest('a') + " " + digest('b')));
-  CHECK(chain_id({a, b}).digest != chain_id({b, a}).digest);
-}
-
 TEST_CASE("the platform is selected from an index", "[image]") {
   Index index;
   for (const char* text : {"linux/arm64", "linux/amd64", "linux/arm/v7"}) {

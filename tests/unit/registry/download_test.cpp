@@ -12,15 +12,10 @@ using namespace dray::registry;
 
 namespace {
 
-class NoProgress : public ProgressSink {
- public:
-  void report(const ProgressEvent&) override {}
-};
-
 struct Bench {
   TempDir directory = *TempDir::create("/tmp", "dray-download-test-");
   std::string path = directory.path() + "/file";
-  NoProgress progress;
+  SilentProgress progress;
   CancelToken cancel;
 
   Result<Download> fetch(DownloadRequest request) {

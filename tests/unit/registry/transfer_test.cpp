@@ -19,10 +19,6 @@ using namespace dray::registry;
 
 namespace {
 
-struct Silent : ProgressSink {
-  void report(const ProgressEvent&) override {}
-};
-
 std::string line_of(const std::string& request) { return request.substr(0, request.find("\r\n")); }
 bool asks(const std::string& request, const std::string& path) {
   return line_of(request).find(" " + path + " ") != std::string::npos;
@@ -31,7 +27,7 @@ bool asks(const std::string& request, const std::string& path) {
 struct World {
   TempDir directory = TempDir::create("/tmp", "dray-registry-test-").value();
   std::shared_ptr<store::Store> store = store::Store::open(directory.path() + "/root").value();
-  Silent progress;
+  SilentProgress progress;
   CancelToken cancel;
   Stop stop{cancel};
   Options options;

@@ -16,10 +16,6 @@ using namespace dray::registry;
 
 namespace {
 
-struct Silent : ProgressSink {
-  void report(const ProgressEvent&) override {}
-};
-
 Document manifest(int number) {
   image::Manifest manifest;
   manifest.media_type = image::kOciManifest;
@@ -80,7 +76,7 @@ TEST_CASE("an archive of too many links is refused", "[registry]") {
     REQUIRE_OK(packed->finish());
   }
   auto store = store::Store::open(directory.path() + "/root").value();
-  Silent progress;
+  SilentProgress progress;
   CancelToken cancel;
   Stop stop(cancel);
   Options options;

@@ -10,7 +10,7 @@ namespace {
 Result<std::vector<std::string>> load(Store& store, const std::string& archive) {
   auto source = make_memory_source(archive);
   SilentProgress progress;
-  return load_archive(store, *source, progress, CancelToken());
+  return load_archive(store, *source, {}, progress, CancelToken());
 }
 
 std::string config_of(const std::vector<std::string>& tars) {
@@ -41,8 +41,8 @@ TEST_CASE("what is saved can be loaded", "[store][archive]") {
   put_test_image(*store, "docker.io/library/third:latest", {one});
   StringSink archive, again;
   CancelToken cancel;
-  REQUIRE_OK(save_archive(*store, {"first:1", "example.com/second:2", "third"}, archive, cancel));
-  REQUIRE_OK(save_archive(*store, {"first:1", "example.com/second:2", "third"}, again, cancel));
+  REQUIRE_OK(save_archive(*store, {"first:1", "example.com/second:2", "third"}, {}, archive, cancel));
+  REQUIRE_OK(save_archive(*store, {"first:1", "example.com/second:2", "third"}, {}, again, cancel));
   CHECK(archive.text == again.text);
 
   TestStore other;
@@ -62,10 +62,10 @@ TEST_CASE("what is saved can be loaded", "[store][archive]") {
   CHECK(other->list_images()->size() == 3);
 
   StringSink by_id;
-  REQUIRE_OK(save_archive(*store, {record.image_id.short_hex()}, by_id, cancel));
+  REQUIRE_OK(save_archive(*store, {record.image_id.short_hex()}, {}, by_id, cancel));
   TestStore third;
   CHECK(*load(*third, by_id.text) == std::vector<std::string>{"Loaded image ID: " + record.image_id.to_string()});
-  CHECK(save_archive(*store, {"no-such"}, by_id, cancel).error().code() == ErrorCode::not_found);
+  CHECK(save_archive(*store, {"no-such"}, {}, by_id, cancel).error().code() == ErrorCode::not_found);
 }
 
 TEST_CASE("the old docker save format: plain layers are packed", "[store][archive]") {
@@ -78,6 +78,8 @@ TEST_CASE("the old docker save format: plain layers are packed", "[store][archiv
       TarBuilder()
           .file("one/layer.tar", layer)
           .symlink("two/layer.tar", "../one/layer.tar")
+          .file("nobodys.tar", TarBuilder().file("b", "no image names it").text())
+          .file("no-layer.tar", "not even a tar")
           .file(hex + ".json", config)
           .file("manifest.json",
                 R"([{"Config":")" + hex + R"(.json","RepoTags":["old:1"],"Layers":["one/layer.tar","two/layer.tar"]}])")
@@ -91,6 +93,9 @@ TEST_CASE("the old docker save format: plain layers are packed", "[store][archiv
   REQUIRE(image->manifest.layers.size() == 2);
   CHECK(image->manifest.layers[0].media_type == image::kOciLayerGzip);
   CHECK(*store->content().size(image->manifest.layers[0].digest) < 5000);
+  CHECK(count_entries(store->root() + "/snapshots") == 2);  // the layer, and "empty"
+  REQUIRE_OK(load(*store, archive));
+  CHECK(count_entries(store->root() + "/snapshots") == 2);
 }
 
 TEST_CASE("archives that are not what they say leave nothing", "[store][archive][hostile]") {
@@ -131,6 +136,6 @@ TEST_CASE("archives that are not what they say leave nothing", "[store][archive]
   cancel.cancel();
   auto source = make_memory_source(with(config, layer, R"(["l.tar"])"));
   SilentProgress progress;
-  CHECK(load_archive(*store, *source, progress, cancel).error().code() == ErrorCode::cancelled);
+  CHECK(load_archive(*store, *source, {}, progress, cancel).error().code() == ErrorCode::cancelled);
   expect_nothing_left(*store);
 }

@@ -163,7 +163,7 @@ TEST_CASE("a full disk is no_space, and leaves nothing", "[store][crash]") {
                                          .file("manifest.json", R"([{"Config":"c.json","Layers":["l.tar"]}])")
                                          .text());
     SilentProgress progress;
-    auto loaded = load_archive(**store, *source, progress, CancelToken());
+    auto loaded = load_archive(**store, *source, {}, progress, CancelToken());
     if (loaded || loaded.error().code() != ErrorCode::no_space) return 5;
     if (count_entries(root + "/root/content/ingest") != 0 || !(*store)->content().list()->empty()) return 6;
     // And the store works on.

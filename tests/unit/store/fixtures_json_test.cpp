@@ -31,7 +31,7 @@ std::optional<json> expectations(const std::string& folder) {
 Result<std::vector<std::string>> load_file(Store& store, const std::string& path) {
   auto source = make_fd_source(TRY(open_file(path, O_RDONLY)));
   SilentProgress progress;
-  return load_archive(store, *source, progress, CancelToken());
+  return load_archive(store, *source, {}, progress, CancelToken());
 }
 
 /// Loaded or refused, the store is whole, and nothing in it is nobody's.

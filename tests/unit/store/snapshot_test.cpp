@@ -46,7 +46,8 @@ std::vector<std::string> names_in(const std::string& tar) {
 
 TEST_CASE("changes of a snapshot become a layer that shows the same", "[store][snapshot]") {
   if (!is_root()) return;
-  TestStore store;
+  const auto driver = GENERATE(StorageDriver::overlay, StorageDriver::vfs);
+  TestStore store(driver);
   REQUIRE_OK(unpack(*store, base_layer()));
   const std::vector<DiffId> below = {diff_id_of(base_layer())};
   auto id = store->snapshots().prepare(below);
@@ -86,7 +87,7 @@ TEST_CASE("changes of a snapshot become a layer that shows the same", "[store][s
   REQUIRE_OK(store->snapshots().commit(*id, diff_id_of(first.text)));
   CHECK(store->snapshots().list_active()->empty());
   CHECK(*store->snapshots().layer_size(diff_id_of(first.text)) == summary->bytes);
-  TestStore other;
+  TestStore other(driver == StorageDriver::vfs ? StorageDriver::overlay : StorageDriver::vfs);
   REQUIRE_OK(unpack(*other, base_layer()));
   REQUIRE_OK(unpack(*other, first.text));
   for (Store* place : {&*store, &*other}) {
@@ -113,7 +114,8 @@ TEST_CASE("changes of a snapshot become a layer that shows the same", "[store][s
 
 TEST_CASE("an unchanged snapshot is empty; a name a layer cannot hold is refused", "[store][snapshot]") {
   if (!is_root()) return;
-  TestStore store;
+  const auto driver = GENERATE(StorageDriver::overlay, StorageDriver::vfs);
+  TestStore store(driver);
   REQUIRE_OK(unpack(*store, TarBuilder().directory("./", 0711).file("a", "1").text()));
   auto id = *store->snapshots().prepare({diff_id_of(TarBuilder().directory("./", 0711).file("a", "1").text())});
   StringSink sink;
@@ -142,7 +144,8 @@ TEST_CASE("an unchanged snapshot is empty; a name a layer cannot hold is refused
 
 TEST_CASE("stacks without layers, with one, with a layer twice, with many", "[store][snapshot]") {
   if (!is_root()) return;
-  TestStore store;
+  const auto driver = GENERATE(StorageDriver::overlay, StorageDriver::vfs);
+  TestStore store(driver);
   auto scratch = *store->snapshots().prepare({});
   {
     auto root = open_mount(*store->snapshots().mount_recipe(scratch));
@@ -230,7 +233,8 @@ TEST_CASE("both ways to mount an overlay take 500 layers", "[store][snapshot]") 
 
 TEST_CASE("a snapshot that becomes a layer known already is dropped", "[store][snapshot]") {
   if (!is_root()) return;
-  TestStore store;
+  const auto driver = GENERATE(StorageDriver::overlay, StorageDriver::vfs);
+  TestStore store(driver);
   REQUIRE_OK(unpack(*store, base_layer()));
   std::string diff;
   for (int round = 0; round < 2; ++round) {

@@ -29,8 +29,11 @@ inline std::string temp_parent() {
 
 /// A store in a directory of its own.
 struct TestStore {
-  TempDir directory = *TempDir::create(temp_parent(), "dray-store-test-");
-  std::shared_ptr<Store> store = *Store::open(directory.path() + "/root");
+  explicit TestStore(std::optional<StorageDriver> driver = {})
+      : directory(*TempDir::create(temp_parent(), "dray-store-test-")),
+        store(*Store::open(directory.path() + "/root", driver)) {}
+  TempDir directory;
+  std::shared_ptr<Store> store;
   Store* operator->() const { return store.get(); }
   Store& operator*() const { return *store; }
 };
@@ -42,10 +45,6 @@ class StringSink : public ByteSink {
     return {};
   }
   std::string text;
-};
-
-struct SilentProgress : ProgressSink {
-  void report(const ProgressEvent&) override {}
 };
 
 /// A layer in words: TarBuilder().file("a/b", "text").directory("d").text().

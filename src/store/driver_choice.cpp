@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which driver a new store gets. Whether overlayfs can write to a file system is told by no property of it that could
+// be asked for (another overlay, NFS, a FUSE without xattrs or RENAME_WHITEOUT): so it is tried, with a file removed
+// and a directory replaced, and with what unpack() makes.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "layer_format.hpp"
+#include "snapshotter_state.hpp"
+
+namespace dray::store {
+namespace {
+
+/// Errors that speak of the file system or the kernel, not of this moment.
+bool is_refusal(const Error& error) {
+  switch (error.error_number()) {
+    case EINVAL:
+    case ENODEV:
+    case ENOSYS:
+    case EOPNOTSUPP:
+    case EPERM:
+    case EACCES:
+    case EROFS:
+    case EXDEV:
+    case EIO:
+      return true;
+    default:
+      return error.code() == ErrorCode::unavailable || error.code() == ErrorCode::unsupported;
+  }
+}
+
+Result<void> make_whiteouts(FdRef directory) {
+  TRY(overlay_whiteouts().hide(directory, "gone"));
+  return overlay_whiteouts().make_opaque(directory, ".");
+}
+
+/// Through the mount: what a container's `rm` and `rm -r d; mkdir d` do.
+Result<void> change_through(FdRef root) {
+  if (::unlinkat(root.get(), "file", 0) != 0 || ::unlinkat(root.get(), "directory", AT_REMOVEDIR) != 0 ||
+      ::mkdirat(root.get(), "directory", 0755) != 0)
+    return fail_errno("changing files through an overlay");
+  return {};
+}
+
+Result<void> look_at_upper(FdRef upper) {
+  struct stat status;
+  if (::fstatat(upper.get(), "file", &status, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("reading a whiteout");
+  if (!is_whiteout(status)) return fail(ErrorCode::unsupported, "this overlay makes no whiteouts");
+  return {};
+}
+
+}  // namespace
+
+std::string_view name_of(StorageDriver driver) { return driver == StorageDriver::vfs ? "vfs" : "overlay"; }
+
+Result<StorageDriver> parse_storage_driver(const std::string& name) {
+  if (name == "overlay" || name == "overlay2") return StorageDriver::overlay;
+  if (name == "vfs") return StorageDriver::vfs;
+  return Failure(Error(ErrorCode::invalid_argument, "unknown storage driver \"" + name + "\"")
+                     .with_hint("known drivers: overlay, vfs"));
+}
+
+Result<StorageDriver> choose_driver(FdRef directory, const std::string& path) {
+  if (::geteuid() != 0) return StorageDriver::overlay;  // who cannot mount cannot try; no driver would work
+  const UnnamedSnapshot scratch = TRY(UnnamedSnapshot::create(directory));
+  for (const char* name : {"lower", "upper", "work", "lower/directory"})
+    TRY(make_directory(scratch.directory(), name, 0755));
+  TRY(open_file_at(scratch.directory(), "lower/file", O_WRONLY | O_CREAT, 0644));
+  const auto refused = [](const Result<void>& tried) { return !tried && is_refusal(tried.error()); };
+
+  if (const auto made = make_whiteouts(TRY(open_file_at(scratch.directory(), "lower/directory", O_RDONLY))); !made) {
+    if (refused(made)) return StorageDriver::vfs;
+    return Failure(made.error());
+  }
+  TRY(remove_tree(scratch.directory(), "lower/directory/gone"));
+  const std::string here = path + "/" + scratch.name();
+  const auto mounted = open_mount({.lower = {here + "/lower"}, .upper = here + "/upper", .work = here + "/work"});
+  if (!mounted) {
+    // Without the right to mount vfs would not work either, and whoever gets it later shall not have got vfs.
+    if (mounted.error().error_number() == EPERM) return StorageDriver::overlay;
+    if (is_refusal(mounted.error())) return StorageDriver::vfs;
+    return Failure(mounted.error());
+  }
+  auto changed = change_through(*mounted);
+  if (changed) changed = look_at_upper(TRY(open_file(here + "/upper", O_PATH | O_DIRECTORY)));
+  if (refused(changed)) return StorageDriver::vfs;
+  if (!changed) return Failure(std::move(changed).error());
+  return StorageDriver::overlay;
+}
+
+}  // namespace dray::store
