@@ -52,6 +52,14 @@ Dockerfile:1
         self.fails(1, "lint violation found for rules: FromAsCasing", "build", "--build-arg",
                    "BUILDKIT_DOCKERFILE_CHECK=error=true", folder)
 
+    def test_the_cache_counts_how_often_it_is_used(self):
+        folder = self.context({"Dockerfile": "FROM scratch\nCOPY a /counted\n", "a": "once"})
+        for _ in range(3):
+            self.ok("build", "-q", folder)
+        self.assertEqual("3\n", self.ok("builder", "du", "--format", "{{.UsageCount}}", "--filter", "description~=counted$"))
+        self.assertRegex(self.ok("builder", "du", "--verbose", "--filter", "description~=counted$"), "Usage count: +3\nLast used: +\\S")
+        self.fails(1, "has no parents", "builder", "prune", "-f", "--filter", "parents=x")
+
     def test_an_error_shows_its_lines(self):
         folder = self.context({"Dockerfile": "FROM scratch\nCOPY nothing /\n"})
         self.fails(1, "(?s)Dockerfile:2\n-+\n   1 \\|     FROM scratch\n   2 \\| >>> COPY nothing /\n", "build", folder)
