@@ -60,11 +60,17 @@ Result<Platform> Platform::parse(std::string_view text) {
     return Failure(Error(ErrorCode::invalid_argument, std::move(message) + ": invalid argument")
                        .with_hint("expected os[/architecture[/variant]], such as linux/arm64"));
   };
-  for (const auto& part : parts)
-    if (part.empty() || part.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") !=
-                            std::string::npos)
-      return bad("\"" + part.substr(0, 100) + "\" is an invalid component of " + quoted +
+  const auto made_of = [](const std::string& part, const std::string& more) {
+    const std::string letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-" + more;
+    return !part.empty() && part.find_first_not_of(letters) == std::string::npos;
+  };
+  for (std::size_t i = 1; i < parts.size(); ++i)
+    if (!made_of(parts[i], "."))
+      return bad("\"" + parts[i].substr(0, 100) + "\" is an invalid component of " + quoted +
                  ": platform specifier component must match \"^[A-Za-z0-9_.-]+$\"");
+  if (!made_of(parts[0], "") && (parts.size() > 1 || !made_of(parts[0], ".")))
+    return bad("\"" + parts[0].substr(0, 100) + "\" is an invalid OS component of " + quoted +
+               ": it must match \"^[A-Za-z0-9_-]+$\"");
   if (parts.size() > 3) return bad(quoted + ": cannot parse platform specifier");
   if (parts.size() == 1) {
     // One word is a system or an architecture; which one, only a known word tells.
