@@ -86,8 +86,13 @@ Result<Value> Evaluator::evaluate(const Expression& expression, const Locals* lo
 
 Result<void> Evaluator::charge(const Value& value, const Place& place) {
   const std::size_t size = value.is_string() ? value.text().size() : value.is_list() ? value.list().size() : 1;
-  made_ += size + 1;
-  if (made_ > kMaxMade || size > kMaxText) return error_at(place, "the file's values take too much room");
+  if (size > kMaxText || value.weight() > kMaxMade) return error_at(place, "the file's values take too much room");
+  return spend(size + 1, place);
+}
+
+Result<void> Evaluator::spend(std::size_t amount, const Place& place) {
+  made_ += amount;
+  if (made_ > kMaxMade) return error_at(place, "the file's values take too much room");
   return {};
 }
 
@@ -196,6 +201,7 @@ Result<Value> Evaluator::binary(const Expression& expression, const Locals* loca
     return Value(TRY_AT(to_truth(right), expression.place));
   }
   const Value right = TRY(evaluate(*expression.children[1], locals));
+  if (sign == "==" || sign == "!=") TRY(spend(std::min(left.weight(), right.weight()), expression.place));
   if (sign == "==") return Value(left == right);
   if (sign == "!=") return Value(!(left == right));
   const Number a = TRY_AT(to_number(left), expression.place), b = TRY_AT(to_number(right), expression.place);
@@ -313,6 +319,7 @@ Result<Value> Evaluator::call(const Expression& expression, const Locals* locals
     arguments.pop_back();
     arguments.insert(arguments.end(), last.list().begin(), last.list().end());
   }
+  for (const Value& argument : arguments) TRY(spend(argument.weight(), place));
   if (const UserFunction* function = globals_.function(name))
     return call_user(*function, expression, std::move(arguments));
   const Function* function = find_function(name);

@@ -55,6 +55,7 @@ class Evaluator {
   Result<Value> call(const Expression& expression, const Locals* locals);
   Result<Value> call_user(const UserFunction& function, const Expression& expression, List arguments);
   Result<void> charge(const Value& value, const Place& place);
+  Result<void> spend(std::size_t amount, const Place& place);
 
   Globals& globals_;
   int depth_ = 0;

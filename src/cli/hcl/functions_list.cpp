@@ -42,7 +42,7 @@ Result<Value> flatten(Arguments a) {
 }
 
 Result<List> distinct_items(const List& list) {
-  if (list.size() > 5000) return wrong("the list has more than 5000 items");
+  if (list.size() > 2000) return wrong("the list has more than 2000 items");
   List items;
   for (const Value& item : list)
     if (!has(items, item)) items.push_back(item);
@@ -163,7 +163,7 @@ Result<Value> setintersection(Arguments a) {
   List common = TRY(to_list(a[0]));
   for (const Value& other : a) {
     const List list = TRY(to_list(other));
-    if (list.size() > 5000 || common.size() > 5000) return wrong("the list has more than 5000 items");
+    if (list.size() > 2000 || common.size() > 2000) return wrong("the list has more than 2000 items");
     std::erase_if(common, [&](const Value& item) { return !has(list, item); });
   }
   return as_set(common);

@@ -2,6 +2,7 @@
 // Values, and the conversions HCL makes by itself.
 #include "value.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -15,7 +16,20 @@ Failure unsuitable(const Value& value, const char* wanted) {
   return fail(ErrorCode::invalid_argument, std::string("a ") + wanted + " is required, not " + shown);
 }
 
+/// Never over the half of what fits.
+std::size_t added(std::size_t a, std::size_t b) { return std::min(a + b, std::size_t{1} << 62); }
+
 }  // namespace
+
+Value::Value(List items) {
+  for (const Value& item : items) weight_ = added(weight_, item.weight_);
+  data_ = std::make_shared<const List>(std::move(items));
+}
+
+Value::Value(Object items) {
+  for (const auto& [name, item] : items) weight_ = added(weight_, item.weight_);
+  data_ = std::make_shared<const Object>(std::move(items));
+}
 
 const char* Value::kind_name() const {
   static constexpr const char* kNames[] = {"null", "bool", "number", "string", "list", "object"};

@@ -34,8 +34,8 @@ class Value {
   Value(double number) : data_(static_cast<Number>(number)) {}
   Value(std::string text) : data_(std::move(text)) {}
   Value(const char* text) : data_(std::string(text)) {}
-  Value(List items) : data_(std::make_shared<const List>(std::move(items))) {}
-  Value(Object items) : data_(std::make_shared<const Object>(std::move(items))) {}
+  Value(List items);
+  Value(Object items);
 
   Kind kind() const { return static_cast<Kind>(data_.index()); }
   bool is_null() const { return kind() == Kind::null; }
@@ -51,12 +51,17 @@ class Value {
   const List& list() const { return *std::get<std::shared_ptr<const List>>(data_); }
   const Object& object() const { return *std::get<std::shared_ptr<const Object>>(data_); }
 
+  /// How many values it is when nothing is shared: what looking at all of it takes. A list of a list of … doubles with
+  /// each line of a file.
+  std::size_t weight() const { return weight_; }
+
   /// By content; 1 is not "1".
   bool operator==(const Value& other) const;
 
  private:
   std::variant<std::monostate, bool, Number, std::string, std::shared_ptr<const List>, std::shared_ptr<const Object>>
       data_;
+  std::size_t weight_ = 1;
 };
 
 /// "12", "0.5": no exponent where none is needed.

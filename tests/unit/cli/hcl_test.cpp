@@ -350,6 +350,9 @@ TEST_CASE("hcl: hostile expressions end with an error, soon") {
   CHECK(evaluated(doubled).contains("too much room"));
   CHECK(evaluated("[for a in range(1000) : [for b in range(1000) : [for c in range(1000) : 1]]]")
             .contains("too much room"));
+  std::string shared = "1";
+  for (int i = 0; i < 40; ++i) shared = "[for x in [" + shared + "] : [x, x, x]]";
+  CHECK(evaluated(shared + " == " + shared).contains("too much room"));
   CHECK(evaluated("regex(\"(a*)*(a*)*(a*)*b\", join(\"\", [for x in range(1000) : \"aaaaaaaaaa\"]))")
             .contains("does not match"));
   CHECK(evaluated("regex(\"(a{1000}){1000}\", \"a\")").contains("too long"));
