@@ -5,24 +5,12 @@
 // once (a broken cache between us and the registry is the usual reason), then given up with both digests named.
 
 #include <dray/core/thread.hpp>
+
 #include "layer_download.hpp"
+#include "stoppable_source.hpp"
 
 namespace dray::registry {
 namespace {
-
-/// Local bytes that end with an error when the work is stopped.
-class StoppableSource : public ByteSource {
- public:
-  StoppableSource(ByteSource& inner, const Stop& stop) : inner_(inner), stop_(stop) {}
-  Result<std::size_t> read(std::span<std::byte> buffer) override {
-    if (stop_.requested()) return Failure(Stop::error());
-    return inner_.read(buffer);
-  }
-
- private:
-  ByteSource& inner_;
-  const Stop& stop_;
-};
 
 Error layer_error(Error error, const image::Descriptor& layer) {
   if (error.code() == ErrorCode::cancelled) return Stop::error();

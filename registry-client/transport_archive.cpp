@@ -15,6 +15,7 @@
 #include <dray/store/layer_writer.hpp>
 
 #include "registry_json.hpp"
+#include "stoppable_source.hpp"
 #include "transport.hpp"
 #include "transport_json.hpp"
 
@@ -22,20 +23,6 @@ namespace dray::registry {
 namespace {
 
 constexpr std::size_t kMaxFiles = 100000;
-
-/// Reads an entry's content, and stops with the work.
-class EntrySource : public ByteSource {
- public:
-  EntrySource(tar::Reader& reader, const Stop& stop) : reader_(reader), stop_(stop) {}
-  Result<std::size_t> read(std::span<std::byte> buffer) override {
-    if (stop_.requested()) return Failure(Stop::error());
-    return reader_.read(buffer);
-  }
-
- private:
-  tar::Reader& reader_;
-  const Stop& stop_;
-};
 
 class ArchiveSource : public ImageSource {
  public:
@@ -57,7 +44,7 @@ class ArchiveSource : public ImageSource {
       const std::string target = directory_.path() + "/" + std::to_string(files_.size());
       FileDescriptor out = TRY(open_file(target, O_WRONLY | O_CREAT | O_EXCL, 0600));
       auto sink = make_fd_sink(FdRef(out));
-      EntrySource content(reader, stop);
+      StoppableSource content(reader, stop);
       HashingSource hashed(content);
       const std::uint64_t size = TRY(dray::copy(hashed, *sink));
       TRY(out.close_checked());

@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 
 #include <dray/core/rooted_path.hpp>
@@ -22,24 +21,6 @@ namespace dray::builder {
 namespace {
 
 constexpr std::size_t kMaxText = 16u << 20;
-
-/// Bytes read ahead, then the rest.
-class PrependedSource : public ByteSource {
- public:
-  PrependedSource(std::string head, ByteSource& rest) : head_(std::move(head)), rest_(rest) {}
-  Result<std::size_t> read(std::span<std::byte> buffer) override {
-    if (at_ == head_.size()) return rest_.read(buffer);
-    const std::size_t count = std::min(buffer.size(), head_.size() - at_);
-    std::memcpy(buffer.data(), head_.data() + at_, count);
-    at_ += count;
-    return count;
-  }
-
- private:
-  std::string head_;
-  ByteSource& rest_;
-  std::size_t at_ = 0;
-};
 
 Result<std::string> read_regular(FdRef file, const std::string& path) {
   struct stat status = {};
@@ -72,7 +53,8 @@ Result<void> receive(const BuildRequest& request, const std::string& temporary, 
     context.is_only_dockerfile = true;
     return {};
   }
-  PrependedSource all(std::move(head), *bytes);
+  const std::span<const std::byte> seen = std::as_bytes(std::span(head));
+  PrependedSource all({seen.begin(), seen.end()}, *bytes);
   return unpack_context(all, temporary, cancel, context);
 }
 

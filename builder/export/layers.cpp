@@ -86,14 +86,6 @@ Result<ImageLayer> clamp_layer_times(store::Store& store, const ImageLayer& laye
   tar::Reader reader(*plain);
   store::LayerWriter packer = TRY(store::LayerWriter::begin(store.content()));
   tar::Writer writer(packer);
-  class Content : public ByteSource {
-   public:
-    explicit Content(tar::Reader& reader) : reader_(reader) {}
-    Result<std::size_t> read(std::span<std::byte> buffer) override { return reader_.read(buffer); }
-
-   private:
-    tar::Reader& reader_;
-  } content(reader);
   for (;;) {
     std::optional<tar::Entry> entry = TRY(reader.next());
     if (!entry) break;
@@ -101,7 +93,7 @@ Result<ImageLayer> clamp_layer_times(store::Store& store, const ImageLayer& laye
       entry->mtime_seconds = epoch;
       entry->mtime_nanoseconds = 0;
     }
-    TRY(writer.add(*entry, entry->size > 0 ? &content : nullptr));
+    TRY(writer.add(*entry, entry->size > 0 ? &reader : nullptr));
   }
   TRY(writer.finish());
   ImageLayer result = image_layer(TRY(packer.commit()), layer.created_at);

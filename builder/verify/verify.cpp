@@ -3,7 +3,6 @@
 #include "verify/verify.hpp"
 
 #include <algorithm>
-#include <array>
 
 #include <dray/core/tar.hpp>
 
@@ -11,13 +10,9 @@ namespace dray::builder {
 namespace {
 
 Result<Digest> content_of(tar::Reader& reader) {
-  Hasher hasher;
-  std::array<std::byte, 64 * 1024> buffer;
-  for (;;) {
-    const std::size_t count = TRY(reader.read(buffer));
-    if (count == 0) return hasher.finish();
-    hasher.update(std::span<const std::byte>(buffer.data(), count));
-  }
+  HashingSource content(reader);
+  TRY(drain(content));
+  return content.finish();
 }
 
 /// "" where nothing but the content could differ.

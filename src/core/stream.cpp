@@ -56,6 +56,14 @@ std::unique_ptr<ByteSource> make_memory_source(std::string bytes) {
 }
 std::unique_ptr<ByteSink> make_fd_sink(FdRef fd) { return std::make_unique<FdSink>(fd); }
 
+Result<std::size_t> PrependedSource::read(std::span<std::byte> buffer) {
+  if (at_ == head_.size()) return rest_.read(buffer);
+  const std::size_t count = std::min(buffer.size(), head_.size() - at_);
+  std::memcpy(buffer.data(), head_.data() + at_, count);
+  at_ += count;
+  return count;
+}
+
 Result<std::size_t> CancellableSource::read(std::span<std::byte> buffer) {
   if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
   return inner_.read(buffer);

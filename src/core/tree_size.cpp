@@ -17,22 +17,26 @@ class TreeSize {
  public:
   explicit TreeSize(const CancelToken& cancel) : cancel_(cancel) {}
 
-  Result<void> add(FdRef parent, const std::string& name, int depth = 0) {
+  Result<void> add_below(FdRef parent, const std::string& name, int depth = 0) {
+    const auto directory = open_file_at(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (!directory) return {};
+    for (const std::string& child : list_directory(*directory).value_or(std::vector<std::string>()))
+      TRY(add(*directory, child, depth));
+    return {};
+  }
+  std::uint64_t bytes = 0;
+
+ private:
+  Result<void> add(FdRef parent, const std::string& name, int depth) {
     if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
     struct stat status;
     if (::fstatat(parent.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return {};
     if (S_ISDIR(status.st_mode) || status.st_nlink == 1 || links_.emplace(status.st_dev, status.st_ino).second)
       bytes += static_cast<std::uint64_t>(status.st_blocks) * 512;
     if (!S_ISDIR(status.st_mode) || depth == kMaxDepth) return {};
-    const auto directory = open_file_at(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    if (!directory) return {};
-    for (const std::string& child : list_directory(*directory).value_or(std::vector<std::string>()))
-      TRY(add(*directory, child, depth + 1));
-    return {};
+    return add_below(parent, name, depth + 1);
   }
-  std::uint64_t bytes = 0;
 
- private:
   const CancelToken& cancel_;
   std::set<std::pair<dev_t, ino_t>> links_;
 };
@@ -41,7 +45,7 @@ class TreeSize {
 
 Result<std::uint64_t> tree_size(const std::string& path, const CancelToken& cancel) {
   TreeSize size(cancel);
-  TRY(size.add(FdRef(AT_FDCWD), path));
+  TRY(size.add_below(FdRef(AT_FDCWD), path));
   return size.bytes;
 }
 

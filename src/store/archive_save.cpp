@@ -39,28 +39,14 @@ Result<void> add_text(tar::Writer& writer, const std::string& path, const std::s
 }
 
 /// Verified while copied: a damaged store must not spread.
-class CheckedSource : public ByteSource {
- public:
-  CheckedSource(ByteSource& inner, const std::string& algorithm, const CancelToken& cancel)
-      : hashed_(inner, algorithm), cancel_(cancel) {}
-  Result<std::size_t> read(std::span<std::byte> buffer) override {
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
-    return hashed_.read(buffer);
-  }
-  Digest finish() { return hashed_.finish(); }
-
- private:
-  HashingSource hashed_;
-  const CancelToken& cancel_;
-};
-
 Result<void> add_blob(tar::Writer& writer, Store& store, const Digest& digest, const CancelToken& cancel) {
   tar::Entry entry;
   entry.path = image::blob_path(digest);
   entry.mode = 0644;
   entry.size = TRY(store.content().size(digest));
   auto file = make_fd_source(TRY(store.content().open_blob(digest)));
-  CheckedSource source(*file, digest.algorithm(), cancel);
+  CancellableSource cancellable(*file, cancel);
+  HashingSource source(cancellable, digest.algorithm());
   TRY_CTX(writer.add(entry, &source), "blob " + digest.to_string());
   Digest actual = source.finish();
   if (actual != digest)

@@ -6,8 +6,6 @@
 
 #include <fcntl.h>
 
-#include <cstring>
-
 #include <dray/core/rooted_path.hpp>
 #include <dray/image/image.hpp>
 #include <dray/image/layout.hpp>
@@ -30,23 +28,6 @@ std::optional<Digest> promised_digest(const std::string& name) {
   if (!digest) return std::nullopt;
   return *digest;
 }
-
-/// Content of the current entry; the first bytes were read already to see what it is.
-class EntrySource : public ByteSource {
- public:
-  EntrySource(std::span<const std::byte> first, tar::Reader& reader) : first_(first), reader_(reader) {}
-  Result<std::size_t> read(std::span<std::byte> buffer) override {
-    if (first_.empty()) return reader_.read(buffer);
-    std::size_t count = std::min(first_.size(), buffer.size());
-    std::memcpy(buffer.data(), first_.data(), count);
-    first_ = first_.subspan(count);
-    return count;
-  }
-
- private:
-  std::span<const std::byte> first_;
-  tar::Reader& reader_;
-};
 
 /// A file that will be synced.
 class BlobSink : public ByteSink {
@@ -127,7 +108,7 @@ Result<void> ArchiveStage::stage(const std::string& name, tar::Reader& reader) {
   staged.file = directory_.path() + "/" + std::to_string(files_.size());
   FileDescriptor file = TRY(open_file(staged.file, O_WRONLY | O_CREAT | O_TRUNC, 0600));
   BlobSink sink(file);
-  EntrySource source(first, reader);
+  PrependedSource source(std::move(first), reader);
   auto promised = promised_digest(name);
   bool keep = promised || staged.compression == Compression::gzip || staged.compression == Compression::zstd ||
               !name.ends_with(".tar");

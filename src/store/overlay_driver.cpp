@@ -14,36 +14,42 @@
 namespace dray::store {
 namespace {
 
+constexpr int kDirectory = O_RDONLY | O_DIRECTORY;
+
 bool is_opaque(FdRef directory) {
   char value = 0;
   return ::fgetxattr(directory.get(), kOpaqueXattr, &value, 1) == 1 && value == 'y';
 }
 
-/// Directories are opened by their whole path beneath the root, one at a time, so that depth costs no descriptors.
+/// A directory is closed while we are in one below it and then opened again, by its whole path, so that depth costs no
+/// descriptors.
 class UpperWalk {
  public:
   UpperWalk(FdRef upper, FdRef below, const ChangeVisitor& visit) : upper_(upper), below_(below), visit_(visit) {}
 
-  Result<void> directory(const std::string& path) {
-    for (const std::string& name : TRY(list_without_links(upper_, path)))
-      TRY(entry(path.empty() ? name : path + "/" + name));
+  Result<void> directory(const std::string& path, FileDescriptor here) {
+    for (const std::string& name : TRY(list_directory(here))) {
+      if (!here.valid()) here = TRY(open_without_links(upper_, path, kDirectory));
+      Change change;
+      change.path = path.empty() ? name : path + "/" + name;
+      if (::fstatat(here.get(), name.c_str(), &change.status, AT_SYMLINK_NOFOLLOW) != 0)
+        return fail_errno("reading the status of \"" + change.path + "\"");
+      if (is_whiteout(change.status)) change.kind = Change::Kind::gone;
+      if (!S_ISDIR(change.status.st_mode)) {
+        TRY(visit_(change));
+        continue;
+      }
+      FileDescriptor below = TRY(open_file_at(here, name, kDirectory | O_NOFOLLOW));
+      here.reset();
+      change.is_opaque = is_opaque(below);
+      change.before = time_below(change.path);
+      TRY(visit_(change));
+      TRY(directory(change.path, std::move(below)));
+    }
     return {};
   }
 
  private:
-  Result<void> entry(const std::string& path) {
-    Change change;
-    change.path = path;
-    const FileDescriptor handle = TRY(open_without_links(upper_, path, O_PATH));
-    if (::fstat(handle.get(), &change.status) != 0) return fail_errno("reading the status of \"" + path + "\"");
-    if (is_whiteout(change.status)) change.kind = Change::Kind::gone;
-    if (!S_ISDIR(change.status.st_mode)) return visit_(change);
-    change.is_opaque = is_opaque(TRY(open_without_links(upper_, path, O_RDONLY | O_DIRECTORY)));
-    change.before = time_below(path);
-    TRY(visit_(change));
-    return directory(path);
-  }
-
   std::optional<struct timespec> time_below(const std::string& path) const {
     if (!below_.valid()) return std::nullopt;
     const auto old = stat_in_root(below_, "/" + path, FollowLast::no);
@@ -126,7 +132,7 @@ class OverlayDriver : public SnapshotDriver {
         root.status.st_mode != old.st_mode || root.status.st_uid != old.st_uid || root.status.st_gid != old.st_gid;
     if (below.valid()) root.before = old.st_mtim;
     TRY(visit(root));
-    return UpperWalk(tree, below, visit).directory("");
+    return UpperWalk(tree, below, visit).directory("", TRY(open_without_links(tree, "", kDirectory)));
   }
 
   Result<std::int64_t> gather(const std::string& directory, const Stack&, FdRef layer) const override {

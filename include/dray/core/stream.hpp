@@ -6,6 +6,8 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <dray/core/digest.hpp>
 #include <dray/core/fd.hpp>
@@ -34,6 +36,18 @@ std::unique_ptr<ByteSource> make_fd_source(FileDescriptor fd);
 std::unique_ptr<ByteSource> make_fd_source(FdRef fd);
 std::unique_ptr<ByteSource> make_memory_source(std::string bytes);
 std::unique_ptr<ByteSink> make_fd_sink(FdRef fd);
+
+/// Bytes that were read ahead, then the rest, which must outlive it.
+class PrependedSource : public ByteSource {
+ public:
+  PrependedSource(std::vector<std::byte> head, ByteSource& rest) : head_(std::move(head)), rest_(rest) {}
+  Result<std::size_t> read(std::span<std::byte> buffer) override;
+
+ private:
+  std::vector<std::byte> head_;
+  ByteSource& rest_;
+  std::size_t at_ = 0;
+};
 
 /// Passes bytes through until `cancel` is set: then the error is `cancelled`. Both must outlive it.
 class CancellableSource : public ByteSource {

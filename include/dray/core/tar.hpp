@@ -36,15 +36,15 @@ Entry entry_of(const std::string& path, const struct stat& status);
 
 /// Reads an uncompressed tar (ustar, pax, GNU) through libarchive. `source` must outlive it. Not thread-safe.
 /// Errors: corrupt. Limits: path and link target 64 KiB, xattrs 1 MiB an entry.
-class Reader {
+class Reader : public ByteSource {
  public:
   explicit Reader(ByteSource& source);
   Reader(Reader&&) noexcept;
-  ~Reader();
+  ~Reader() override;
   /// The next entry, or nullopt at the end.
   Result<std::optional<Entry>> next();
   /// Content of the entry last returned; 0 = end of that entry.
-  Result<std::size_t> read(std::span<std::byte> buffer);
+  Result<std::size_t> read(std::span<std::byte> buffer) override;
 
  private:
   struct State;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <dray/core/progress.hpp>
 #include <dray/core/stream.hpp>
 
 #include "catch.hpp"
@@ -151,4 +152,20 @@ TEST_CASE("a pipelined source gives all, then the end or the error, and its thre
   const auto endless = make_memory_source(text);
   PipelinedSource abandoned(*endless);
   REQUIRE_OK(abandoned.read(buffer));
+}
+
+TEST_CASE("a source may begin with what was read ahead, and end when the work is cancelled", "[core]") {
+  const std::string head = "read ahead, ";
+  const auto seen = std::as_bytes(std::span(head));
+  auto rest = make_memory_source("the rest");
+  PrependedSource all({seen.begin(), seen.end()}, *rest);
+  CancelToken cancel;
+  CancellableSource cancellable(all, cancel);
+  std::array<std::byte, 5> buffer{};
+  std::string text;
+  while (const std::size_t count = cancellable.read(buffer).value())
+    text.append(reinterpret_cast<const char*>(buffer.data()), count);
+  CHECK(text == "read ahead, the rest");
+  cancel.cancel();
+  CHECK(cancellable.read(buffer).error().code() == ErrorCode::cancelled);
 }
