@@ -9,6 +9,7 @@
 #include <dray/core/parallel.hpp>
 #include <dray/core/percent.hpp>
 #include <dray/core/rooted_path.hpp>
+#include <dray/core/text.hpp>
 
 #include "attest/attest.hpp"
 #include "cache_transfer/cache_transfer.hpp"
@@ -245,13 +246,41 @@ class Build {
     options.named_contexts = named_contexts_;
     for (auto& [name, value] : options.build_args)  // "context" has become a number
       if (name == "SOURCE_DATE_EPOCH" && epoch_) value = std::to_string(*epoch_);
+    if (epoch_is_declared_ && epoch_) options.build_args.emplace_back("SOURCE_DATE_EPOCH", std::to_string(*epoch_));
     return options;
+  }
+
+  /// ARG SOURCE_DATE_EPOCH=context before the first FROM. That of a stage or of a named context is refused: its time
+  /// would have to be fetched first.
+  Result<void> read_declared_epoch(const Dockerfile& dockerfile) {
+    const bool given =
+        std::getenv("SOURCE_DATE_EPOCH") != nullptr ||
+        std::ranges::any_of(request_.build_args, [](const auto& arg) { return arg.first == "SOURCE_DATE_EPOCH"; });
+    if (given) return {};
+    for (const Instruction& instruction : dockerfile.global_args)
+      for (const KeyValue& arg : std::get<ArgInstruction>(instruction.body).args) {
+        if (arg.key != "SOURCE_DATE_EPOCH" || arg.value.empty()) continue;
+        epoch_is_declared_ = arg.value == "context";
+        const bool named =
+            request_.named_contexts.end() !=
+            std::ranges::find(request_.named_contexts, arg.value, [](const auto& item) { return item.first; });
+        const bool stage = std::ranges::any_of(
+            dockerfile.stages, [&](const Stage& candidate) { return candidate.from.alias == to_lower(arg.value); });
+        if (!epoch_is_declared_ && (named || stage))
+          return Failure(
+              Error(ErrorCode::unsupported, "SOURCE_DATE_EPOCH of a stage or a named context is not supported")
+                  .with_location(context_.dockerfile_name + ":" + std::to_string(instruction.line))
+                  .with_hint("give seconds, or \"context\""));
+      }
+    if (epoch_is_declared_) epoch_ = context_.time;
+    return {};
   }
 
   Result<void> make_plan() {
     const Dockerfile dockerfile = TRY(
         parse_dockerfile(context_.dockerfile, context_.dockerfile_name, linter_, syntax_argument(request_.build_args)));
     epoch_ = TRY(source_date_epoch(request_, context_.time));
+    TRY(read_declared_epoch(dockerfile));
     named_contexts_ = TRY(read_named_contexts(request_));
     std::vector<BaseImage> needed;
     for (const image::Platform& platform : platforms_)
@@ -389,6 +418,7 @@ class Build {
   BuildContext context_;
   Linter linter_;
   std::optional<std::int64_t> epoch_;
+  bool epoch_is_declared_ = false;  ///< by the Dockerfile, as its context's time
   std::map<std::string, ContextSource> named_contexts_;
 
   std::vector<Plan> plans_;  ///< one a platform

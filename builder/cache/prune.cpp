@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // See cache.hpp. Several keys may lead to one layer (a step asked for by the layers it reads and by their content, two
 // Dockerfiles that do the same): that is one entry.
+#include <regex.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
@@ -31,6 +32,7 @@ Result<std::vector<CacheEntry>> list_layers(store::Store& store, const std::set<
   for (store::BuildCacheRecord& record : TRY(store.list_build_cache())) {
     const std::string name = record.layer ? record.layer->digest.hex() : record.key;
     CacheEntry& entry = entries[name];
+    entry.uses += record.uses - (entry.keys.empty() ? 0 : 1);
     if (entry.keys.empty()) {
       entry.id = name.substr(0, kIdLength);
       entry.created_at = record.created_at;
@@ -53,16 +55,37 @@ Result<std::vector<CacheEntry>> list_layers(store::Store& store, const std::set<
   return list;
 }
 
-/// "key=value", "key~=value" or a word.
 struct Filter {
+  enum class Operator { is, is_not, matches };
   std::string key, value;
-  bool is_part = false;
+  Operator op = Operator::is;
+  bool bare = false;
 };
 Filter parse_filter(const std::string& text) {
   const std::size_t equals = text.find('=');
-  if (equals == std::string::npos) return {text, "", false};
-  const bool part = equals > 0 && text[equals - 1] == '~';
-  return {text.substr(0, part ? equals - 1 : equals), text.substr(equals + 1), part};
+  if (equals == std::string::npos) return {.key = text, .bare = true};
+  const char before = equals > 0 ? text[equals - 1] : ' ';
+  const bool longer = before == '~' || before == '!';
+  return {.key = text.substr(0, longer ? equals - 1 : equals),
+          .value = text.substr(equals + 1),
+          .op = before == '~'   ? Filter::Operator::matches
+                : before == '!' ? Filter::Operator::is_not
+                                : Filter::Operator::is};
+}
+
+/// POSIX's extended regular expressions.
+Result<bool> matches(const std::string& value, const std::string& expression) {
+  regex_t compiled;
+  if (expression.size() > 1000 || ::regcomp(&compiled, expression.c_str(), REG_EXTENDED | REG_NOSUB) != 0)
+    return fail(ErrorCode::invalid_argument, "\"" + expression.substr(0, 100) + "\" is no regular expression");
+  const bool found = ::regexec(&compiled, value.c_str(), 0, nullptr, 0) == 0;
+  ::regfree(&compiled);
+  return found;
+}
+
+Failure bad_filter(const std::string& text, const std::string& why, const std::string& hint = "") {
+  Error error(ErrorCode::invalid_argument, "invalid filter \"" + text + "\"" + (why.empty() ? "" : ": " + why));
+  return Failure(hint.empty() ? std::move(error) : std::move(error).with_hint(hint));
 }
 
 std::optional<bool> truth(const std::string& value) {
@@ -115,30 +138,33 @@ Result<std::vector<CacheEntry>> list_cache(store::Store& store, const std::vecto
 }
 
 Result<bool> fits_filters(const CacheEntry& entry, const std::vector<std::string>& filters) {
+  using Operator = Filter::Operator;
+  const bool is_mount = entry.type == CacheEntry::Type::cache_mount;
+  const std::map<std::string, bool> words = {{"inuse", entry.in_use},
+                                             {"shared", entry.is_shared},
+                                             {"private", !entry.is_shared},
+                                             {"mutable", is_mount},
+                                             {"immutable", !is_mount}};
+  const std::map<std::string, std::string> texts = {
+      {"type", type_name(entry.type)}, {"id", entry.id}, {"description", entry.description}};
   for (const std::string& text : filters) {
     const Filter filter = parse_filter(text);
-    const auto fits = [&](const std::string& value) {
-      return filter.is_part ? value.contains(filter.value) : value == filter.value;
-    };
-    bool good = true;
-    if (filter.key == "type") {
-      good = fits(type_name(entry.type));
-    } else if (filter.key == "id") {
-      good = filter.is_part ? entry.id.contains(filter.value) : entry.id.starts_with(filter.value);
-    } else if (filter.key == "description") {
-      good = fits(entry.description);
-    } else if (filter.key == "inuse" || filter.key == "shared" || filter.key == "private" || filter.key == "mutable") {
+    bool good = false;
+    if (const auto word = words.find(filter.key); word != words.end()) {
       const std::optional<bool> wanted = truth(filter.value);
-      if (!wanted) return fail(ErrorCode::invalid_argument, "invalid filter \"" + text + "\": true or false");
-      const bool is = filter.key == "inuse"     ? entry.in_use
-                      : filter.key == "shared"  ? entry.is_shared
-                      : filter.key == "private" ? !entry.is_shared
-                                                : entry.type == CacheEntry::Type::cache_mount;
-      good = is == *wanted;
+      if (!wanted || filter.op == Operator::matches) return bad_filter(text, "true or false");
+      good = word->second == (*wanted == (filter.op == Operator::is));
+    } else if (const auto known = texts.find(filter.key); known != texts.end() && !filter.bare) {
+      const std::string& value = known->second;
+      // IDs are shown shortened.
+      const bool same = filter.key == "id" ? value.starts_with(filter.value) : value == filter.value;
+      good = filter.op == Operator::matches ? TRY(matches(value, filter.value)) : same == (filter.op == Operator::is);
+    } else if (filter.key == "parents" || filter.key == "parent") {
+      return bad_filter(text, "a layer of this cache has no parents: it serves on every layer below");
     } else {
-      return Failure(Error(ErrorCode::invalid_argument, "invalid filter \"" + text + "\"")
-                         .with_hint("filters are until, unused-for, id, type, description, inuse, shared, private, "
-                                    "mutable"));
+      return bad_filter(text, "",
+                        "filters are until, unused-for, id, type, description, inuse, shared, private, mutable, "
+                        "immutable");
     }
     if (!good) return false;
   }

@@ -4,6 +4,7 @@
 // ${x:-…}. Depth and size are limited.
 #include "dockerfile/shell_lex.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "dockerfile/text.hpp"
@@ -23,18 +24,21 @@ Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, 
 class Words {
  public:
   explicit Words(std::string& buffer) : buffer_(buffer) { buffer_.clear(); }
-  void add(char c) {
-    if (!is_space(c)) return add_raw(c);
-    if (!in_word_ || buffer_.empty()) return;
-    words_.push_back(std::exchange(buffer_, {}));
-    in_word_ = false;
-  }
   void add_raw(char c) {
     buffer_.push_back(c);
     in_word_ = true;
   }
   void add(std::string_view text) {
-    for (const char c : text) add(c);
+    while (!text.empty()) {
+      const std::size_t space = space_length(text);
+      if (space == 0) {
+        add_raw(text.front());
+      } else if (in_word_ && !buffer_.empty()) {
+        words_.push_back(std::exchange(buffer_, {}));
+        in_word_ = false;
+      }
+      text.remove_prefix(std::max<std::size_t>(space, 1));
+    }
   }
   void add_raw(std::string_view text) {
     buffer_ += text;
@@ -95,8 +99,10 @@ class Scanner {
         words.add_raw(peek());
         result.push_back(text_[at_++]);
       } else {
-        words.add(c);
-        result.push_back(text_[at_++]);
+        const std::string_view part = text_.substr(at_, std::max<std::size_t>(space_length(text_.substr(at_)), 1));
+        words.add(part);
+        result += part;
+        at_ += part.size();
       }
       if (result.size() > kMaxExpanded) return invalid("the result of a substitution is over 1 MiB");
     }
@@ -148,8 +154,9 @@ class Scanner {
     return invalid("unexpected end of statement while looking for matching double-quote");
   }
 
-  static bool in_name(char c) {  // letters of every script: all bytes beyond ASCII
-    return is_digit(c) || c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c & 0x80) != 0;
+  std::size_t in_name() const {  // its length in bytes
+    const char c = peek();
+    return is_digit(c) || c == '_' ? 1 : letter_length(text_.substr(at_));
   }
 
   std::string name() {
@@ -159,7 +166,7 @@ class Scanner {
     } else if (!at_end() && std::string_view("@*#?-$!").contains(peek())) {
       ++at_;
     } else {
-      while (!at_end() && in_name(peek())) ++at_;
+      for (std::size_t length = 0; !at_end() && (length = in_name()) != 0;) at_ += length;
     }
     return std::string(text_.substr(begin, at_ - begin));
   }

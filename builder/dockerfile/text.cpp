@@ -11,14 +11,30 @@
 
 namespace dray::builder {
 
+std::size_t space_length(std::string_view text) {
+  if (text.empty()) return 0;
+  if (static_cast<unsigned char>(text[0]) < 0x80) return is_space(text[0]) ? 1 : 0;
+  for (const std::string_view space : {"\u0085", "\u00a0", "\u1680", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"})
+    if (text.starts_with(space)) return space.size();
+  const bool typographic = text.size() > 2 && text.starts_with("\xe2\x80") && text[2] >= '\x80' && text[2] <= '\x8a';
+  return typographic ? 3 : 0;
+}
+
 std::string_view trim_left(std::string_view text) {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  while (const std::size_t length = space_length(text)) text.remove_prefix(length);
   return text;
 }
 
 std::string_view trim(std::string_view text) {
   text = trim_left(text);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  for (std::size_t length = 1; length <= 3 && length <= text.size();) {
+    if (space_length(text.substr(text.size() - length)) != length) {
+      ++length;
+      continue;
+    }
+    text.remove_suffix(length);
+    length = 1;
+  }
   return text;
 }
 
@@ -101,6 +117,23 @@ bool is_invisible(char32_t rune) {
 }
 
 }  // namespace
+
+std::size_t letter_length(std::string_view text) {
+  if (text.empty()) return 0;
+  const auto [rune, length] = first_rune(text);
+  if (length < 2) return length == 1 && ((rune | 0x20) >= 'a' && (rune | 0x20) <= 'z') ? 1 : 0;
+  // Punctuation, symbols, combining marks; not each of those that few fonts have.
+  static constexpr std::pair<char32_t, char32_t> kOthers[] = {
+      {0x80, 0xA9},     {0xAB, 0xB4},     {0xB6, 0xB9},     {0xBB, 0xBF},      {0xD7, 0xD7},
+      {0xF7, 0xF7},     {0x300, 0x36F},   {0x2000, 0x206F}, {0x207A, 0x207E},  {0x20A0, 0x20FF},
+      {0x2190, 0x2BFF}, {0x3000, 0x3004}, {0x3008, 0x3030}, {0xE000, 0xF8FF},  {0xFE00, 0xFE6F},
+      {0xFEFF, 0xFF20}, {0xFF3B, 0xFF40}, {0xFFE0, 0xFFFF}, {0x1F000, 0x1FAFF}};
+  return is_invisible(rune) ||
+                 std::any_of(std::begin(kOthers), std::end(kOthers),
+                             [rune](const auto& range) { return rune >= range.first && rune <= range.second; })
+             ? 0
+             : length;
+}
 
 std::string go_quote(std::string_view text) {
   static constexpr std::string_view kEscaped = "\"\\\a\b\f\n\r\t\v", kNames = "\"\\abfnrtv";

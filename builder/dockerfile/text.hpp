@@ -7,16 +7,20 @@
 
 #include <dray/core/text.hpp>
 
-// Small text helpers of the Dockerfile grammar. White space is ASCII's.
+// Small text helpers of the Dockerfile grammar. What is trimmed and what parts words is Unicode's white space (a
+// no-break space comes with a command copied from a web page), what parts an instruction from its arguments is ASCII's:
+// as BuildKit.
 
 namespace dray::builder {
 
 std::string_view trim_left(std::string_view text);
 std::string_view trim(std::string_view text);
 inline bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+/// The length in bytes of the white space character at the beginning; 0: there is none.
+std::size_t space_length(std::string_view text);
+/// The length in bytes of the letter (of any script) at the beginning; 0: there is none.
+std::size_t letter_length(std::string_view text);
 inline bool is_digit(char c) { return c >= '0' && c <= '9'; }
-std::string_view trim_left(std::string_view text);
-std::string_view trim(std::string_view text);
 std::string to_upper(std::string_view text);
 /// At runs of white space, at most `limit` parts (0: no limit).
 std::vector<std::string> split_whitespace(std::string_view text, std::size_t limit = 0);

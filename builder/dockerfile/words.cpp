@@ -25,15 +25,19 @@ Grammar grammar_of(std::string_view name) {
   return Grammar::none;
 }
 
+std::size_t skip_spaces(std::string_view text, std::size_t at) {
+  return text.size() - trim_left(text.substr(at)).size();
+}
+
 /// Takes the leading "--x" words off; returns what follows them.
 std::string_view take_flags(std::string_view line, char escape, std::vector<std::string>& flags) {
   for (std::size_t at = 0;;) {
-    while (at < line.size() && is_space(line[at])) ++at;
+    at = skip_spaces(line, at);
     if (!line.substr(at).starts_with("--")) return line.substr(at);
     std::string word;
     bool quoted = false;
     char quote = 0;
-    for (; at < line.size() && (quote != 0 || !is_space(line[at])); ++at) {
+    for (; at < line.size() && (quote != 0 || space_length(line.substr(at)) == 0); ++at) {
       char c = line[at];
       if (quote != 0 ? c == quote : (c == '\'' || c == '"')) {
         quote = quote != 0 ? '\0' : c;
@@ -91,12 +95,12 @@ Result<void> split_maybe_json(std::string_view rest, bool list, Node& node) {
 std::vector<std::string> parse_words(std::string_view text, char escape) {
   std::vector<std::string> words;
   for (std::size_t at = 0;;) {
-    while (at < text.size() && is_space(text[at])) ++at;
+    at = skip_spaces(text, at);
     if (at == text.size()) return words;
     std::string word;
     bool quoted = false;
     char quote = 0;
-    for (; at < text.size() && (quote != 0 || !is_space(text[at])); ++at) {
+    for (; at < text.size() && (quote != 0 || space_length(text.substr(at)) == 0); ++at) {
       const char c = text[at];
       if (quote == 0 && (c == '\'' || c == '"')) {
         quote = c;

@@ -25,7 +25,7 @@ std::string node_text(const Node& node) {
   std::string text = to_lower(node.name);
   if (!node.flags.empty()) text += " " + go_quote_list(node.flags);
   if (node.trigger) return text + " (" + node_text(node.sub[0]) + ")";
-  for (const std::string& arg : node.args) text += " " + go_quote(arg);
+  for (const std::string& arg : node.args) text += (text.empty() ? "" : " ") + go_quote(arg);
   return text;
 }
 
@@ -147,9 +147,28 @@ PlanOptions plan_options(const InspectRequest& request) {
   return options;
 }
 
+std::optional<IgnorePatterns> ignore_patterns(const InspectRequest& request) {
+  if (!request.dockerignore) return std::nullopt;
+  auto parsed = IgnorePatterns::parse(*request.dockerignore);
+  return parsed ? std::optional(std::move(*parsed)) : std::nullopt;
+}
+
+/// The plan, unless the checks of what is built refuse it.
+Result<Plan> checked_plan(const InspectRequest& request, const Dockerfile& dockerfile, const ResolveBase& resolve) {
+  const CheckOptions checks = TRY(check_options(request.text, request.build_args));
+  Plan plan = TRY(plan_build(dockerfile, plan_options(request), resolve));
+  if (!checks.error) return plan;
+  const std::optional<IgnorePatterns> ignore = ignore_patterns(request);
+  PlanOptions options = plan_options(request);
+  if (ignore) options.ignore = &*ignore;
+  LintReport report = lint(request.text, request.file, std::move(options), resolve);
+  if (report.error) return Failure(std::move(*report.error));
+  return plan;
+}
+
 void plan_json(const InspectRequest& request, const Dockerfile& dockerfile, const ResolveBase& resolve, Json& json,
                std::optional<Error>& error) {
-  const auto plan = plan_build(dockerfile, plan_options(request), resolve);
+  const auto plan = checked_plan(request, dockerfile, resolve);
   if (!plan) {
     json["error"] = plan.error().message();
     error = plan.error();
@@ -199,9 +218,7 @@ Inspection inspect_dockerfile(
       inspection.error = dockerfile.error();
       json["error"] = json["targets_error"] = instruction_error(*inspection.error);
     }
-    std::optional<IgnorePatterns> ignore;
-    if (request.dockerignore)
-      if (auto parsed = IgnorePatterns::parse(*request.dockerignore)) ignore = std::move(*parsed);
+    const std::optional<IgnorePatterns> ignore = ignore_patterns(request);
     PlanOptions checked = plan_options(request);
     checked.all_stages = request.target.empty();
     if (ignore) checked.ignore = &*ignore;

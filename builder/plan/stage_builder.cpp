@@ -152,7 +152,6 @@ Result<void> StageBuilder::run(const EnvInstruction& env) {
   checks_->legacy_form(env.variables);
   for (const KeyValue& pair : pairs) {
     checks_->secret_name("ENV", pair.key);
-    if (pair.key.empty()) return invalid("ENV names can not be blank");
     text += " " + pair.key + "=" + pair.value;
     state_.environment.set(pair.key, pair.value);
     state_.config_env.set(pair.key, pair.value);
@@ -182,11 +181,14 @@ Result<void> StageBuilder::run(const MaintainerInstruction& maintainer) {
 Result<void> StageBuilder::run(const WorkdirInstruction& workdir) {
   const std::string path = TRY(expand(workdir.path));
   if (!std::exchange(state_.workdir_set, true) && !path.starts_with('/')) checks_->relative_workdir(path);
-  // An absolute path stays in the config as it was written.
-  config().working_dir = path.starts_with('/') ? path : join_path(working_directory(), path);
+  // An absolute path stays in the config as it was written, also when an empty one repeats it.
+  if (path.starts_with('/'))
+    config().working_dir = path;
+  else if (!path.empty() || !config().working_dir.starts_with('/'))
+    config().working_dir = join_path(working_directory(), path);
   const std::string text = "WORKDIR " + config().working_dir;
   const std::string directory = working_directory();
-  if (directory == "/") {
+  if (config().working_dir == "/") {
     history(text);
     return {};
   }

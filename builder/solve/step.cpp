@@ -306,8 +306,6 @@ Result<std::optional<StepResult>> StepRunner::look_up(const std::string& key, co
   result.created_at = record->created_at;
   result.keys = {key};
   result.imported = !here;
-  record->last_used_at = format_time_now();
-  if (here) TRY(request_.store.put_build_cache(*record));
   return result;
 }
 

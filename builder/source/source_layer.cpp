@@ -18,8 +18,6 @@ Result<std::optional<SourceLayer>> find_source_layer(const SourceContext& contex
   if (!record || !record->layer || !record->blob) return std::nullopt;
   if (!context.store.snapshots().contains(*record->layer) || !context.store.content().contains(record->blob->digest))
     return std::nullopt;
-  record->last_used_at = format_time_now();
-  TRY(context.store.put_build_cache(*record));
   return SourceLayer{.layer = *record->layer, .blob = *record->blob, .created_at = record->created_at, .cached = true};
 }
 

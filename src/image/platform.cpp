@@ -2,14 +2,36 @@
 // Platform names in Go's words (GOOS/GOARCH), normalised the way containerd does for the common spellings.
 #include <sys/utsname.h>
 
+#include <algorithm>
+#include <span>
+
 #include <dray/core/text.hpp>
 #include <dray/image/image.hpp>
 
 namespace dray::image {
 namespace {
 
+constexpr std::string_view kSystems[] = {"aix",     "android", "darwin",  "dragonfly", "freebsd", "hurd",
+                                         "illumos", "ios",     "js",      "linux",     "nacl",    "netbsd",
+                                         "openbsd", "plan9",   "solaris", "windows",   "zos"};
+constexpr std::string_view kArchitectures[] = {"386",     "amd64",    "amd64p32",  "arm",         "armbe",   "arm64",
+                                               "arm64be", "ppc64",    "ppc64le",   "loong64",     "mips",    "mipsle",
+                                               "mips64",  "mips64le", "mips64p32", "mips64p32le", "ppc",     "riscv",
+                                               "riscv64", "s390",     "s390x",     "sparc",       "sparc64", "wasm"};
+
+bool is_one_of(std::span<const std::string_view> words, std::string_view word) {
+  return std::ranges::find(words, word) != words.end();
+}
+
+void lower(std::string& text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+}
+
 void normalize(Platform& platform) {
   std::string& arch = platform.architecture;
+  for (std::string* part : {&platform.os, &arch, &platform.variant}) lower(*part);
+  if (platform.os == "macos") platform.os = "darwin";
   if (arch == "x86_64" || arch == "x86-64") arch = "amd64";
   if (arch == "aarch64") arch = "arm64";
   if (arch == "i386" || arch == "i486" || arch == "i586" || arch == "i686") arch = "386";
@@ -38,18 +60,29 @@ Result<Platform> Platform::parse(std::string_view text) {
     return Failure(Error(ErrorCode::invalid_argument, std::move(message) + ": invalid argument")
                        .with_hint("expected os[/architecture[/variant]], such as linux/arm64"));
   };
-  for (const auto& part : parts)
-    if (part.empty() || part.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") !=
-                            std::string::npos)
-      return bad("\"" + part.substr(0, 100) + "\" is an invalid component of " + quoted +
+  const auto made_of = [](const std::string& part, const std::string& more) {
+    const std::string letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-" + more;
+    return !part.empty() && part.find_first_not_of(letters) == std::string::npos;
+  };
+  for (std::size_t i = 1; i < parts.size(); ++i)
+    if (!made_of(parts[i], "."))
+      return bad("\"" + parts[i].substr(0, 100) + "\" is an invalid component of " + quoted +
                  ": platform specifier component must match \"^[A-Za-z0-9_.-]+$\"");
+  if (!made_of(parts[0], "") && (parts.size() > 1 || !made_of(parts[0], ".")))
+    return bad("\"" + parts[0].substr(0, 100) + "\" is an invalid OS component of " + quoted +
+               ": it must match \"^[A-Za-z0-9_-]+$\"");
   if (parts.size() > 3) return bad(quoted + ": cannot parse platform specifier");
   if (parts.size() == 1) {
-    if (parts[0] == "linux" || parts[0] == "windows" || parts[0] == "darwin" || parts[0] == "freebsd") {
-      platform.os = parts[0];
+    // One word is a system or an architecture; which one, only a known word tells.
+    Platform named{.os = parts[0], .architecture = parts[0], .variant = ""};
+    normalize(named);
+    if (is_one_of(kSystems, named.os)) {
+      platform.os = named.os;
+    } else if (is_one_of(kArchitectures, named.architecture)) {
+      platform.architecture = named.architecture;
+      platform.variant = named.variant;
     } else {
-      platform.architecture = parts[0];
-      platform.variant.clear();
+      return bad(quoted + ": unknown operating system or architecture");
     }
   } else {
     platform.os = parts[0];

@@ -16,8 +16,11 @@
 namespace dray::store {
 namespace {
 
-constexpr std::int64_t kOverlayVersion = 2;
-constexpr std::int64_t kVfsVersion = 3;
+constexpr std::int64_t kOverlayVersion = 4;
+constexpr std::int64_t kVfsVersion = 5;
+/// Those before, by driver: build_cache had no `uses`.
+constexpr std::int64_t kOldOverlayVersion = 2;
+constexpr std::int64_t kOldVfsVersion = 3;
 
 constexpr const char* kTables = R"sql(
 CREATE TABLE snapshots(
@@ -46,15 +49,16 @@ CREATE TABLE build_cache(
   blob_media_type TEXT NOT NULL DEFAULT '',
   description TEXT NOT NULL DEFAULT '',
   created_at TEXT NOT NULL,
-  last_used_at TEXT NOT NULL) WITHOUT ROWID;
+  last_used_at TEXT NOT NULL,
+  uses INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
 )sql";
-constexpr const char* kOverlayTables = "PRAGMA user_version = 2";
+constexpr const char* kOverlayTables = "PRAGMA user_version = 4";
 constexpr const char* kVfsTables = R"sql(
 CREATE TABLE merged_stacks(
   name TEXT PRIMARY KEY,
   layers TEXT NOT NULL,
   boot TEXT NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = 3;
+PRAGMA user_version = 5;
 )sql";
 
 Result<std::int64_t> version_of(Database& db) {
@@ -66,11 +70,23 @@ StorageDriver driver_of(std::int64_t version) {
   return version == kVfsVersion ? StorageDriver::vfs : StorageDriver::overlay;
 }
 
+/// All of it or, if this process is killed, nothing: the column and the version are of one transaction.
+Result<std::int64_t> upgrade(const std::shared_ptr<Database>& db) {
+  auto transaction = TRY(Database::begin(db));
+  const std::int64_t version = TRY(version_of(*db));
+  if (version != kOldOverlayVersion && version != kOldVfsVersion) return version;  // another process was first
+  TRY_CTX(db->execute("ALTER TABLE build_cache ADD COLUMN uses INTEGER NOT NULL DEFAULT 1"), "upgrading the database");
+  TRY(db->execute(version == kOldVfsVersion ? "PRAGMA user_version = 5" : "PRAGMA user_version = 4"));
+  TRY(transaction.commit());
+  return version_of(*db);
+}
+
 }  // namespace
 
 Result<StorageDriver> ensure_schema(const std::shared_ptr<Database>& db,
                                     const std::function<Result<StorageDriver>()>& choose) {
   std::int64_t version = TRY(version_of(*db));
+  if (version == kOldOverlayVersion || version == kOldVfsVersion) version = TRY(upgrade(db));
   if (version == kOverlayVersion || version == kVfsVersion) return driver_of(version);
   if (version > kVfsVersion)
     return fail(ErrorCode::unsupported, "the database was made by a newer version of dray (schema " +

@@ -32,7 +32,7 @@ bool Store::is_leased() const {
 namespace {
 
 constexpr const char* kCacheColumns =
-    "key, layer, blob_digest, blob_size, blob_media_type, description, created_at, last_used_at";
+    "key, layer, blob_digest, blob_size, blob_media_type, description, created_at, last_used_at, uses";
 
 Result<BuildCacheRecord> cache_record(const Row& row) {
   BuildCacheRecord record;
@@ -48,6 +48,7 @@ Result<BuildCacheRecord> cache_record(const Row& row) {
   record.description = row.text(5);
   record.created_at = row.text(6);
   record.last_used_at = row.text(7);
+  record.uses = row.integer(8);
   return record;
 }
 
@@ -63,7 +64,8 @@ Result<std::optional<BuildCacheRecord>> Store::find_build_cache(const std::strin
   if (record.blob && !content_->contains(record.blob->digest)) record.blob.reset();
   record.last_used_at = format_time_now();
   // A full disk must not keep anybody from using the cache.
-  (void)database_->execute("UPDATE build_cache SET last_used_at = ? WHERE key = ?", {record.last_used_at, key});
+  (void)database_->execute("UPDATE build_cache SET last_used_at = ?, uses = uses + 1 WHERE key = ?",
+                           {record.last_used_at, key});
   return std::optional<BuildCacheRecord>(std::move(record));
 }
 
@@ -79,9 +81,11 @@ Result<void> Store::put_build_cache(const BuildCacheRecord& record) {
   }
   const std::string now = format_time_now();
   return database_->execute(
-      "INSERT OR REPLACE INTO build_cache(key, layer, blob_digest, blob_size, blob_media_type, description, "
-      "created_at, "
-      "last_used_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO build_cache(key, layer, blob_digest, blob_size, blob_media_type, description, created_at, "
+      "last_used_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO UPDATE SET layer = excluded.layer, "
+      "blob_digest = excluded.blob_digest, blob_size = excluded.blob_size, blob_media_type = excluded.blob_media_type, "
+      "description = excluded.description, created_at = excluded.created_at, last_used_at = excluded.last_used_at, "
+      "uses = uses + 1",
       {record.key, layer, blob, size, media_type, record.description,
        record.created_at.empty() ? now : record.created_at, record.last_used_at.empty() ? now : record.last_used_at});
 }

@@ -52,6 +52,14 @@ Dockerfile:1
         self.fails(1, "lint violation found for rules: FromAsCasing", "build", "--build-arg",
                    "BUILDKIT_DOCKERFILE_CHECK=error=true", folder)
 
+    def test_the_cache_counts_how_often_it_is_used(self):
+        folder = self.context({"Dockerfile": "FROM scratch\nCOPY a /counted\n", "a": "once"})
+        for _ in range(3):
+            self.ok("build", "-q", folder)
+        self.assertEqual("3\n", self.ok("builder", "du", "--format", "{{.UsageCount}}", "--filter", "description~=counted$"))
+        self.assertRegex(self.ok("builder", "du", "--verbose", "--filter", "description~=counted$"), "Usage count: +3\nLast used: +\\S")
+        self.fails(1, "has no parents", "builder", "prune", "-f", "--filter", "parents=x")
+
     def test_an_error_shows_its_lines(self):
         folder = self.context({"Dockerfile": "FROM scratch\nCOPY nothing /\n"})
         self.fails(1, "(?s)Dockerfile:2\n-+\n   1 \\|     FROM scratch\n   2 \\| >>> COPY nothing /\n", "build", folder)
@@ -124,11 +132,48 @@ class Bake(DrayTestCase):
         self.assertEqual({"one", "two"}, set(json.loads((folder / "meta").read_text())))
         self.ok("rmi", "one:7", "two:7")
 
+    def test_hcl(self):
+        folder = self.context({
+            "docker-bake.hcl": """
+variable "TAG" {
+  default = "1"
+}
+function "label" {
+  params = [n]
+  result = "n${n * 2}"
+}
+group "default" {
+  targets = ["app"]
+}
+target "app" {
+  name = "app-${n}"
+  matrix = { n = [1, 2] }
+  tags = ["app-${n}:${TAG}"]
+  args = { N = label(n) }
+  contexts = { low = "target:low" }
+}
+target "low" {
+  dockerfile-inline = <<-EOT
+    FROM scratch
+    COPY Dockerfile /low
+    EOT
+}
+""",
+            "docker-bake.override.hcl": 'target "app-2" {\n  args = { N = "over" }\n}\n',
+            "Dockerfile": "FROM scratch\nARG N\nLABEL n=$N\nCOPY --from=low /low /\n"})
+        result = self.dray("bake", "--progress=plain", cwd=folder, env={"TAG": "7"})
+        self.assertEqual(0, result.code, result)
+        self.assertEqual("n2", self.inspect("app-1:7", "Config.Labels.n"))
+        self.assertEqual("over", self.inspect("app-2:7", "Config.Labels.n"))
+        (folder / "printed.json").write_text(self.ok("bake", "--print", cwd=folder))
+        self.assertEqual((folder / "printed.json").read_text(), self.ok("bake", "--print", "--file", "printed.json", cwd=folder))
+        self.ok("rmi", "app-1:7", "app-2:7")
+        (folder / "docker-bake.override.hcl").write_text('target "x" {\n  tags = [uper("a")]\n}\n')
+        self.fails(1, "docker-bake.override.hcl:2: there is no function \"uper\"\n.*upper(.|\n)*2 . >>>   tags", "bake", cwd=folder)
+
     def test_compose_print_and_errors(self):
         folder = self.context({"compose.yaml": "services:\n  web:\n    build: .\n    image: web:1\n",
-                               "Dockerfile": "FROM scratch\nCOPY Dockerfile /\n", "docker-bake.hcl": ""})
-        self.fails(1, "HCL is not supported", "bake", cwd=folder)
-        (folder / "docker-bake.hcl").unlink()
+                               "Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
         printed = json.loads(self.ok("bake", "--print", "--set", "web.args.A=1", cwd=folder))
         self.assertEqual({"tags": ["web:1"], "context": ".", "args": {"A": "1"}, "dockerfile": "Dockerfile"},
                          printed["target"]["web"])

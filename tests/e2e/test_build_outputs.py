@@ -154,6 +154,8 @@ class Outputs(OutputTestCase):
         with tarfile.open(out / "t.tar") as tar:
             self.assertEqual({1650000000}, {member.mtime for member in tar})
         self.fails(1, "invalid SOURCE_DATE_EPOCH", "build", "--build-arg", "SOURCE_DATE_EPOCH=yesterday", folder)
+        of_stage = self.context({"Dockerfile": "ARG SOURCE_DATE_EPOCH=s\nFROM scratch AS s\nADD https://example.com/x /\nFROM scratch\nLABEL a=b\n"})
+        self.fails(1, "Dockerfile:1: SOURCE_DATE_EPOCH of a stage or a named context is not supported", "build", of_stage)
         # A directory has no time of its own: as if it were not given.
         plain, context = (self.place() / "id" for _ in range(2))
         self.ok("build", "--iidfile", plain, folder)

@@ -261,6 +261,10 @@ class Git(Sources):
         seconds = int(self.git("app", "show", "--no-patch", "--format=%ct", "master"))
         self.ok("build", "-t", "test", "--build-arg", "SOURCE_DATE_EPOCH=context", self.url)
         self.assertEqual(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)), self.inspect("test", "Created"))
+        declared = "ARG SOURCE_DATE_EPOCH=context\nFROM scratch\nARG SOURCE_DATE_EPOCH\nLABEL t=$SOURCE_DATE_EPOCH\n"
+        self.assertEqual(0, self.dray("build", "-t", "test", "-f", "-", self.url, input=declared).code)
+        self.assertEqual(str(seconds), self.inspect("test", "Config.Labels.t"))
+        self.assertEqual(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)), self.inspect("test", "Created"))
 
     def test_tags_by_longer_names(self):
         eventually(lambda: self.git("app", "ls-remote", self.url))

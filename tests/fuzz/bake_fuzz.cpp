@@ -33,7 +33,7 @@ Result<BakePlan> plan(const char* name, std::string text) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
-  for (const char* name : {"compose.yaml", "docker-bake.json"}) {
+  for (const char* name : {"compose.yaml", "docker-bake.json", "docker-bake.hcl"}) {
     const auto first = plan(name, text);
     if (!first) {
       require(!first.error().message().empty(), "an error without a message");

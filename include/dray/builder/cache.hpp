@@ -20,6 +20,7 @@ struct CacheEntry {
   std::string description;
   std::string created_at, last_used_at;
   std::uint64_t size = 0;         ///< bytes: unpacked and packed
+  std::int64_t uses = 0;          ///< builds that made or found it; 0: not counted (cache mounts)
   bool in_use = false;            ///< a running step has it
   bool is_shared = false;         ///< an image or a container has this layer, too: removing the entry frees nothing
   std::vector<std::string> keys;  ///< of a layer: the steps' cache keys
@@ -35,7 +36,9 @@ Result<std::vector<CacheEntry>> list_cache(store::Store& store, const std::vecto
 struct CachePolicy {
   bool all = false;                        ///< shared entries, too
   std::optional<std::int64_t> unused_for;  ///< seconds: what was used later stays
-  std::vector<std::string> filters;        ///< "type=…", "id=…", "description~=…", "inuse", "shared", "private"
+  /// KEY=VALUE, KEY!=VALUE, KEY~=REGULAR_EXPRESSION or a bare KEY: id, type, description, inuse, shared, private,
+  /// mutable, immutable. All must fit.
+  std::vector<std::string> filters;
   /// Bytes. All 0: everything goes. Else the least recently used goes until the cache is not larger than the maximum
   /// and the disk has what shall be free; but never below the reserve.
   std::uint64_t reserved_space = 0, max_used_space = 0, min_free_space = 0;

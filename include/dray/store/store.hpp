@@ -41,6 +41,7 @@ struct BuildCacheRecord {
   std::optional<image::Descriptor> blob;  ///< the packed layer, once exported
   std::string description;                ///< "[2/4] RUN apt-get update"
   std::string created_at, last_used_at;
+  std::int64_t uses = 1;  ///< by builds: the one that made it, and each that found it; the store counts
 };
 
 /// Everything under `root`: content, snapshots, database and the two locks. The façade of this part.

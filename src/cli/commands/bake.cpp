@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <mutex>
 
+#include <dray/builder/lint.hpp>
 #include <dray/core/output_file.hpp>
 #include <dray/core/thread.hpp>
 #include <dray/flags/flags.hpp>
@@ -24,10 +25,9 @@ namespace {
 constexpr std::size_t kMaxFile = 4u << 20;
 
 /// In this order; those that exist are laid over each other.
-constexpr const char* kDefaultFiles[] = {"compose.yaml",       "compose.yml",
-                                         "docker-compose.yml", "docker-compose.yaml",
-                                         "docker-bake.json",   "docker-bake.override.json",
-                                         "docker-bake.hcl",    "docker-bake.override.hcl"};
+constexpr const char* kDefaultFiles[] = {
+    "compose.yaml",     "compose.yml",     "docker-compose.yml",        "docker-compose.yaml",
+    "docker-bake.json", "docker-bake.hcl", "docker-bake.override.json", "docker-bake.override.hcl"};
 
 std::optional<std::string> environment(const std::string& name) {
   const char* value = std::getenv(name.c_str());
@@ -49,7 +49,7 @@ Result<std::vector<BakeFile>> read_files(const std::vector<std::string>& names) 
     if (::access(name, F_OK) == 0) files.push_back({name, TRY(read_file(name, kMaxFile))});
   if (files.empty())
     return fail(ErrorCode::not_found,
-                "there is no bake file here: name one with --file (docker-bake.json, compose.yaml)");
+                "there is no bake file here: name one with --file (docker-bake.hcl, docker-bake.json, compose.yaml)");
   return files;
 }
 
@@ -193,15 +193,28 @@ class Bake {
   std::condition_variable changed_;
 };
 
+/// The error, and the lines that it is about.
+int refused(const BakeOptions& options, const Error& error) {
+  const int code = report(error);
+  const std::string& place = error.location();
+  for (const BakeFile& file : options.files) {
+    if (!place.starts_with(file.name + ":")) continue;
+    const int line = std::atoi(place.c_str() + file.name.size() + 1);
+    if (line > 0) print_error(printable(builder::source_excerpt(file.text, file.name, line, line)));
+    break;
+  }
+  return code;
+}
+
 Result<int> bake(Invocation& invocation) {
   BakeOptions options;
   std::vector<std::string> files, variables;
   std::string progress_kind, metadata_file;
   bool print_only = false, debug = false;
   Flags flags("dray bake", "[OPTIONS] [TARGET...]",
-              "Build the targets of a bake file (docker-bake.json) or compose file, side by side.");
+              "Build the targets of a bake file (docker-bake.hcl, docker-bake.json) or compose file, side by side.");
   flags.flag("-D,--debug", debug, "Explain warnings, with the lines they are about");
-  flags.list("-f,--file", files, "Bake or compose file (default: docker-bake.json, compose.yaml, …)");
+  flags.list("-f,--file", files, "Bake or compose file (default: docker-bake.hcl, docker-bake.json, compose.yaml, …)");
   flags.flag("--load", options.load, "Put the images into the image store (shorthand for --set=*.output=type=docker)");
   flags.option("--metadata-file", metadata_file, "Write the builds' digests and names to a file, as JSON");
   flags.flag("--no-cache", options.no_cache, "Do not use cache when building the images");
@@ -221,7 +234,9 @@ Result<int> bake(Invocation& invocation) {
     return environment(name);
   };
   options.files = TRY(read_files(files));
-  const BakePlan plan = TRY(plan_bake(options));
+  auto planned = plan_bake(options);
+  if (!planned) return refused(options, planned.error());
+  const BakePlan plan = *std::move(planned);
   if (print_only) {
     print(plan.printed);
     return 0;

@@ -50,6 +50,12 @@ std::string ssh_text(const ordered_json& value) {
   return text;
 }
 
+/// "cwd://" is the directory in which `dray bake` was called: that of all paths here.
+std::string local_path(std::string text) {
+  if (text.starts_with("cwd://")) text.erase(0, 6);
+  return text.empty() ? "." : text;
+}
+
 bool is_true(const ordered_json& value) {
   return value.is_boolean() ? value.get<bool>() : scalar_text(value) == "true" || scalar_text(value) == "1";
 }
@@ -106,7 +112,7 @@ Result<BakeTarget> bake_arguments(const std::string& name, const std::string& ta
     } else if (key == "contexts") {
       TRY(expect(value.is_object(), "an object"));
       for (const auto& [alias, source] : value.items()) {
-        const std::string text = scalar_text(source);
+        const std::string text = local_path(scalar_text(source));
         if (text.starts_with("target:"))
           result.needs.emplace_back(alias, text.substr(7));
         else
@@ -115,7 +121,7 @@ Result<BakeTarget> bake_arguments(const std::string& name, const std::string& ta
     } else if (key == "no-cache" || key == "pull") {
       if (is_true(value)) arguments.push_back("--" + key);
     } else if (key == "context") {
-      context = scalar_text(value);
+      context = local_path(scalar_text(value));
     } else if (key == "dockerfile") {
       dockerfile = scalar_text(value);
     } else if (key == "dockerfile-inline") {

@@ -12,7 +12,7 @@
 
 namespace dray::cli {
 
-/// A file of `dray bake`: JSON (docker-bake.json) or compose (YAML).
+/// A file of `dray bake`: HCL (docker-bake.hcl), JSON (docker-bake.json) or compose (YAML).
 struct BakeFile {
   std::string name, text;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bake files: read, laid over each other, variables put in, matrices unfolded, groups and inheritance resolved.
+// Bake files: what their blocks say, laid over each other; groups and inheritance resolved.
 #include <fnmatch.h>
 
 #include <algorithm>
@@ -8,15 +8,12 @@
 
 #include <nlohmann/json.hpp>
 
-#include "bake_definition.hpp"
+#include "bake_values.hpp"
 
 namespace dray::cli {
 namespace {
 
 using nlohmann::ordered_json;
-using Variables = std::map<std::string, std::string>;
-
-constexpr std::size_t kMaxTargets = 1000;
 
 Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
 
@@ -46,42 +43,20 @@ void lay_over(ordered_json& target, const ordered_json& other) {
   }
 }
 
-/// "${NAME}" in a text. Anything else in the braces is HCL, which is not read.
-Result<std::string> interpolate(const std::string& text, const Variables& variables) {
-  std::string result;
-  for (std::size_t at = 0; at < text.size();) {
-    if (text.compare(at, 3, "$${") == 0) {
-      result += "${";
-      at += 3;
-      continue;
-    }
-    if (text.compare(at, 2, "${") != 0) {
-      result.push_back(text[at++]);
-      continue;
-    }
-    const std::size_t end = text.find('}', at);
-    if (end == std::string::npos) return invalid("\"" + text + "\": a \"}\" is missing");
-    const std::string name = text.substr(at + 2, end - at - 2);
-    const auto found = variables.find(name);
-    if (found == variables.end()) {
-      if (name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") !=
-          std::string::npos)
-        return fail(ErrorCode::unsupported, "\"" + text + "\": only names of variables are supported in ${…}");
-      return invalid("\"" + text + "\": there is no variable \"" + name + "\"");
-    }
-    result += found->second;
-    at = end + 1;
-  }
-  return result;
-}
-
-Result<void> interpolate_all(ordered_json& value, const Variables& variables) {
+/// What is printed is a bake file again: "${" and "%{" are written so that they stay what they are.
+ordered_json escaped(const ordered_json& value) {
   if (value.is_string()) {
-    value = TRY(interpolate(value.get<std::string>(), variables));
-  } else if (value.is_structured()) {
-    for (auto& item : value) TRY(interpolate_all(item, variables));
+    std::string text;
+    for (const char c : value.get<std::string>()) {
+      if (c == '{' && (text.ends_with('$') || text.ends_with('%'))) text.push_back(text.back());
+      text.push_back(c);
+    }
+    return text;
   }
-  return {};
+  ordered_json copy = value;
+  if (value.is_structured())
+    for (auto& item : copy) item = escaped(item);
+  return copy;
 }
 
 std::string text_of(const ordered_json& value) {
@@ -89,45 +64,38 @@ std::string text_of(const ordered_json& value) {
   return value.is_null() ? "" : value.dump();
 }
 
+/// Texts where texts belong: a number or a boolean is also one. A null in a map is as if it were not there.
+Result<hcl::Value> plain_value(const std::string& name, const hcl::Value& value) {
+  if (name == "no-cache" || name == "pull") return hcl::Value(TRY(hcl::to_truth(value)));
+  if (value.is_object()) {
+    hcl::Object texts;
+    for (const auto& [key, item] : value.object())
+      if (!item.is_null()) texts[key] = TRY_CTX(hcl::to_text(item), "\"" + key + "\"");
+    return hcl::Value(std::move(texts));
+  }
+  if (!value.is_list()) return hcl::Value(TRY(hcl::to_text(value)));
+  hcl::List items;
+  for (const hcl::Value& item : value.list())
+    items.push_back(item.is_object() ? item : hcl::Value(TRY(hcl::to_text(item))));
+  return hcl::Value(std::move(items));
+}
+
 class Bake {
  public:
-  explicit Bake(const BakeOptions& options) : options_(options) {}
+  explicit Bake(const BakeOptions& options) : options_(options), values_(options.environment) {}
 
   Result<void> add_file(const BakeFile& file) {
-    if (file.name.ends_with(".hcl"))
-      return fail(ErrorCode::unsupported,
-                  "\"" + file.name + "\": HCL is not supported; write the file as JSON (docker-bake.json) or compose");
-    std::string text = file.text;
-    if (file.name.ends_with(".yaml") || file.name.ends_with(".yml")) {
-      text = TRY_CTX(yaml_to_json(text), "\"" + file.name + "\"");
-      text = TRY_CTX(compose_to_bake(text, options_.environment), "\"" + file.name + "\"");
-    }
-    ordered_json document = ordered_json::parse(text, nullptr, false);
-    if (document.is_discarded() || !document.is_object())
-      return invalid("\"" + file.name + "\" is not a JSON object (HCL is not supported)");
-    for (const auto& [section, content] : document.items()) {
-      if (section == "function")
-        return fail(ErrorCode::unsupported, "\"" + file.name + "\": functions are not supported");
-      if (section != "target" && section != "group" && section != "variable")
-        return invalid("\"" + file.name + "\": unknown section \"" + section + "\"");
-      if (!content.is_object()) return invalid("\"" + file.name + "\": \"" + section + "\" must be an object");
-      for (const auto& [name, definition] : content.items()) {
-        if (!definition.is_object()) return invalid("\"" + file.name + "\": \"" + name + "\" must be an object");
-        if (section == "target") TRY(check_target(file.name, name, definition));
-        ordered_json& known = section == "target"  ? targets_[name]
-                              : section == "group" ? groups_[name]
-                                                   : variables_[name];
-        if (known.is_null()) known = ordered_json::object();
-        lay_over(known, definition);
-      }
-    }
+    TRY(values_.add_file(TRY(read_bake_file(file, options_.environment))));
     return {};
   }
 
   Result<BakePlan> plan() {
-    Variables values = TRY(variable_values());
-    TRY(unfold(values));
-    for (auto& [name, group] : groups_.items()) TRY(interpolate_all(group, values));
+    TRY(values_.check_variables());
+    for (const BakeDefinition& group : TRY(values_.groups())) TRY(add(group, groups_));
+    for (const BakeDefinition& target : TRY(values_.targets())) {
+      TRY(check_target(target));
+      TRY(add(target, targets_));
+    }
     std::vector<std::string> wanted;
     std::vector<std::string> named = options_.targets;
     if (named.empty()) named.push_back("default");
@@ -147,93 +115,39 @@ class Bake {
   }
 
  private:
-  static Result<void> check_target(const std::string& file, const std::string& name, const ordered_json& definition) {
-    for (const auto& [key, value] : definition.items())
-      if (!kKnown.contains(key))
-        return invalid("\"" + file + "\": target \"" + name + "\": unknown attribute \"" + key + "\"");
+  static Result<void> check_target(const BakeDefinition& target) {
+    for (const BakeDefinition::Attribute& attribute : target.attributes)
+      if (!kKnown.contains(attribute.name))
+        return hcl::error_at(attribute.place,
+                             "target \"" + target.name + "\": unknown attribute \"" + attribute.name + "\"");
     return {};
   }
 
-  Result<Variables> variable_values() const {
-    Variables values;
-    values["BAKE_CMD_CONTEXT"] = "";
-    std::vector<std::string> open;
-    for (const auto& [name, variable] : variables_.items()) {
-      const auto given = options_.environment ? options_.environment(name) : std::nullopt;
-      if (given)
-        values[name] = *given;
-      else
-        open.push_back(name);
+  /// Over what earlier blocks of the name say.
+  static Result<void> add(const BakeDefinition& definition, ordered_json& all) {
+    ordered_json& known = all[definition.name];
+    if (known.is_null()) known = ordered_json::object();
+    ordered_json attributes = ordered_json::object();
+    for (const auto& [name, value, place] : definition.attributes) {
+      if (value.is_null()) continue;
+      const auto plain = plain_value(name, value);
+      if (!plain) return hcl::error_at(place, name + ": " + plain.error().message());
+      attributes[name] = ordered_json::parse(TRY(hcl::to_json(*plain)));
     }
-    // A default may use another variable: until nothing changes any more.
-    while (!open.empty()) {
-      std::vector<std::string> rest;
-      Error error(ErrorCode::invalid_argument, "");
-      for (const std::string& name : open) {
-        auto value = interpolate(text_of(variables_.at(name).value("default", ordered_json(""))), values);
-        if (value) {
-          values[name] = *value;
-        } else {
-          error = value.error();
-          rest.push_back(name);
-        }
-      }
-      if (rest.size() == open.size()) return Failure(std::move(error).with_context("variable \"" + rest[0] + "\""));
-      open = std::move(rest);
-    }
-    return values;
-  }
-
-  /// Targets with a matrix become several, and a group of the target's own name.
-  Result<void> unfold(const Variables& values) {
-    ordered_json unfolded = ordered_json::object();
-    for (auto& [name, target] : targets_.items()) {
-      if (!target.contains("matrix")) {
-        TRY_CTX(interpolate_all(target, values), "target \"" + name + "\"");
-        unfolded[name] = target;
-        continue;
-      }
-      std::vector<Variables> rows = {values};
-      for (const auto& [variable, list] : target["matrix"].items()) {
-        if (!list.is_array() || list.empty())
-          return invalid("target \"" + name + "\": matrix \"" + variable + "\" is no list");
-        std::vector<Variables> longer;
-        for (const Variables& row : rows)
-          for (const auto& item : list) {
-            if (longer.size() >= kMaxTargets) return invalid("target \"" + name + "\": the matrix has over 1000 cells");
-            Variables more = row;
-            if (item.is_object())
-              for (const auto& [key, value] : item.items()) more[variable + "." + key] = text_of(value);
-            else
-              more[variable] = text_of(item);
-            longer.push_back(std::move(more));
-          }
-        rows = std::move(longer);
-      }
-      if (!target.contains("name"))
-        return invalid("target \"" + name + "\": a matrix needs a \"name\" with its variables");
-      groups_[name] = {{"targets", ordered_json::array()}};
-      for (const Variables& row : rows) {
-        ordered_json copy = target;
-        copy.erase("matrix");
-        TRY_CTX(interpolate_all(copy, row), "target \"" + name + "\"");
-        const std::string cell = text_of(copy["name"]);
-        copy.erase("name");
-        if (cell == name || unfolded.contains(cell))
-          return invalid("target \"" + name + "\": the matrix gives the name \"" + cell + "\" twice");
-        unfolded[cell] = std::move(copy);
-        groups_[name]["targets"].push_back(cell);
-      }
-    }
-    targets_ = std::move(unfolded);
+    lay_over(known, attributes);
     return {};
   }
 
   Result<void> collect(const std::string& name, std::vector<std::string>& wanted, int depth) {
     if (depth > 50) return invalid("group \"" + name + "\" contains itself");
     if (const auto group = groups_.find(name); group != groups_.end()) {
-      for (const auto& member : group->value("targets", ordered_json::array()))
-        TRY(collect(text_of(member), wanted, depth + 1));
+      for (const auto& member : group->value("targets", ordered_json::array())) {
+        const std::string member_name = text_of(member);
+        if (member_name != name || !targets_.contains(name))
+          TRY(collect(member_name, wanted, depth + 1));
+        else if (std::find(wanted.begin(), wanted.end(), name) == wanted.end())  // the target of the group's name
+          wanted.push_back(name);
+      }
       return {};
     }
     if (!targets_.contains(name)) return fail(ErrorCode::not_found, "there is no target or group \"" + name + "\"");
@@ -332,16 +246,25 @@ class Bake {
 
   std::string print(const std::vector<std::string>& named, const std::vector<std::string>& wanted,
                     const std::map<std::string, ordered_json>& resolved, const BakePlan& plan) const {
-    ordered_json document = {{"group", {{"default", {{"targets", wanted}}}}}, {"target", ordered_json::object()}};
-    for (const std::string& name : named)
-      if (name != "default" && groups_.contains(name))
-        document["group"][name] = {{"targets", groups_.at(name)["targets"]}};
-    for (const BakeTarget& target : plan.targets) document["target"][target.name] = resolved.at(target.name);
+    const bool chosen = named != std::vector<std::string>{"default"};
+    ordered_json document = {{"group", {{"default", {{"targets", chosen ? named : wanted}}}}},
+                             {"target", ordered_json::object()}};
+    ordered_json& groups = document["group"];
+    for (std::vector<std::string> open = named; !open.empty();) {
+      const std::string name = std::move(open.back());
+      open.pop_back();
+      if (!groups_.contains(name) || (groups.contains(name) && (chosen || name != "default"))) continue;
+      groups[name] = {{"targets", groups_.at(name).value("targets", ordered_json::array())}};
+      for (const auto& member : groups[name]["targets"])
+        if (text_of(member) != "default") open.push_back(text_of(member));
+    }
+    for (const BakeTarget& target : plan.targets) document["target"][target.name] = escaped(resolved.at(target.name));
     return document.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
   }
 
   const BakeOptions& options_;
-  ordered_json targets_ = ordered_json::object(), groups_ = ordered_json::object(), variables_ = ordered_json::object();
+  BakeValues values_;
+  ordered_json targets_ = ordered_json::object(), groups_ = ordered_json::object();
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <dray/flags/flags.hpp>
 
 #include "../command.hpp"
+#include "../moment.hpp"
 #include "../table.hpp"
 
 namespace dray::cli {
@@ -15,33 +16,13 @@ namespace {
 
 using builder::CacheEntry;
 
-/// "24h", "30m", "1h30m"; a number alone is seconds.
-Result<std::int64_t> parse_duration(const std::string& text) {
-  std::int64_t total = 0, number = 0;
-  bool digits = false;
-  for (const char c : text) {
-    if (c >= '0' && c <= '9' && number < 100'000'000) {
-      number = number * 10 + (c - '0');
-      digits = true;
-      continue;
-    }
-    const std::int64_t unit = c == 'd' ? 86400 : c == 'h' ? 3600 : c == 'm' ? 60 : c == 's' ? 1 : 0;
-    if (!digits || unit == 0)
-      return fail(ErrorCode::invalid_argument, "invalid duration \"" + text + "\": expected one such as 24h or 30m");
-    total += std::exchange(number, 0) * unit;
-    digits = false;
-  }
-  if (text.empty()) return fail(ErrorCode::invalid_argument, "a duration is missing");
-  return total + number;
-}
-
 /// Takes "until=…" and "unused-for=…" out of the filters.
 Result<void> apply_filters(const std::vector<std::string>& texts, builder::CachePolicy& policy) {
   for (const std::string& text : texts) {
     const std::size_t equals = text.find('=');
     const std::string key = text.substr(0, equals);
     if ((key == "until" || key == "unused-for") && equals != std::string::npos)
-      policy.unused_for = TRY(parse_duration(text.substr(equals + 1)));
+      policy.unused_for = ::time(nullptr) - TRY(parse_moment(text.substr(equals + 1)));
     else
       policy.filters.push_back(text);
   }
@@ -59,6 +40,7 @@ std::vector<TableRow> rows_of(const std::vector<CacheEntry>& entries) {
                      {"LastUsedAt", entry.last_used_at.empty() ? "" : human_age(entry.last_used_at)},
                      {"Type", type_name(entry.type)},
                      {"Description", entry.description},
+                     {"UsageCount", entry.uses > 0 ? std::to_string(entry.uses) : ""},
                      {"CreatedAt", entry.created_at},
                      {"Shared", entry.is_shared ? "true" : "false"},
                      {"Mutable", entry.type == CacheEntry::Type::cache_mount ? "true" : "false"},
@@ -82,6 +64,7 @@ void print_entry(const CacheEntry& entry) {
   line("Shared", entry.is_shared ? "true" : "false");
   line("Size", human_size(entry.size));
   line("Description", entry.description);
+  if (entry.uses > 0) line("Usage count", std::to_string(entry.uses));
   line("Last used", entry.last_used_at.empty() ? "" : human_age(entry.last_used_at));
   line("Type", type_name(entry.type));
   print("\n");

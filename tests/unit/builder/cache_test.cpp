@@ -73,6 +73,18 @@ TEST_CASE("a layer with several keys is one entry, the least recently used comes
   CHECK(*cached_layer_bytes(*cache.store) == entries->front().size + entries->back().size);
 }
 
+TEST_CASE("uses are counted: the making and each finding", "[builder]") {
+  Cache cache;
+  cache.add("x", 10, 10, {"a", "b"});
+  CHECK(list_cache(*cache.store, {})->front().uses == 1);
+  REQUIRE(*cache.store->find_build_cache("a"));
+  REQUIRE(*cache.store->find_build_cache("b"));
+  CHECK(list_cache(*cache.store, {})->front().uses == 3);
+  auto record = *cache.store->find_build_cache("a");
+  REQUIRE_OK(cache.store->put_build_cache(*record));  // made again
+  CHECK(list_cache(*cache.store, {})->front().uses == 5);
+}
+
 TEST_CASE("prune: all of it, by age, by room, by filter", "[builder]") {
   Cache cache;
   const DiffId held = cache.add("held", 1000, 4000, {"h"});
@@ -110,6 +122,24 @@ TEST_CASE("prune: all of it, by age, by room, by filter", "[builder]") {
     CHECK(cache.left() == Names{"RUN held", "RUN old", "RUN new"});
     REQUIRE_OK(prune_cache(*cache.store, {.filters = {"type=exec.cachemount"}}, {}));
     CHECK(cache.left().size() == 3);
+    const auto fit = [&](const std::string& filter) {
+      Names found;
+      const auto entries = *list_cache(*cache.store, {held});
+      for (const CacheEntry& entry : entries)
+        if (*fits_filters(entry, {filter})) found.push_back(entry.description);
+      return found;
+    };
+    const Names all = {"RUN held", "RUN old", "RUN new"};
+    CHECK(fit("description~=^RUN (old|x+)$") == Names{"RUN old"});
+    CHECK(fit("description!=RUN old") == Names{"RUN held", "RUN new"});
+    CHECK(fit("type!=exec.cachemount") == all);
+    CHECK(fit("immutable") == all);
+    CHECK(fit("mutable!=true") == all);
+    CHECK(fit("mutable").empty());
+    CHECK(fit("shared=false") == fit("private"));
+    CHECK(fit("shared") == Names{"RUN held"});
+    for (const char* bad : {"parents=x", "parent=x", "description~=(", "shared~=t", "id", "immutable=no"})
+      CHECK_FALSE(prune_cache(*cache.store, {.filters = {bad}}, {}));
     const auto bad = prune_cache(*cache.store, {.filters = {"nonsense"}}, {});
     REQUIRE_FALSE(bad);
     CHECK(bad.error().code() == ErrorCode::invalid_argument);

@@ -44,6 +44,12 @@ TEST_CASE("modifiers") {
   CHECK(word("'$x' \"$empty\" \\$x") == "$x  $x");
 }
 
+TEST_CASE("names are letters of any script, digits and underscores") {
+  const std::map<std::string, std::string> variables = {{"x", "1"}, {"größe", "2"}};
+  CHECK(ShellLex().word("$x\u2013y $größe\u00a0", lookup(variables)).value_or("") == "1\u2013y 2\u00a0");
+  CHECK(ShellLex().expand("a\u2003b", lookup(variables))->words == std::vector<std::string>{"a", "b"});
+}
+
 TEST_CASE("hostile words") {
   CHECK(word("${").starts_with("error"));
   CHECK(word("${x").starts_with("error"));

@@ -67,8 +67,29 @@ TEST_CASE("bytes that are no UTF-8, NULs, line ends and marks") {
   using namespace std::string_view_literals;
   CHECK(document(std::string("FROM a\nLABEL x=\xff\0y\n"sv))["config"]["Labels"].size() == 1);
   CHECK(document("\xEF\xBB\xBF# escape=`\r\nFROM a\r\nRUN x `\r\n y\r\n")["ops"][0]["args"][2] == "x  y");
-  CHECK(dockerfile_ast("ENV x=\xff\xc2\xa0\n", "f").value_or("") == "(env \"x\" \"\\xff\\u00a0\" \"=\")\n");
+  CHECK(dockerfile_ast("ENV x=\xff\xc2\xad\n", "f").value_or("") == "(env \"x\" \"\\xff\\u00ad\" \"=\")\n");
   CHECK_FALSE(dockerfile_ast("", "f"));
+}
+
+TEST_CASE("white space of Unicode is white space, but not between an instruction and its arguments") {
+  CHECK(dockerfile_ast("\u2003FROM a\u00a0\nENV A=1\u00a0B=2\nCOPY --link\u3000x y\n", "f").value_or("") ==
+        "(from \"a\")\n(env \"A\" \"1\" \"=\" \"B\" \"2\" \"=\")\n(copy [\"--link\"] \"x\" \"y\")\n");
+  CHECK(dockerfile_ast("FROM\u00a0a\n", "f").value_or("") == "(from\u00a0a \"\")\n");
+  CHECK(dockerfile_ast("FROM a\n\\\n", "f").value_or("") == "(from \"a\")\n(\"\")\n");
+}
+
+TEST_CASE("what is written in WORKDIR stays, also when an empty one repeats it") {
+  const auto json = document("FROM a\nWORKDIR /c/../d\nWORKDIR $X\nWORKDIR /..\n");
+  CHECK(json["config"]["WorkingDir"] == "/..");
+  CHECK(json["history"] ==
+        nlohmann::json::parse(R"([{"created_by": "WORKDIR /c/../d"}, {"created_by": "WORKDIR /c/../d"},
+                                                     {"created_by": "WORKDIR /.."}])"));
+}
+
+TEST_CASE("a plan is refused where the checks refuse the build") {
+  CHECK(document("# check=error=true\nFROM a as b\n")["error"] == "lint violation found for rules: FromAsCasing");
+  CHECK_FALSE(document("# check=error=true\nFROM a AS x\nWORKDIR x\nFROM a\n").contains("error"));  // not what is built
+  CHECK(document("# check=x\nFROM a\n")["error"] == "failed to parse check options: invalid check option \"x\"");
 }
 
 TEST_CASE("--link is a merge, a script is a file, equal operations are one") {

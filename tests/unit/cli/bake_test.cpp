@@ -43,6 +43,9 @@ std::string baked(const BakeOptions& options) {
 std::string json(std::string text, std::vector<std::string> targets = {}) {
   return baked(options("docker-bake.json", std::move(text), std::move(targets)));
 }
+std::string hcl(std::string text, std::vector<std::string> targets = {}) {
+  return baked(options("docker-bake.hcl", std::move(text), std::move(targets)));
+}
 std::string compose(std::string text) { return baked(options("compose.yaml", std::move(text))); }
 
 }  // namespace
@@ -65,7 +68,6 @@ TEST_CASE("bake: a target's attributes are a build's arguments") {
   CHECK(json(R"({"target": {"default": {"tag": ["x"]}}})").find("unknown attribute \"tag\"") != std::string::npos);
   CHECK(json(R"({"target": {"default": {"tags": "x"}}})").find("must be a list") != std::string::npos);
   CHECK(json("variable \"X\" {}").find("HCL") != std::string::npos);
-  CHECK(baked(options("docker-bake.hcl", "")).find("HCL is not supported") != std::string::npos);
   CHECK(json("[]") != "");
 }
 
@@ -93,8 +95,8 @@ TEST_CASE("bake: variables and matrices") {
         "default: --tag x:v2 --tag y:given --tag ${z} --file ./Dockerfile .\n");
   CHECK(json(R"({"target": {"default": {"tags": ["x:${NO}"]}}})").find("there is no variable \"NO\"") !=
         std::string::npos);
-  CHECK(json(R"({"target": {"default": {"tags": ["x:${upper(\"a\")}"]}}})").find("only names of variables") !=
-        std::string::npos);
+  CHECK(json(R"({"target": {"default": {"tags": ["x:${upper(\"a\")}"]}}})") ==
+        "default: --tag x:A --file ./Dockerfile .\n");
   CHECK(json(R"({"variable": {"A": {"default": "${B}"}, "B": {"default": "${A}"}}})") != "");
   CHECK(json(R"({"target": {"app": {"name": "app-${v}-${os.short}", "matrix": {"v": ["1", "2"], "os": [{"short": "d"}]},
                  "args": {"V": "${v}"}}}})",
@@ -103,6 +105,115 @@ TEST_CASE("bake: variables and matrices") {
         "app-2-d: --build-arg V=2 --file ./Dockerfile .\n");
   CHECK(json(R"({"target": {"a": {"name": "x", "matrix": {"v": ["1", "2"]}}}})", {"a"}).find("twice") !=
         std::string::npos);
+}
+
+TEST_CASE("bake: HCL") {
+  CHECK(hcl(R"(
+# comment
+variable "TAG" { default = "v${MINOR}" }
+variable "FROM_ENV" {
+  default = "not"
+}
+MINOR = 1 + 1
+function "tags" {
+  params = [name]
+  variadic_params = more
+  result = [for tag in concat([TAG], more) : "${name}:${tag}"]
+}
+group "default" {
+  targets = ["web", "db"]
+}
+target "base" {
+  args = { VERSION = 1, GONE = null }
+}
+target "web" {
+  inherits = ["base"]
+  tags = tags("web", FROM_ENV)
+  dockerfile-inline = <<-EOT
+    FROM scratch
+    # ${upper("x")} $${Y}
+    EOT
+}
+target "db" {
+  args = { WEB = target.base.args.VERSION }
+  context = BAKE_CMD_CONTEXT
+})") == "web: --build-arg VERSION=1 --tag web:v2 --tag web:given .\n"
+        "db: --build-arg WEB=1 --file ./Dockerfile .\n");
+  CHECK(hcl(R"(target "app" {
+  name = "app-${v}-${replace(os.short, ".", "-")}"
+  matrix = {
+    v = [1, 2]
+    os = [{short = "d.x", platforms = ["linux/arm64"]}]
+  }
+  platforms = os.platforms
+}
+target "app-2-d-x" {
+  tags = ["over"]
+})",
+            {"app"}) ==
+        "app-1-d-x: --platform linux/arm64 --file ./Dockerfile .\n"
+        "app-2-d-x: --platform linux/arm64 --tag over --file ./Dockerfile .\n");
+  BakeOptions two = options("docker-bake.hcl", "variable \"A\" { default = \"a\" }\ntarget \"default\" { tags = [A] }");
+  two.files.push_back({"docker-bake.override.hcl", "variable \"A\" { default = \"b\" }"});
+  two.files.push_back({"more.json", R"({"target": {"default": {"args": {"K": "${upper(A)}"}}}})"});
+  CHECK(baked(two) == "default: --tag b --build-arg K=B --file ./Dockerfile .\n");
+  CHECK(baked(options("standard input", "target \"default\" { target = \"t\" }")) ==
+        "default: --target t --file ./Dockerfile .\n");
+}
+
+TEST_CASE("bake: types, validations and the environment") {
+  const auto with = [](const char* type, const char* otherwise, const std::string& given, const char* name = "X") {
+    BakeOptions options = ::options("docker-bake.hcl", std::string("variable \"X\" {\n") + type + "\n" + otherwise +
+                                                           "\n}\ntarget \"default\" { target = jsonencode(X) }");
+    options.environment = [=](const std::string& variable) -> std::optional<std::string> {
+      return variable == name ? std::optional(given) : std::nullopt;
+    };
+    const auto plan = plan_bake(options);
+    return plan ? plan->targets[0].arguments[1] : plan.error().to_string();
+  };
+  CHECK(with("", "default = true", "0") == "false");
+  CHECK(with("", "default = 5", "6.5") == "6.5");
+  CHECK(with("", "", "5") == "\"5\"");
+  CHECK(with("", "default = true", "maybe") ==
+        "docker-bake.hcl:1: variable \"X\": \"maybe\" is neither true nor false");
+  CHECK(with("", "default = []", "a").contains("has a type"));
+  CHECK(with("type = list(number)", "", "1,2") == "[1,2]");
+  CHECK(with("type = set(string)", "", "b,\"a,\"\"\",b") == R"(["a,\"","b"])");
+  CHECK(with("type = map(bool)", "", "k=true") == R"({"k":true})");
+  CHECK(with("type = list(list(string))", "", "[[\"a\"]]", "X_JSON") == R"([["a"]])");
+  CHECK(with("type = object({a = number, b = optional(string, \"z\")})", "default = {a = \"1\"}", "", "no") ==
+        R"({"a":1,"b":"z"})");
+  CHECK(with("type = tuple([string, bool])", "default = [\"a\"]", "", "no").contains("a tuple of 2 items is required"));
+  CHECK(with("type = lower(\"x\")", "", "").contains("this is no type"));
+  CHECK(with("type = number", "", "", "no") == "null");
+  CHECK(with("validation {\ncondition = X > 1\nerror_message = \"not ${X}\"\n}", "default = 2", "1") ==
+        "docker-bake.hcl:3: variable \"X\": not 1");
+}
+
+TEST_CASE("bake: what is wrong in HCL is told with its line") {
+  CHECK(hcl("target \"a\" {\n  tag = []\n}", {"a"}) == "docker-bake.hcl:2: target \"a\": unknown attribute \"tag\"");
+  CHECK(hcl("target \"a\" {\n  tags = [[]]\n}", {"a"}) == "docker-bake.hcl:2: tags: a string is required, not list");
+  CHECK(hcl("\nA = B\nB = A") == "docker-bake.hcl:3: variable \"A\" depends on itself");
+  CHECK(hcl("target \"a\" {\n  args = {X = target.a.args.X}\n}").contains("target.a.args depends on itself"));
+  CHECK(hcl("A = target.b.args").contains("there is no target \"b\""));
+  CHECK(hcl("function \"f\" {\n params = [x]\n result = f(x)\n}\nA = f(1)").contains("does a function call itself"));
+  CHECK(hcl("targets \"a\" {}").contains("unknown section \"targets\""));
+  CHECK(hcl("target \"a\" {\n  args {\n  }\n}") ==
+        "docker-bake.hcl:2: a target has no block \"args\": attributes are written \"args = { … }\"");
+  CHECK(hcl("target \"a\" {") == "docker-bake.hcl:1: the block is not closed: \"}\" is missing");
+  CHECK(hcl("A = \"x\nB = 1").contains("docker-bake.hcl:1: the text is not closed"));
+  CHECK(hcl("A = 1\nA = 2") == "docker-bake.hcl:2: \"A\" is given twice");
+}
+
+TEST_CASE("bake: what is printed is a bake file") {
+  BakeOptions with = options("docker-bake.hcl", "target \"default\" { args = { A = \"$${x} %%{y}\" } }");
+  const auto first = plan_bake(with);
+  REQUIRE_OK(first);
+  CHECK(joined(first->targets[0].arguments).contains("A=${x} %{y} "));
+  with.files = {{"printed.json", first->printed}};
+  const auto again = plan_bake(with);
+  REQUIRE_OK(again);
+  CHECK(again->printed == first->printed);
 }
 
 TEST_CASE("bake: --set, --push, --print") {

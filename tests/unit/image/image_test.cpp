@@ -77,5 +77,11 @@ TEST_CASE("the platform is selected from an index", "[image]") {
   REQUIRE_FALSE(missing.has_value());
   CHECK(missing.error().message().find("linux/arm/v7") != std::string::npos);
   CHECK_FALSE(Platform::parse("linux//x").has_value());
+  CHECK_FALSE(Platform::parse("linuxamd64").has_value());
+  CHECK_FALSE(Platform::parse("l.inux/amd64").has_value());
+  CHECK_FALSE(Platform::parse("").has_value());
+  CHECK(Platform::parse("RISCV64")->to_string() == "linux/riscv64");
+  CHECK(Platform::parse("MacOS/AArch64")->to_string() == "darwin/arm64");
+  CHECK(Platform::parse("windows")->os == "windows");
   CHECK_FALSE(Platform::parse("a/b/c/d").has_value());
 }

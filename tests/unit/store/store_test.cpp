@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <signal.h>
+#include <sys/wait.h>
+
 #include "support.hpp"
 
 using namespace dray;
@@ -139,6 +142,42 @@ TEST_CASE("build cache records", "[store][cache]") {
   // Lost by hand or by a power failure: as if it had never been.
   REQUIRE_OK(store->snapshots().remove_layer(*record.layer));
   CHECK(!*store->find_build_cache("k2"));
+}
+
+TEST_CASE("a store of the schema before is upgraded, also after it was killed half-way", "[store][cache]") {
+  if (!is_root()) return;
+  const auto old_version = GENERATE(2, 3);  // overlay's, vfs'
+  TempDir directory = *TempDir::create(temp_parent(), "dray-store-test-");
+  const std::string root = directory.path() + "/root";
+  const auto driver = old_version == 2 ? StorageDriver::overlay : StorageDriver::vfs;
+  {
+    auto store = Store::open(root, driver);
+    REQUIRE_OK(store);
+    REQUIRE_OK((*store)->put_build_cache({.key = "k", .layer = {}, .blob = {}, .description = "RUN"}));
+    REQUIRE_OK((*store)->database()->execute("ALTER TABLE build_cache DROP COLUMN uses"));
+    REQUIRE_OK((*store)->database()->execute("PRAGMA user_version = " + std::to_string(old_version)));
+  }
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    auto db = Database::open(root + "/dray.db");
+    auto transaction = Database::begin(*db);
+    (void)(*db)->execute("ALTER TABLE build_cache ADD COLUMN uses INTEGER NOT NULL DEFAULT 1");
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFSIGNALED(status));
+  for (int i = 1; i < 3; ++i) {  // upgraded, then found so
+    auto store = Store::open(root);
+    REQUIRE_OK(store);
+    CHECK((*store)->snapshots().driver() == driver);
+    const auto records = (*store)->list_build_cache();
+    REQUIRE_OK(records);
+    REQUIRE(records->size() == 1);
+    CHECK(records->front().uses == i);
+    CHECK(*(*store)->find_build_cache("k"));
+  }
 }
 
 TEST_CASE("opening an existing store is cheap", "[store]") {
