@@ -16,8 +16,9 @@ std::size_t space_length(std::string_view text) {
   if (static_cast<unsigned char>(text[0]) < 0x80) return is_space(text[0]) ? 1 : 0;
   for (const std::string_view space : {"\u0085", "\u00a0", "\u1680", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"})
     if (text.starts_with(space)) return space.size();
-  const bool typographic = text.size() > 2 && text.starts_with("\xe2\x80") && text[2] >= '\x80' && text[2] <= '\x8a';
-  return typographic ? 3 : 0;
+  if (!text.starts_with("\xe2\x80") || text.size() < 3) return 0;
+  const auto last = static_cast<unsigned char>(text[2]);  // U+2000 to U+200A, the typographic ones
+  return last >= 0x80 && last <= 0x8a ? 3 : 0;
 }
 
 std::string_view trim_left(std::string_view text) {

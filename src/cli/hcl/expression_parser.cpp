@@ -129,7 +129,6 @@ Result<ExpressionRef> ExpressionParser::splat(ExpressionRef base, bool attribute
 
 Result<ExpressionRef> ExpressionParser::term() {
   TRY(space());
-  const Place place = cursor_.place();
   const char c = cursor_.peek();
   if (c >= '0' && c <= '9') return number();
   if (cursor_.take("\"")) return quoted();
