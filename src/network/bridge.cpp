@@ -21,6 +21,7 @@ constexpr const char* kBridge = "dray0";
 constexpr const char* kSubnets[] = {"172.29.0.0", "172.30.0.0", "172.31.0.0", "10.88.0.0", "10.89.0.0", "192.168.0.0"};
 constexpr int kPrefixLength = 16;
 constexpr int kTries = 4096;
+constexpr int kVanished = 8;  ///< names that were taken and, when looked at, free
 
 bool overlaps(LinkAddress a, LinkAddress b) {
   if (a.prefix_length == 0 || b.prefix_length == 0) return false;  // the default route is everywhere
@@ -123,6 +124,7 @@ Result<void> take_address(VethRequest& request, LinkAddress subnet, const std::s
   const std::uint32_t base = subnet.address & mask, size = ~mask;
   const LastAddress last(state_directory);
   std::uint32_t candidate = last.read();
+  int vanished = 0;
   for (int tries = 0; tries < kTries; ++tries) {
     candidate = candidate + 1 >= size ? 2 : candidate + 1;  // .0 is the network, .1 the bridge, the last one broadcast
     const std::uint32_t address = base + candidate;
@@ -141,7 +143,9 @@ Result<void> take_address(VethRequest& request, LinkAddress subnet, const std::s
       last.write(candidate);
       return {};
     }
-    if (made.error().error_number() != EEXIST || link_index(request.host_name) == 0) return made;
+    if (made.error().error_number() != EEXIST) return made;
+    // The name is free: its veth went meanwhile, with its container. Or it is the namespace that has an eth0.
+    if (link_index(request.host_name) == 0 && ++vanished > kVanished) return made;
   }
   return fail(ErrorCode::in_use, "no free address in the bridge network");
 }
