@@ -3,6 +3,9 @@
 // they make (archive_plan.cpp). Install: layers are unpacked and
 // verified, blobs get their names, and only then are the images recorded. A failure before the records takes
 // back what it brought.
+#include <fcntl.h>
+
+#include <cerrno>
 #include <mutex>
 #include <thread>
 
@@ -92,17 +95,20 @@ class Installer {
         remember(layer.diff_id);
       return {};
     }
-    // Adopted for an earlier image of this archive, it is not in the staging directory any more.
-    const bool in_store = layer.staged == nullptr || store_.content().contains(layer.blob.digest);
-    std::unique_ptr<ByteSource> source;
-    if (in_store) {
-      source = make_fd_source(TRY(store_.content().open_blob(layer.blob.digest)));
-    } else {
-      source = make_fd_source(TRY(open_file(layer.staged->file, 0)));
-    }
+    const auto source = make_fd_source(TRY(open_blob(layer)));
     TRY(store_.snapshots().unpack(*source, layer.diff_id));  // a layer that is here already is compared
     if (!known) remember(layer.diff_id);
     return {};
+  }
+
+  /// The archive's, which was just verified, unless it was adopted for an earlier image: what the store has under that
+  /// digest may be damaged.
+  Result<FileDescriptor> open_blob(const PlannedLayer& layer) {
+    if (layer.staged != nullptr) {
+      auto staged = open_file(layer.staged->file, O_RDONLY);
+      if (staged || staged.error().error_number() != ENOENT) return staged;
+    }
+    return store_.content().open_blob(layer.blob.digest);
   }
 
   void remember(const DiffId& layer) {

@@ -79,7 +79,7 @@ Result<void> ArchiveStage::read(ByteSource& archive, const CancelToken& cancel) 
     }
     if (!*entry) break;
     const tar::Entry& member = **entry;
-    if (files_.size() + links_.size() > kMaxFiles)
+    if (count_ + links_.size() > kMaxFiles)
       return fail(ErrorCode::corrupt, "the archive has too many files for an image archive");
     const std::string name = key_of(member.path);
     if (member.type == tar::EntryType::symlink) {
@@ -105,8 +105,8 @@ Result<void> ArchiveStage::stage(const std::string& name, tar::Reader& reader) {
   first.resize(used);
   StagedFile staged;
   staged.compression = detect_compression(first);
-  staged.file = directory_.path() + "/" + std::to_string(files_.size());
-  FileDescriptor file = TRY(open_file(staged.file, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+  staged.file = directory_.path() + "/" + std::to_string(count_++);
+  FileDescriptor file = TRY(open_file(staged.file, O_WRONLY | O_CREAT | O_EXCL, 0600));
   BlobSink sink(file);
   PrependedSource source(std::move(first), reader);
   auto promised = promised_digest(name);
@@ -123,9 +123,9 @@ Result<void> ArchiveStage::stage(const std::string& name, tar::Reader& reader) {
   }
   TRY(file.close_checked());
   links_.erase(name);
-  // The last one of a name wins; the file of the former one keeps its number and goes with the directory.
-  auto [known, is_new] = files_.try_emplace(name, staged);
-  if (!is_new) files_[name + "\n" + std::to_string(files_.size())] = std::exchange(known->second, staged);
+  // The last one of a name wins.
+  if (const auto former = files_.find(name); former != files_.end()) (void)::unlink(former->second.file.c_str());
+  files_.insert_or_assign(name, std::move(staged));
   return {};
 }
 

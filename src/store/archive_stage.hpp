@@ -49,6 +49,7 @@ class ArchiveStage {
 
   TempDir directory_;
   Snapshotter* snapshots_;
+  std::size_t count_ = 0;  ///< of files staged, which are named by it; names of the archive have no say in that
   std::map<std::string, StagedFile> files_;
   std::map<std::string, std::string> links_;
 };

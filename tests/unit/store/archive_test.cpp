@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "archive_stage.hpp"
+#include "content_paths.hpp"
 #include "support.hpp"
 
 using namespace dray;
@@ -122,6 +124,18 @@ TEST_CASE("archives that are not what they say leave nothing", "[store][archive]
   CHECK(!load(*store, TarBuilder().symlink("manifest.json", "manifest.json").text()));
   CHECK(!load(*store, TarBuilder().file("blobs/sha256/" + std::string(64, 'a'), "wrong").text()));
   expect_nothing_left(*store);
+  // A name that looks like what might be made of another one: no file takes the place of one that was verified.
+  const std::string blob = "blobs/sha256/" + Digest::of("good").hex();
+  TarBuilder twice;
+  twice.file("l.tar", layer).file(hex + ".json", config).file("manifest.json", "[]").file(blob, "good");
+  for (int i = 0; i < 9; ++i) twice.file(blob + "\n" + std::to_string(i + 5), "other");
+  twice.file(blob, "good").file("zzz", "bad").file("blobs/sha256/" + Digest::of("bad").hex(), "bad");
+  {
+    auto staged = ArchiveStage::create(ingest_path(store->content().directory()), store->snapshots());
+    REQUIRE_OK(staged);
+    REQUIRE_OK(staged->read(*make_memory_source(twice.text()), CancelToken()));
+    CHECK(*staged->read_document(blob) == "good");
+  }
   // Two layers, the second one wrong: the first one is taken back.
   const std::string both = config_of({layer, other});
   const std::string both_hex = Digest::of(both).hex();
