@@ -39,9 +39,8 @@ Result<void> make_whiteouts(FdRef directory) {
 Result<void> change_through(FdRef root) {
   if (::unlinkat(root.get(), "file", 0) != 0 || ::unlinkat(root.get(), "directory", AT_REMOVEDIR) != 0)
     return fail_errno("removing files through an overlay");
-  if (::mkdirat(root.get(), "directory", 0755) == 0) return {};
-  if (errno == EIO) return fail(ErrorCode::unsupported, "this overlay makes no opaque directories");  // no xattrs
-  return fail_errno("replacing a directory through an overlay");
+  if (::mkdirat(root.get(), "directory", 0755) != 0) return fail_errno("replacing a directory through an overlay");
+  return {};
 }
 
 Result<void> look_at_upper(FdRef upper) {
@@ -77,9 +76,10 @@ Result<StorageDriver> choose_driver(FdRef directory, const std::string& path) {
   }
   Result<void> tried;
   if (!mounted) tried = Failure(mounted.error());
+  // First what says why it cannot: without extended attributes overlayfs itself would only say EIO, as a broken disk does.
+  if (tried) tried = make_whiteouts(TRY(open_file_at(scratch.directory(), "layer", O_RDONLY | O_DIRECTORY)));
   if (tried) tried = change_through(*mounted);
   if (tried) tried = look_at_upper(TRY(open_file(here + "/upper", O_PATH | O_DIRECTORY)));
-  if (tried) tried = make_whiteouts(TRY(open_file_at(scratch.directory(), "layer", O_RDONLY | O_DIRECTORY)));
   if (tried) return StorageDriver::overlay;
   if (is_refusal(tried.error())) return StorageDriver::vfs;
   return Failure(std::move(tried).error().with_context("trying overlayfs"));
