@@ -76,6 +76,11 @@ class TreeWriter {
       return fail(ErrorCode::unsupported, "\"/" + change.path +
                                               "\" cannot be stored in a layer: names that begin with \".wh.\" mean "
                                               "deletions there");
+    if (is_whiteout(change.status))  // overlayfs lets nobody make one; extract.cpp would take the layer nowhere
+      return Failure(Error(ErrorCode::unsupported, "\"/" + change.path +
+                                                       "\" cannot be stored in a layer: a character device 0:0 means "
+                                                       "a deletion in overlayfs")
+                         .with_hint("remove it, or give it another device number"));
     TRY(write_entry(change.path, change.status));
     return change.is_opaque ? add_marker(change.path + "/" + std::string(kOpaqueMarker)) : Result<void>();
   }
