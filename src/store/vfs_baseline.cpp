@@ -2,6 +2,8 @@
 #include "vfs_baseline.hpp"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -61,6 +63,13 @@ Result<Seen> look(FdRef directory, const std::string& name) {
   fact.uid = raw.stx_uid;
   fact.gid = raw.stx_gid;
   return seen;
+}
+
+/// Overlayfs numbers a directory anew each time the kernel has dropped it from memory, when its layers lie on different
+/// file systems (xino=off). A birth time, of the directory beneath, stays.
+bool numbers_directories_anew(FdRef directory) {
+  struct statfs status;
+  return ::fstatfs(directory.get(), &status) == 0 && status.f_type == OVERLAYFS_SUPER_MAGIC;
 }
 
 class Recorder {
@@ -130,7 +139,8 @@ Result<void> wait_for_later(FdRef file, const struct timespec& newest) {
 }  // namespace
 
 bool Fact::is_same_file(const Fact& other) const {
-  return is_directory == other.is_directory && inode == other.inode && order(born) == order(other.born);
+  if (is_directory != other.is_directory || order(born) != order(other.born)) return false;
+  return inode == other.inode || (is_directory && (inode == 0 || other.inode == 0));
 }
 
 bool Fact::is_unchanged(const Fact& other) const {
@@ -139,8 +149,13 @@ bool Fact::is_unchanged(const Fact& other) const {
 
 Result<std::vector<Seen>> look_at_directory(FdRef root, const std::string& path) {
   const FileDescriptor directory = TRY(open_without_links(root, path, O_RDONLY | O_DIRECTORY));
+  const bool is_number_passing = numbers_directories_anew(directory);
   std::vector<Seen> entries;
-  for (const std::string& name : TRY(list_directory(directory))) entries.push_back(TRY(look(directory, name)));
+  for (const std::string& name : TRY(list_directory(directory))) {
+    entries.push_back(TRY(look(directory, name)));
+    Fact& fact = entries.back().fact;
+    if (is_number_passing && fact.is_directory && fact.born.tv_sec != 0) fact.inode = 0;
+  }
   return entries;
 }
 

@@ -18,7 +18,8 @@ namespace dray::store {
 // that it is written and compared with the tree as it is now in one pass, whatever the tree's size.
 
 /// Which file a name stood for, and in which state. The kernel changes `changed` (ctime) with whatever is done to a
-/// file, and nobody can put it back; `inode` and `born` tell a file from another that took its place.
+/// file, and nobody can put it back; `inode` (0: not to be relied on) and `born` tell a file from another that took its
+/// place. A directory taken for the one that was there before costs nothing but a deletion for each of the names in it.
 struct Fact {
   std::string name;
   bool is_directory = false;
