@@ -84,7 +84,7 @@ class Merge {
       if (marker == kOpaqueMarker) {
         is_opaque = true;
       } else {
-        names[marker.substr(kWhiteoutPrefix.size())].is_closed = true;
+        names[TRY(plainly_hidden(directory, marker))].is_closed = true;
       }
     }
     return is_opaque;

@@ -24,8 +24,10 @@ class WhiteoutForm {
 
 /// What overlayfs takes: character device 0:0; xattr trusted.overlay.opaque.
 const WhiteoutForm& overlay_whiteouts();
-/// For file systems that have neither: empty files, named as in a layer's tar (".wh.NAME", ".wh..wh..opq"). No entry of
-/// a layer can have such a name, since in a tar it is a whiteout.
+/// For file systems that have neither: files, named as in a layer's tar (".wh.NAME", ".wh..wh..opq"), or after the
+/// hash of a NAME too long for that. No entry of a layer can have such a name, since in a tar it is a whiteout.
 const WhiteoutForm& plain_whiteouts();
+/// The name that a marker in `directory` is about: one that begins with ".wh.", but not the opaque one.
+Result<std::string> plainly_hidden(FdRef directory, const std::string& marker);
 
 }  // namespace dray::store

@@ -331,6 +331,42 @@ TEST_CASE("layers that contradict themselves are stacked as by overlayfs", "[sto
   }
 }
 
+TEST_CASE("names that leave no room for .wh. can be deleted", "[store][vfs]") {
+  if (!is_root()) return;
+  for (const std::size_t length : {251u, 252u, 255u}) {
+    const std::string name(length, 'n'), other(length, 'o');
+    const std::string lower = TarBuilder().file("d/" + name, "1").file("d/" + other, "1").text();
+    TestStore vfs(StorageDriver::vfs), overlay(StorageDriver::overlay);
+    for (TestStore* store : {&vfs, &overlay}) REQUIRE_OK(unpack(**store, lower));
+    const std::string id = *vfs->snapshots().prepare({diff_id_of(lower)});
+    const FileDescriptor root = *open_mount(*vfs->snapshots().mount_recipe(id));
+    REQUIRE(::unlinkat(root.get(), ("d/" + name).c_str(), 0) == 0);
+    const std::string diff = diff_of(*vfs, id);
+    CHECK(names_in(diff) == Names{"d/", "d/.wh." + name});
+    REQUIRE_OK(vfs->snapshots().commit(id, diff_id_of(diff)));
+    // Hostile: entries that would be such a marker, or change one.
+    const std::string marker = ".wh..wh.dray." + Digest::of(name).hex();
+    const std::string more = TarBuilder()
+                                 .directory("d")
+                                 .file("d/.wh." + other, "")
+                                 .file("d/" + marker, "../../x")
+                                 .symlink("d/" + marker, "/etc/passwd")
+                                 .text();
+    CHECK_FALSE(unpack(*vfs, TarBuilder().file("d/.wh." + other, "").hardlink("d/got", "d/" + marker).text()));
+    const auto layers = std::vector{diff_id_of(lower), diff_id_of(diff)},
+               all = std::vector{layers[0], layers[1], diff_id_of(more)};
+    REQUIRE_OK(unpack(*overlay, diff));
+    for (TestStore* store : {&vfs, &overlay}) {
+      REQUIRE_OK(unpack(**store, more));
+      CHECK(look(*open_mount(*store->store->snapshots().view(layers)), "d/" + name) == "absent");
+      CHECK(look(*open_mount(*store->store->snapshots().view(layers)), "d/" + other) == "file:1");
+      CHECK(describe(store->store->snapshots().view(all)).find("d/") == std::string::npos);
+    }
+  }
+  TestStore store(StorageDriver::vfs);
+  CHECK_FALSE(unpack(*store, TarBuilder().file(".wh." + std::string(256, 'n'), "").text()));
+}
+
 TEST_CASE("a merged view lasts as long as its layers, and one boot", "[store][vfs]") {
   if (!is_root()) return;
   TestStore store(StorageDriver::vfs);
