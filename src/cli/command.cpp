@@ -97,12 +97,21 @@ Result<engine::Configuration> read_configuration(const Invocation& invocation) {
   from(invocation.state, "DRAY_STATE", configuration.state);
   std::string driver;
   from(invocation.storage_driver, "DRAY_STORAGE_DRIVER", driver);
-  if (!driver.empty()) configuration.storage_driver = TRY(store::parse_storage_driver(driver));
+  if (!driver.empty()) {
+    const char* source = invocation.storage_driver.empty() ? "$DRAY_STORAGE_DRIVER" : "--storage-driver";
+    configuration.storage_driver = store::DriverWish(TRY(store::parse_storage_driver(driver)), source);
+  }
   return configuration;
 }
 
 Result<engine::Context> open_engine(const Invocation& invocation) {
-  return engine::open(TRY(read_configuration(invocation)));
+  engine::Context context = TRY(engine::open(TRY(read_configuration(invocation))));
+  if (const std::string& reason = context.store->snapshots().fallback_reason(); !reason.empty())
+    print_error(printable("dray: warning: overlayfs does not work in \"" + context.configuration.root + "\" (" +
+                          reason +
+                          "): this new store has storage driver vfs, with which each container and build step is a "
+                          "copy of its image's files; --root chooses another folder\n"));
+  return context;
 }
 
 }  // namespace dray::cli

@@ -137,7 +137,8 @@ Result<void> apply(Configuration& configuration, const std::string& path, const 
     configuration.trust_host_ca = value.get<bool>();
   } else if (key == "storage-driver") {
     if (!value.is_string()) return wrong_type(path, key, "a string");
-    configuration.storage_driver = TRY_CTX(store::parse_storage_driver(value.get<std::string>()), "\"" + path + "\"");
+    const auto driver = TRY_CTX(store::parse_storage_driver(value.get<std::string>()), "\"" + path + "\"");
+    configuration.storage_driver = store::DriverWish(driver, "\"storage-driver\" in \"" + path + "\"");
   } else if (key == "builder") {
     TRY(apply_builder(configuration.build_cache, path, value));
   } else {

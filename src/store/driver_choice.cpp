@@ -12,11 +12,10 @@
 namespace dray::store {
 namespace {
 
-/// Errors that speak of the file system or the kernel, not of this moment.
+/// Errors that speak of the file system, not of this moment.
 bool is_refusal(const Error& error) {
   switch (error.error_number()) {
     case EINVAL:
-    case ENODEV:
     case ENOSYS:
     case EOPNOTSUPP:
     case EPERM:
@@ -61,8 +60,8 @@ Result<StorageDriver> parse_storage_driver(const std::string& name) {
                      .with_hint("known drivers: overlay, vfs"));
 }
 
-Result<StorageDriver> choose_driver(FdRef directory, const std::string& path) {
-  if (::geteuid() != 0) return StorageDriver::overlay;  // who cannot mount cannot try; no driver would work
+Result<DriverChoice> choose_driver(FdRef directory, const std::string& path) {
+  if (::geteuid() != 0) return DriverChoice();  // who cannot mount cannot try; no driver would work
   const UnnamedSnapshot scratch = TRY(UnnamedSnapshot::create(directory));
   for (const char* name : {"lower", "upper", "work", "layer", "lower/directory"})
     TRY(make_directory(scratch.directory(), name, 0755));
@@ -72,16 +71,22 @@ Result<StorageDriver> choose_driver(FdRef directory, const std::string& path) {
   if (!mounted && mounted.error().error_number() == EPERM) {
     // Who may mount nothing needs other rights, not another driver: with them this shall be an overlay store.
     const auto bound = open_mount({.lower = {here + "/lower"}, .upper = "", .work = ""});
-    return bound ? StorageDriver::vfs : StorageDriver::overlay;
+    return bound ? DriverChoice{StorageDriver::vfs, mounted.error().message()} : DriverChoice();
   }
+  // The choice is for ever, and this may be for now: a module that can't be loaded until the next boot.
+  if (!mounted && (mounted.error().error_number() == ENODEV || mounted.error().error_number() == ENOSYS))
+    return Failure(Error(mounted.error())
+                       .with_context("trying overlayfs")
+                       .with_hint("the kernel has no overlayfs: load it (modprobe overlay; after an upgrade of the "
+                                  "kernel: reboot), or make a store that copies instead, with --storage-driver vfs"));
   Result<void> tried;
   if (!mounted) tried = Failure(mounted.error());
   // First what says why it cannot: without extended attributes overlayfs itself would only say EIO, as a broken disk does.
   if (tried) tried = make_whiteouts(TRY(open_file_at(scratch.directory(), "layer", O_RDONLY | O_DIRECTORY)));
   if (tried) tried = change_through(*mounted);
   if (tried) tried = look_at_upper(TRY(open_file(here + "/upper", O_PATH | O_DIRECTORY)));
-  if (tried) return StorageDriver::overlay;
-  if (is_refusal(tried.error())) return StorageDriver::vfs;
+  if (tried) return DriverChoice();
+  if (is_refusal(tried.error())) return DriverChoice{StorageDriver::vfs, tried.error().message()};
   return Failure(std::move(tried).error().with_context("trying overlayfs"));
 }
 

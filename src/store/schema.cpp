@@ -89,8 +89,10 @@ Result<StorageDriver> ensure_schema(const std::shared_ptr<Database>& db,
   if (version == kOldOverlayVersion || version == kOldVfsVersion) version = TRY(upgrade(db));
   if (version == kOverlayVersion || version == kVfsVersion) return driver_of(version);
   if (version > kVfsVersion)
-    return fail(ErrorCode::unsupported, "the database was made by a newer version of dray (schema " +
-                                            std::to_string(version) + ", known: " + std::to_string(kVfsVersion) + ")");
+    return Failure(Error(ErrorCode::unsupported, "the database was made by a newer version of dray (schema " +
+                                                     std::to_string(version) +
+                                                     ", known: " + std::to_string(kVfsVersion) + ")")
+                       .with_hint("use that version or a newer one, or choose another folder with --root"));
   if (version != 0)
     return Failure(Error(ErrorCode::unsupported, "the database has schema " + std::to_string(version) +
                                                      " of an early development version of dray")

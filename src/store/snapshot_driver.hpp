@@ -88,8 +88,12 @@ struct DriverPlace {
 std::unique_ptr<SnapshotDriver> make_overlay_driver(DriverPlace place);
 std::unique_ptr<SnapshotDriver> make_vfs_driver(DriverPlace place);
 
+struct DriverChoice {
+  StorageDriver driver = StorageDriver::overlay;
+  std::string refusal;  ///< what overlayfs said, if it is vfs
+};
 /// What a new store in `snapshots` (an open directory, its path) is to use: overlay, if overlayfs can write there.
-Result<StorageDriver> choose_driver(FdRef directory, const std::string& path);
+Result<DriverChoice> choose_driver(FdRef directory, const std::string& path);
 
 inline constexpr std::string_view kEmptyLayer = "empty";  ///< the directory that is shown for "no layers"
 

@@ -128,19 +128,23 @@ Result<void> ensure_empty_layer(FdRef snapshots) {
 }  // namespace
 
 Result<std::shared_ptr<Snapshotter>> Snapshotter::open(const std::string& directory, std::shared_ptr<Database> db,
-                                                       std::optional<StorageDriver> wish) {
+                                                       std::optional<DriverWish> wish) {
   auto state = std::make_unique<State>();
   state->path = directory;
   state->db = std::move(db);
   state->boot = read_boot_id();
   if (state->boot.empty()) state->boot = random_hex(16);  // then nothing unsynced is believed by anyone else
   state->directory = TRY(open_or_make(directory));
-  const StorageDriver driver = TRY(ensure_schema(
-      state->db, [&]() -> Result<StorageDriver> { return wish ? *wish : choose_driver(state->directory, directory); }));
-  if (wish && *wish != driver)
+  const StorageDriver driver = TRY(ensure_schema(state->db, [&]() -> Result<StorageDriver> {
+    if (wish) return wish->driver;
+    DriverChoice choice = TRY(choose_driver(state->directory, directory));
+    state->fallback_reason = std::move(choice.refusal);
+    return choice.driver;
+  }));
+  if (wish && wish->driver != driver)
     return Failure(Error(ErrorCode::invalid_argument, "the store has storage driver \"" + std::string(name_of(driver)) +
-                                                          "\", not \"" + std::string(name_of(*wish)) + "\"")
-                       .with_hint("leave --storage-driver out, or choose another folder with --root"));
+                                                          "\", not \"" + std::string(name_of(wish->driver)) + "\"")
+                       .with_hint("leave " + wish->source + " out, or choose another folder with --root"));
   TRY(ensure_empty_layer(state->directory));
   DriverPlace place{directory, state->directory, state->db, state->boot};
   state->driver =
@@ -149,6 +153,7 @@ Result<std::shared_ptr<Snapshotter>> Snapshotter::open(const std::string& direct
 }
 
 StorageDriver Snapshotter::driver() const { return state_->driver->kind(); }
+const std::string& Snapshotter::fallback_reason() const { return state_->fallback_reason; }
 
 bool Snapshotter::contains(const DiffId& diff_id) const {
   auto rows = state_->db->query("SELECT 1 FROM snapshots WHERE diff_id = ? AND boot IN ('', ?)",

@@ -15,6 +15,7 @@ struct Snapshotter::State {
   std::shared_ptr<Database> db;
   std::string boot;  ///< boot ID, see schema.cpp
   std::unique_ptr<SnapshotDriver> driver;
+  std::string fallback_reason;
   std::mutex mutex;
   std::map<std::string, std::uint64_t> diff_bytes;  ///< what write_diff counted, for commit
 };

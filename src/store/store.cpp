@@ -11,14 +11,15 @@ namespace dray::store {
 
 std::string lock_path(const std::string& root) { return root + "/store.lock"; }
 
-Result<std::shared_ptr<Store>> Store::open(const std::string& root, std::optional<StorageDriver> driver) {
+Result<std::shared_ptr<Store>> Store::open(const std::string& root, std::optional<DriverWish> wish) {
   auto store = std::make_shared<Store>();
   store->root_ = root;
   if (::access(root.c_str(), F_OK) != 0) TRY(make_directories(root, 0711));
   auto content = TRY_CTX(ContentStore::open(root + "/content"), "opening the store");
   store->content_ = std::make_unique<ContentStore>(std::move(content));
   store->database_ = TRY_CTX(Database::open(root + "/dray.db"), "opening the store");
-  store->snapshots_ = TRY_CTX(Snapshotter::open(root + "/snapshots", store->database_, driver), "opening the store");
+  store->snapshots_ =
+      TRY_CTX(Snapshotter::open(root + "/snapshots", store->database_, std::move(wish)), "opening the store");
   return store;
 }
 

@@ -123,6 +123,13 @@ class Recorder {
   struct timespec newest_ = {};
 };
 
+/// Without it nothing tells what was changed.
+Failure damaged(const std::string& what) {
+  return Failure(Error(ErrorCode::corrupt, what)
+                     .with_hint("the container or build step it belongs to can't be committed any more: copy what you "
+                                "need with dray cp or dray export, and remove it"));
+}
+
 /// The clock of a file system ticks (every few milliseconds, before Linux 6.13): a file changed again within a tick has
 /// the time it had. So we wait for the next one, seen by the times our own file gets.
 Result<void> wait_for_later(FdRef file, const struct timespec& newest) {
@@ -133,7 +140,9 @@ Result<void> wait_for_later(FdRef file, const struct timespec& newest) {
     if (order(now.fact.changed) > order(newest)) return {};
     ::nanosleep(&pause, nullptr);
   }
-  return fail(ErrorCode::unavailable, "the clock of the file system stands still, or goes back");
+  return Failure(Error(ErrorCode::unavailable, "the clock of the file system stands still, or goes back")
+                     .with_hint("set the system's clock (of a network file system: its server's, too): files here were "
+                                "changed at a later time than it is now"));
 }
 
 }  // namespace
@@ -176,7 +185,7 @@ Result<BaselineReader> BaselineReader::open(const std::string& path) {
   char magic[kMagic.size()];
   TRY_CTX(reader.read_bytes(magic, sizeof magic), path);
   if (std::string_view(magic, sizeof magic) != kMagic || !TRY_CTX(reader.read_fact(reader.root_), path))
-    return fail(ErrorCode::corrupt, "\"" + path + "\" is no record of a snapshot");
+    return damaged("\"" + path + "\" is no record of a snapshot");
   return reader;
 }
 
@@ -211,7 +220,7 @@ Result<void> BaselineReader::read_bytes(void* target, std::size_t size) {
     if (at_ == end_) {
       at_ = 0;
       end_ = TRY(read_some(file_, std::as_writable_bytes(std::span(buffer_))));
-      if (end_ == 0) return fail(ErrorCode::corrupt, "the record of a snapshot's files ends too early");
+      if (end_ == 0) return damaged("the record of a snapshot's files ends too early");
     }
     const std::size_t part = std::min(size, end_ - at_);
     std::memcpy(to, buffer_.data() + at_, part);
@@ -228,7 +237,7 @@ Result<bool> BaselineReader::read_fact(Fact& fact) {
   TRY(read_bytes(&record, sizeof record));
   if (record.kind == kEnd) return false;
   if (record.kind > kDirectory || record.name_length > 4096)
-    return fail(ErrorCode::corrupt, "the record of a snapshot's files is damaged");
+    return damaged("the record of a snapshot's files is damaged");
   fact.name.resize(record.name_length);
   TRY(read_bytes(fact.name.data(), fact.name.size()));
   fact.is_directory = record.kind == kDirectory;

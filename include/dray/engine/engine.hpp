@@ -29,7 +29,7 @@ struct BuildCacheLimits {
 struct Configuration {
   std::string root = "/var/lib/dray";
   std::string state = "/run/dray";
-  std::optional<store::StorageDriver> storage_driver;  ///< none: the store's; for a new one what its file system can do
+  std::optional<store::DriverWish> storage_driver;  ///< none: the store's; for a new one what its file system can do
   std::vector<std::string> insecure_registries;
   std::vector<std::pair<std::string, std::string>> registry_mirrors;  ///< registry, URL; asked in this order
   bool trust_host_ca = false;

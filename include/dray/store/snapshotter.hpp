@@ -25,6 +25,12 @@ enum class StorageDriver { overlay, vfs };
 std::string_view name_of(StorageDriver driver);
 /// "overlay" (also Docker's "overlay2") or "vfs".
 Result<StorageDriver> parse_storage_driver(const std::string& name);
+/// A driver that somebody asked for, and where (for errors).
+struct DriverWish {
+  DriverWish(StorageDriver wished, std::string from = "--storage-driver") : driver(wished), source(std::move(from)) {}
+  StorageDriver driver;
+  std::string source;
+};
 
 /// What to mount to see a stack of layers: how, never where the layers are.
 /// open_mount() turns it into a detached mount: no path, no entry in any mount table, gone when the descriptor closes —
@@ -52,11 +58,13 @@ struct UnpackedLayer {
 class Snapshotter {
  public:
   /// `wish` decides for a new store, and is an error for one that has another driver. Without it a new store gets
-  /// overlay where overlayfs can write, else vfs.
+  /// overlay where overlayfs can write, else vfs; that there is no overlayfs at all is an error.
   static Result<std::shared_ptr<Snapshotter>> open(const std::string& directory, std::shared_ptr<Database> db,
-                                                   std::optional<StorageDriver> wish = {});
+                                                   std::optional<DriverWish> wish = {});
   ~Snapshotter();
   StorageDriver driver() const;
+  /// Why the new store that this opening made has vfs, unasked; else "".
+  const std::string& fallback_reason() const;
 
   bool contains(const DiffId& diff_id) const;
 

@@ -49,8 +49,8 @@ struct BuildCacheRecord {
 /// is ever collected; a process killed in the middle releases its lease by dying.
 class Store {
  public:
-  /// `driver`: see Snapshotter::open.
-  static Result<std::shared_ptr<Store>> open(const std::string& root, std::optional<StorageDriver> driver = {});
+  /// `wish`: see Snapshotter::open.
+  static Result<std::shared_ptr<Store>> open(const std::string& root, std::optional<DriverWish> wish = {});
 
   ContentStore& content() { return *content_; }
   Snapshotter& snapshots() { return *snapshots_; }

@@ -14,6 +14,7 @@
 #include <dray/core/rooted_path.hpp>
 #include <dray/store/check.hpp>
 
+#include "failing_call.hpp"
 #include "support.hpp"
 
 using namespace dray;
@@ -397,9 +398,36 @@ TEST_CASE("the driver of a store is chosen once", "[store][vfs]") {
   const auto other = Store::open(vfs->root(), StorageDriver::overlay);
   REQUIRE_FALSE(other);
   CHECK(other.error().message() == "opening the store: the store has storage driver \"vfs\", not \"overlay\"");
-  CHECK_FALSE(Store::open(overlay->root(), StorageDriver::vfs).has_value());
+  CHECK(other.error().hint().starts_with("leave --storage-driver out"));
+  const auto third = Store::open(overlay->root(), DriverWish(StorageDriver::vfs, "$DRAY_STORAGE_DRIVER"));
+  REQUIRE_FALSE(third);
+  CHECK(third.error().hint().starts_with("leave $DRAY_STORAGE_DRIVER out"));
   CHECK(parse_storage_driver("overlay2").value() == StorageDriver::overlay);
   CHECK_FALSE(parse_storage_driver("btrfs").has_value());
+}
+
+TEST_CASE("a new store without a wish", "[store][vfs]") {
+  if (!is_root()) return;
+  const TempDir directory = *TempDir::create(temp_parent(), "dray-store-test-");
+  const std::string root = directory.path() + "/root";
+  const auto opened_while = [&](int number) {
+    Result<std::shared_ptr<Store>> store = fail(ErrorCode::internal, "not run");
+    dray::test::with_failing_call(SYS_fsopen, number, [&] { store = Store::open(root); });
+    return store;
+  };
+  // A module that can't be loaded now may be there after a boot: nothing is chosen.
+  const auto missing = opened_while(ENODEV);
+  REQUIRE_FALSE(missing);
+  CHECK(missing.error().hint().find("modprobe overlay") != std::string::npos);
+  CHECK(missing.error().hint().find("--storage-driver vfs") != std::string::npos);
+  {
+    const auto refused = opened_while(EINVAL);
+    REQUIRE_OK(refused);
+    CHECK((*refused)->snapshots().driver() == StorageDriver::vfs);
+    CHECK((*refused)->snapshots().fallback_reason().find("opening the overlay file system: ") != std::string::npos);
+  }
+  CHECK((*Store::open(root))->snapshots().fallback_reason().empty());
+  CHECK((*Store::open(directory.path() + "/asked", StorageDriver::vfs))->snapshots().fallback_reason().empty());
 }
 
 TEST_CASE("who may mount nothing gets an overlay store", "[store][vfs]") {
