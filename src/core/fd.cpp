@@ -164,34 +164,62 @@ Result<dirent*> next_entry(DIR* listing) {
 }
 
 // Depth-first removal by descriptors: a name is never resolved through more than one component, so that a concurrent
-// swap of a directory for a symlink cannot lead the removal elsewhere.
-Result<void> remove_entry(int parent, const char* name, dev_t device, int depth) {
-  if (::unlinkat(parent, name, 0) == 0 || errno == ENOENT) return {};
-  if (errno != EISDIR && errno != EPERM) return fail_errno(std::string("removing \"") + name + "\"");
-  if (depth > 4096) return fail(ErrorCode::invalid_argument, "directories nested too deeply");
-  int fd = ::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0) {
-    if (errno == ENOENT) return {};
-    return fail_errno(std::string("removing \"") + name + "\"");
+// swap of a directory for a symlink cannot lead the removal elsewhere. Each level costs a descriptor; what lies too
+// deep for that is moved up into the tree's own top first, and removed there, so that any depth can be removed.
+class TreeRemoval {
+ public:
+  explicit TreeRemoval(dev_t device) : device_(device) {}
+
+  Result<void> entry(int parent, const char* name, int depth) {
+    if (::unlinkat(parent, name, 0) == 0 || errno == ENOENT) return {};
+    if (errno != EISDIR && errno != EPERM) return fail_errno(std::string("removing \"") + name + "\"");
+    if (depth >= kKeptOpen && (::unlinkat(parent, name, AT_REMOVEDIR) == 0 || move_up(parent, name))) return {};
+    if (depth > kMostOpen) return fail(ErrorCode::invalid_argument, "directories nested too deeply");
+    FileDescriptor directory(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!directory.valid()) {
+      if (errno == ENOENT) return {};
+      return fail_errno(std::string("removing \"") + name + "\"");
+    }
+    const int fd = directory.get();
+    struct stat status;
+    if (::fstat(fd, &status) != 0) return fail_errno(std::string("removing \"") + name + "\"");
+    if (status.st_dev != device_)
+      return fail(ErrorCode::in_use, std::string("\"") + name + "\" is a mount point; not removing what is below it");
+    if (depth == 0) top_ = fd;
+    Listing listing(::fdopendir(fd), ::closedir);
+    if (!listing) return fail_errno("listing a directory");
+    (void)directory.release();
+    for (;;) {
+      const dirent* entry = TRY_CTX(next_entry(listing.get()), name);
+      if (entry == nullptr) {
+        if (depth > 0 || !std::exchange(has_moved_, false)) break;
+        ::rewinddir(listing.get());  // which of what came while it was listed were in the list, nobody says
+        continue;
+      }
+      TRY_CTX(this->entry(fd, entry->d_name, depth + 1), name);
+    }
+    listing.reset();
+    if (::unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
+      return fail_errno(std::string("removing directory \"") + name + "\"");
+    return {};
   }
-  FileDescriptor directory(fd);
-  struct stat status;
-  if (::fstat(fd, &status) != 0) return fail_errno(std::string("removing \"") + name + "\"");
-  if (status.st_dev != device)
-    return fail(ErrorCode::in_use, std::string("\"") + name + "\" is a mount point; not removing what is below it");
-  Listing listing(::fdopendir(fd), ::closedir);
-  if (!listing) return fail_errno("listing a directory");
-  (void)directory.release();
-  for (;;) {
-    const dirent* entry = TRY_CTX(next_entry(listing.get()), name);
-    if (entry == nullptr) break;
-    TRY_CTX(remove_entry(fd, entry->d_name, device, depth + 1), name);
+
+ private:
+  static constexpr int kKeptOpen = 32, kMostOpen = 4096;
+
+  /// False where that can't be: a mount point, a directory of an overlay's lower layer.
+  bool move_up(int parent, const char* name) {
+    if (prefix_.empty()) prefix_ = ".removed-" + random_hex(8) + "-";
+    if (::renameat(parent, name, top_, (prefix_ + std::to_string(moved_++)).c_str()) != 0) return false;
+    return has_moved_ = true;
   }
-  listing.reset();
-  if (::unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
-    return fail_errno(std::string("removing directory \"") + name + "\"");
-  return {};
-}
+
+  dev_t device_;
+  int top_ = -1;
+  std::string prefix_;  ///< nobody's name in the tree
+  std::uint64_t moved_ = 0;
+  bool has_moved_ = false;  ///< since the top was listed
+};
 
 }  // namespace
 
@@ -221,7 +249,7 @@ Result<void> remove_tree(FdRef directory, const std::string& name) {
     if (errno == ENOENT || errno == ENOTDIR) return {};
     return fail_errno("removing \"" + name + "\"");
   }
-  return remove_entry(directory.get(), name.c_str(), status.st_dev, 0);
+  return TreeRemoval(status.st_dev).entry(directory.get(), name.c_str(), 0);
 }
 
 Result<Pipe> make_pipe() {

@@ -6,6 +6,8 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,6 +40,34 @@ TEST_CASE("a tree is removed without following symlinks", "[core]") {
   REQUIRE_OK(remove_tree(fd, "go"));
   CHECK(fs::exists(folder.path() + "/keep/x"));
   CHECK_FALSE(fs::exists(folder.path() + "/go"));
+}
+
+TEST_CASE("a tree of any depth is removed with few descriptors", "[core]") {
+  TempDir folder = *TempDir::create("/tmp", "dray-unit-");
+  fs::create_directories(folder.path() + "/keep/x");
+  fs::create_directories(folder.path() + "/go");
+  {
+    FileDescriptor at = *open_file(folder.path() + "/go", O_RDONLY | O_DIRECTORY);
+    for (int depth = 0; depth < 2000; ++depth) {
+      REQUIRE(::mkdirat(at.get(), "d", 0700) == 0);
+      if (depth % 100 == 0) {
+        REQUIRE(::symlinkat((folder.path() + "/keep").c_str(), at.get(), "link") == 0);
+        REQUIRE(::mkdirat(at.get(), "e", 0500) == 0);
+        REQUIRE_OK(open_file_at(at, "file", O_WRONLY | O_CREAT, 0600));
+      }
+      at = *open_file_at(at, "d", O_RDONLY | O_DIRECTORY);
+    }
+  }
+  const FileDescriptor fd = *open_file(folder.path(), O_RDONLY | O_DIRECTORY);
+  struct rlimit limit;
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  const struct rlimit few = {100, limit.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  const auto removed = remove_tree(fd, "go");
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  REQUIRE_OK(removed);
+  CHECK(*list_directory(fd) == std::vector<std::string>{"keep"});
+  CHECK(fs::exists(folder.path() + "/keep/x"));
 }
 
 TEST_CASE("a directory that can't be read is no empty one", "[core]") {
