@@ -138,9 +138,14 @@ class Vfs(VfsTestCase):
 
     def test_a_store_has_one_driver(self):
         root = self.store("--storage-driver=vfs")
-        for how in ({"flags": ["--storage-driver", "overlay"]}, {"env": {**os.environ, "DRAY_STORAGE_DRIVER": "overlay2"}}):
+        wish = self.scratch / "wish.json"
+        wish.write_text('{"storage-driver": "overlay"}')
+        for source, how in (("--storage-driver", {"flags": ["--storage-driver", "overlay"]}),
+                            ("$DRAY_STORAGE_DRIVER", {"env": {**os.environ, "DRAY_STORAGE_DRIVER": "overlay2"}}),
+                            (f'"storage-driver" in "{wish}"', {"flags": ["--config", wish]})):
             refused = self.on(root, *how.pop("flags", []), "images", **how)
             self.assertEqual(1, refused.returncode)
+            self.assertIn(f"leave {source} out", refused.stderr)
             self.assertIn('the store has storage driver "vfs", not "overlay"', refused.stderr)
         self.done(root, "--storage-driver", "vfs", "images")
         unknown = self.on(root, "--storage-driver", "zfs", "images")
@@ -184,7 +189,11 @@ class OnOverlay(VfsTestCase):
 
     def test_the_choice_is_made(self):
         root = self.place / "store"
-        self.done(root, "import", self.box, "box")
+        for warned in (True, False):  # once, by the command that makes the store
+            imported = self.on(root, "import", self.box, "box")
+            self.assertEqual(0, imported.returncode, imported.stderr)
+            self.assertEqual(warned, "warning: overlayfs does not work in" in imported.stderr, imported.stderr)
+            self.assertEqual(warned, "storage driver vfs" in imported.stderr, imported.stderr)
         self.assertEqual("vfs", self.driver(root))
         self.done(root, "build", "-q", "-t", "made", self.sources())
         self.assertEqual("new\n", self.done(root, "run", "--rm", "--network", "none", "made", "cat", "/data/gone/other"))
