@@ -66,6 +66,7 @@ int command_disk_usage(Invocation&);
 int command_history(Invocation&);
 int command_images(Invocation&);
 int command_import(Invocation&);
+int command_info(Invocation&);
 int command_inspect(Invocation&);
 int command_inspect_container(Invocation&);
 int command_inspect_image(Invocation&);

@@ -42,6 +42,21 @@ class Disk(DrayTestCase):
         self.ok("rm", "writer")
         self.ok("volume", "rm", "kept", "unused")
 
+    def test_info(self):
+        name = self.ok("create", "--network", "none", BASE_IMAGE, "true").strip()
+        self.addCleanup(self.dray, "rm", name)
+        self.ok("tag", BASE_IMAGE, "second-name")
+        self.addCleanup(self.dray, "rmi", "second-name")
+        info = json.loads(self.ok("info", "-f", "json"))
+        self.assertEqual((1, 0, 1, 1), (info["Containers"], info["ContainersRunning"], info["ContainersStopped"], info["Images"]))
+        driver = json.loads(self.ok("image", "inspect", BASE_IMAGE))[0]["GraphDriver"]["Name"]
+        self.assertEqual(f"{driver} {os.uname().release}\n", self.ok("system", "info", "--format", "{{.Driver}} {{.KernelVersion}}"))
+        lines = self.ok("info").splitlines()
+        self.assertIn(f"Storage Driver: {driver}", lines)
+        self.assertIn(f"Docker Root Dir: {info['DockerRootDir']}", lines)
+        self.assertIn(f"CPUs: {len(os.sched_getaffinity(0))}", lines)
+        self.fails(125, "accepts no arguments", "info", "operand")
+
     def test_prune_containers(self):
         for name, label in (("first", "keep=yes"), ("second", "keep=no")):
             self.ok("run", "--name", name, "--label", label, "--network", "none", BASE_IMAGE, "sh", "-c", "echo x > /x")
