@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The vfs driver: what it takes for a change, how it stacks layers, and that it shows what overlayfs would show.
-#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -14,7 +13,6 @@
 #include <dray/core/rooted_path.hpp>
 #include <dray/store/check.hpp>
 
-#include "failing_call.hpp"
 #include "support.hpp"
 
 using namespace dray;
@@ -391,62 +389,28 @@ TEST_CASE("a merged view lasts as long as its layers, and one boot", "[store][vf
   CHECK(store->snapshots().view(layers).error().code() == ErrorCode::not_found);
 }
 
-TEST_CASE("the driver of a store is chosen once", "[store][vfs]") {
-  TestStore vfs(StorageDriver::vfs), overlay(StorageDriver::overlay);
-  CHECK(Store::open(vfs->root()).value()->snapshots().driver() == StorageDriver::vfs);
-  CHECK(Store::open(overlay->root()).value()->snapshots().driver() == StorageDriver::overlay);
-  const auto other = Store::open(vfs->root(), StorageDriver::overlay);
-  REQUIRE_FALSE(other);
-  CHECK(other.error().message() == "opening the store: the store has storage driver \"vfs\", not \"overlay\"");
-  CHECK(other.error().hint().starts_with("leave --storage-driver out"));
-  const auto third = Store::open(overlay->root(), DriverWish(StorageDriver::vfs, "$DRAY_STORAGE_DRIVER"));
-  REQUIRE_FALSE(third);
-  CHECK(third.error().hint().starts_with("leave $DRAY_STORAGE_DRIVER out"));
-  CHECK(parse_storage_driver("overlay2").value() == StorageDriver::overlay);
-  CHECK_FALSE(parse_storage_driver("btrfs").has_value());
-}
-
-TEST_CASE("a new store without a wish", "[store][vfs]") {
+TEST_CASE("a damaged record of files, or a newer store, says what to do", "[store][vfs]") {
   if (!is_root()) return;
-  const TempDir directory = *TempDir::create(temp_parent(), "dray-store-test-");
-  const std::string root = directory.path() + "/root";
-  const auto opened_while = [&](int number) {
-    Result<std::shared_ptr<Store>> store = fail(ErrorCode::internal, "not run");
-    dray::test::with_failing_call(SYS_fsopen, number, [&] { store = Store::open(root); });
-    return store;
-  };
-  // A module that can't be loaded now may be there after a boot: nothing is chosen.
-  const auto missing = opened_while(ENODEV);
-  REQUIRE_FALSE(missing);
-  CHECK(missing.error().hint().find("modprobe overlay") != std::string::npos);
-  CHECK(missing.error().hint().find("--storage-driver vfs") != std::string::npos);
-  {
-    const auto refused = opened_while(EINVAL);
-    REQUIRE_OK(refused);
-    CHECK((*refused)->snapshots().driver() == StorageDriver::vfs);
-    CHECK((*refused)->snapshots().fallback_reason().find("opening the overlay file system: ") != std::string::npos);
-  }
-  CHECK((*Store::open(root))->snapshots().fallback_reason().empty());
-  CHECK((*Store::open(directory.path() + "/asked", StorageDriver::vfs))->snapshots().fallback_reason().empty());
-}
+  Active active;
+  const std::string baseline = active.store->root() + "/snapshots/" + active.id + "/baseline";
+  const std::string whole = read_file(baseline).value();
+  std::string damaged = whole;
+  damaged.replace(16, 8, 8, '\xff');  // kind and name's length of the first
 
-TEST_CASE("who may mount nothing gets an overlay store", "[store][vfs]") {
-  if (!is_root()) return;
-  const TempDir directory = *TempDir::create(temp_parent(), "dray-store-test-");
-  const pid_t child = ::fork();
-  if (child == 0) {
-    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-    struct __user_cap_data_struct data[2] = {};
-    if (::syscall(SYS_capget, &header, data) != 0) ::_exit(2);
-    data[0].effective &= ~(1u << CAP_SYS_ADMIN);
-    data[0].permitted &= ~(1u << CAP_SYS_ADMIN);
-    if (::syscall(SYS_capset, &header, data) != 0) ::_exit(3);
-    const auto store = Store::open(directory.path() + "/root");
-    ::_exit(store && (*store)->snapshots().driver() == StorageDriver::overlay ? 0 : 1);
+  for (const std::string& text :
+       {whole.substr(0, whole.size() / 2), std::string("x"), damaged, std::string(500, 'x')}) {
+    REQUIRE_OK(write_file_atomically(baseline, text, 0600, Durability::none));
+    StringSink sink;
+    const auto diff = active.store->snapshots().write_diff(active.id, sink, CancelToken());
+    REQUIRE_FALSE(diff);
+    CHECK(diff.error().code() == ErrorCode::corrupt);
+    CHECK(diff.error().hint().find("dray export") != std::string::npos);
   }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  CHECK(status == 0);
+  REQUIRE_OK(active.store->database()->execute("PRAGMA user_version = 99"));
+  const auto newer = Store::open(active.store->root());
+  REQUIRE_FALSE(newer);
+  CHECK(newer.error().code() == ErrorCode::unsupported);
+  CHECK(newer.error().hint().find("--root") != std::string::npos);
 }
 
 TEST_CASE("kill -9 while a snapshot is copied leaves garbage that is removed", "[store][vfs]") {
