@@ -13,6 +13,7 @@ using hcl::ExpressionRef;
 using nlohmann::ordered_json;
 
 constexpr int kMaxDepth = 100;
+constexpr std::size_t kMaxSteps = 200'000'000;  ///< 20,000 names in one object
 
 Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
 
@@ -87,13 +88,20 @@ class Reader {
   bool templates_;
 };
 
-/// nothrow, and nothing deeper than is read later.
+/// nothrow, and nothing deeper than is read later. To find a name, all of the object's names are looked at: what that
+/// takes is limited, too.
 ordered_json parse(const std::string& text) {
   bool deep = false;
+  std::vector<std::size_t> names;  // of the objects that are open
+  std::size_t steps = 0;
   ordered_json document = ordered_json::parse(
       text,
-      [&deep](int depth, ordered_json::parse_event_t, ordered_json&) {
-        deep = deep || depth > kMaxDepth + 10;
+      [&](int depth, ordered_json::parse_event_t event, ordered_json&) {
+        using Event = ordered_json::parse_event_t;
+        if (event == Event::object_start) names.push_back(0);
+        if (event == Event::object_end && !names.empty()) names.pop_back();
+        if (event == Event::key && !names.empty()) steps += ++names.back();
+        deep = deep || depth > kMaxDepth + 10 || steps > kMaxSteps;
         return !deep;
       },
       false);

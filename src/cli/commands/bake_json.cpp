@@ -29,9 +29,29 @@ const std::set<std::string> kKnown = {"annotations", "args",         "attest",  
 /// Later files and descendants replace these lists instead of adding to them.
 const std::set<std::string> kReplaced = {"tags", "platforms", "output", "cache-to", "no-cache-filter"};
 
-void lay_over(ordered_json& target, const ordered_json& other) {
+/// Values and bytes of text.
+std::size_t weight(const ordered_json& value) {
+  if (value.is_string()) return 1 + value.get_ref<const std::string&>().size();
+  std::size_t sum = 1;
+  if (value.is_structured())
+    for (const auto& [key, item] : value.items()) sum += (value.is_object() ? key.size() : 0) + weight(item);
+  return sum;
+}
+
+/// "a > b > c", the middle left out where it is long.
+std::string chain(const std::vector<std::string>& names, const std::string& last) {
+  std::string text;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (i == 5 && names.size() > 10) text += "… > ", i = names.size() - 5;
+    text += names[i] + " > ";
+  }
+  return text + last;
+}
+
+Result<void> lay_over(ordered_json& target, const ordered_json& other, hcl::Budget& budget) {
   for (const auto& [key, value] : other.items()) {
     ordered_json& own = target[key];
+    if (own.is_structured()) TRY(budget.work(own.size() * (1 + value.size())));
     if (own.is_object() && value.is_object()) {
       for (const auto& [name, item] : value.items()) own[name] = item;
     } else if (own.is_array() && value.is_array() && !kReplaced.contains(key)) {
@@ -41,7 +61,11 @@ void lay_over(ordered_json& target, const ordered_json& other) {
       own = value;
     }
   }
+  return {};
 }
+
+constexpr std::size_t kMaxChain = 100;            ///< groups in groups, ancestors, contexts that are targets
+constexpr std::size_t kMaxInherited = 16u << 20;  ///< values and bytes, with each heir's copy
 
 /// What is printed is a bake file again: "${" and "%{" are written so that they stay what they are.
 ordered_json escaped(const ordered_json& value) {
@@ -91,24 +115,26 @@ class Bake {
 
   Result<BakePlan> plan() {
     TRY(values_.check_variables());
-    for (const BakeDefinition& group : TRY(values_.groups())) TRY(add(group, groups_));
+    for (const BakeDefinition& group : TRY(values_.groups())) TRY(add(group, groups_[group.name]));
     for (const BakeDefinition& target : TRY(values_.targets())) {
       TRY(check_target(target));
-      TRY(add(target, targets_));
+      const auto [known, is_new] = targets_.try_emplace(target.name);
+      if (is_new) target_names_.push_back(target.name);
+      TRY(add(target, known->second));
     }
     std::vector<std::string> wanted;
     std::vector<std::string> named = options_.targets;
     if (named.empty()) named.push_back("default");
     for (const std::string& name : named) {
       if (name == "default" && !groups_.contains(name) && !targets_.contains(name) && options_.targets.empty()) {
-        for (const auto& [target, definition] : targets_.items()) wanted.push_back(target);
+        wanted = target_names_;
         continue;
       }
-      TRY(collect(name, wanted, 0));
+      TRY(collect(name, wanted));
     }
     std::map<std::string, ordered_json> resolved;
     BakePlan plan;
-    std::set<std::string> path;
+    std::vector<std::string> path;
     for (const std::string& name : wanted) TRY(add_target(name, resolved, path, plan));
     plan.printed = print(named, wanted, resolved, plan);
     return plan;
@@ -124,49 +150,69 @@ class Bake {
   }
 
   /// Over what earlier blocks of the name say.
-  static Result<void> add(const BakeDefinition& definition, ordered_json& all) {
-    ordered_json& known = all[definition.name];
+  Result<void> add(const BakeDefinition& definition, ordered_json& known) {
     if (known.is_null()) known = ordered_json::object();
     ordered_json attributes = ordered_json::object();
     for (const auto& [name, value, place] : definition.attributes) {
       if (value.is_null()) continue;
+      // What keeps an object's order looks at all its names to find one.
+      if (value.is_object()) TRY(budget_.work(value.object().size() * value.object().size() / 8));
       const auto plain = plain_value(name, value);
       if (!plain) return hcl::error_at(place, name + ": " + plain.error().message());
       attributes[name] = ordered_json::parse(TRY(hcl::to_json(*plain)));
     }
-    lay_over(known, attributes);
+    return lay_over(known, attributes, budget_);
+  }
+
+  /// `name` may follow on those before it, unless it is one of them or they are too many.
+  static Result<void> enter(std::vector<std::string>& path, const std::string& name, const char* circle) {
+    if (std::ranges::find(path, name) != path.end()) return invalid(circle + (": " + chain(path, name)));
+    if (path.size() >= kMaxChain)
+      return invalid("over " + std::to_string(kMaxChain) + " names follow on each other: " + chain(path, name));
+    path.push_back(name);
     return {};
   }
 
-  Result<void> collect(const std::string& name, std::vector<std::string>& wanted, int depth) {
-    if (depth > 50) return invalid("group \"" + name + "\" contains itself");
-    if (const auto group = groups_.find(name); group != groups_.end()) {
-      for (const auto& member : group->value("targets", ordered_json::array())) {
-        const std::string member_name = text_of(member);
-        if (member_name != name || !targets_.contains(name))
-          TRY(collect(member_name, wanted, depth + 1));
-        else if (std::find(wanted.begin(), wanted.end(), name) == wanted.end())  // the target of the group's name
-          wanted.push_back(name);
-      }
+  void want(const std::string& name, std::vector<std::string>& wanted) {
+    if (collected_targets_.insert(name).second) wanted.push_back(name);
+  }
+
+  Result<void> collect(const std::string& name, std::vector<std::string>& wanted) {
+    const auto group = groups_.find(name);
+    if (group == groups_.end()) {
+      if (!targets_.contains(name)) return fail(ErrorCode::not_found, "there is no target or group \"" + name + "\"");
+      want(name, wanted);
       return {};
     }
-    if (!targets_.contains(name)) return fail(ErrorCode::not_found, "there is no target or group \"" + name + "\"");
-    if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) wanted.push_back(name);
+    if (collected_groups_.contains(name)) return {};
+    TRY(enter(open_groups_, name, "a group contains itself"));
+    for (const auto& member : group->second.value("targets", ordered_json::array())) {
+      const std::string member_name = text_of(member);
+      if (member_name != name || !targets_.contains(name))
+        TRY(collect(member_name, wanted));
+      else
+        want(name, wanted);  // the target of the group's name
+    }
+    open_groups_.pop_back();
+    collected_groups_.insert(name);
     return {};
   }
 
-  Result<ordered_json> inherited(const std::string& name, std::set<std::string>& path) const {
+  Result<ordered_json> inherited(const std::string& name, std::vector<std::string>& path) {
+    if (const auto known = inherited_.find(name); known != inherited_.end()) return known->second;
     const auto found = targets_.find(name);
     if (found == targets_.end()) return fail(ErrorCode::not_found, "there is no target \"" + name + "\"");
-    if (!path.insert(name).second) return invalid("target \"" + name + "\" inherits from itself");
+    TRY(enter(path, name, "a target inherits from itself"));
     ordered_json result = ordered_json::object();
-    for (const auto& parent : found->value("inherits", ordered_json::array())) {
+    for (const auto& parent : found->second.value("inherits", ordered_json::array())) {
       const ordered_json base = TRY(inherited(text_of(parent), path));
-      lay_over(result, base);
+      TRY(budget_.make(weight(base)));
+      TRY(lay_over(result, base, budget_));
     }
-    lay_over(result, *found);
+    TRY(lay_over(result, found->second, budget_));
     result.erase("inherits");
-    path.erase(name);
+    path.pop_back();
+    inherited_[name] = result;
     return result;
   }
 
@@ -219,10 +265,10 @@ class Bake {
   }
 
   Result<void> add_target(const std::string& name, std::map<std::string, ordered_json>& resolved,
-                          std::set<std::string>& path, BakePlan& plan) {
+                          std::vector<std::string>& path, BakePlan& plan) {
     if (resolved.contains(name)) return {};
-    if (!path.insert(name).second) return invalid("target \"" + name + "\" needs itself");
-    std::set<std::string> ancestors;
+    TRY(enter(path, name, "a target needs itself"));
+    std::vector<std::string> ancestors;
     ordered_json target = TRY(inherited(name, ancestors));
     TRY(apply_set(name, target));
     target.erase("description");
@@ -238,7 +284,7 @@ class Bake {
         return fail(ErrorCode::not_found, "target \"" + name + "\": there is no target \"" + needed + "\"");
       TRY(add_target(needed, resolved, path, plan));
     }
-    path.erase(name);
+    path.pop_back();
     resolved[name] = std::move(target);
     plan.targets.push_back(std::move(built));
     return {};
@@ -264,7 +310,12 @@ class Bake {
 
   const BakeOptions& options_;
   BakeValues values_;
-  ordered_json targets_ = ordered_json::object(), groups_ = ordered_json::object();
+  std::map<std::string, ordered_json> targets_, groups_;
+  std::vector<std::string> target_names_;  ///< in the files' order
+  std::vector<std::string> open_groups_;   ///< each a member of the one before
+  std::set<std::string> collected_groups_, collected_targets_;
+  std::map<std::string, ordered_json> inherited_;  ///< targets with what they inherit
+  hcl::Budget budget_{kMaxInherited, hcl::Budget::kMaxWork};
 };
 
 }  // namespace

@@ -50,8 +50,12 @@ Result<void> BakeValues::add_file(hcl::Block file) {
     } else if (block.type == "function") {
       TRY(add_function(block));
     } else if (block.type == "target" || block.type == "group") {
-      TRY(label_of(block));
+      Blocks& known = blocks_[block.type + "." + TRY(label_of(block))];
       TRY(no_blocks(block));
+      for (const hcl::Attribute& attribute : block.attributes) {
+        known.attributes[attribute.name] = attribute.value;
+        known.have_matrix = known.have_matrix || attribute.name == "matrix";
+      }
     } else {
       return hcl::error_at(block.place,
                            "unknown section \"" + block.type + "\": there are target, group, variable, function");
@@ -141,22 +145,22 @@ Result<hcl::Value> BakeValues::value_of(const std::string& name, const Variable&
   if (!set) return wrong(set.error());
   if (*set) return **std::move(set);
   if (!variable.type) return variable.otherwise ? otherwise : hcl::Value("");
-  auto converted = hcl::convert(otherwise, *variable.type);
+  auto converted = hcl::convert(otherwise, *variable.type, evaluator_.budget());
   if (!converted) return wrong(converted.error());
   return converted;
 }
 
 /// The environment's value, read as what the variable is.
 Result<std::optional<hcl::Value>> BakeValues::given(const std::string& name, const Variable& variable,
-                                                    const hcl::Value& otherwise) const {
+                                                    const hcl::Value& otherwise) {
   using Kind = hcl::Value::Kind;
   if (variable.is_attribute || !environment_) return std::optional<hcl::Value>();
   if (variable.type && !variables_.contains(name + "_JSON"))
     if (const auto json = environment_(name + "_JSON"))
-      return std::optional(TRY(hcl::convert(TRY(hcl::from_json(*json)), *variable.type)));
+      return std::optional(TRY(hcl::convert(TRY(hcl::from_json(*json)), *variable.type, evaluator_.budget())));
   const auto text = environment_(name);
   if (!text) return std::optional<hcl::Value>();
-  if (variable.type) return std::optional(TRY(hcl::read_override(*text, *variable.type)));
+  if (variable.type) return std::optional(TRY(hcl::read_override(*text, *variable.type, evaluator_.budget())));
   if (otherwise.kind() == Kind::boolean) {
     const auto truth = parse_bool(*text);
     if (!truth) return fail(ErrorCode::invalid_argument, "\"" + *text + "\" is neither true nor false");
@@ -172,23 +176,16 @@ Result<std::optional<hcl::Value>> BakeValues::given(const std::string& name, con
 Result<std::optional<hcl::Value>> BakeValues::attribute_of_block(const std::string& type, const std::string& label,
                                                                  const std::string& name, const hcl::Place& place) {
   if ((type != "target" && type != "group") || variables_.contains(type)) return std::optional<hcl::Value>();
-  const hcl::Attribute* attribute = nullptr;
-  bool exists = false, has_matrix = false;
-  for (const hcl::Block& file : files_)
-    for (const hcl::Block& block : file.blocks) {
-      if (block.type != type || block.labels[0] != label) continue;
-      exists = true;
-      has_matrix = has_matrix || block.find("matrix") != nullptr;
-      if (const hcl::Attribute* found = block.find(name)) attribute = found;
-    }
-  if (!exists) return hcl::error_at(place, "there is no " + type + " \"" + label + "\"");
-  if (has_matrix)
+  const auto blocks = blocks_.find(type + "." + label);
+  if (blocks == blocks_.end()) return hcl::error_at(place, "there is no " + type + " \"" + label + "\"");
+  if (blocks->second.have_matrix)
     return hcl::error_at(place, "target \"" + label + "\" has a matrix: its attributes cannot be used elsewhere");
-  if (attribute == nullptr)
+  const auto attribute = blocks->second.attributes.find(name);
+  if (attribute == blocks->second.attributes.end())
     return hcl::error_at(place, type + " \"" + label + "\" has no attribute \"" + name + "\" of its own");
   const std::string key = type + "." + label + "." + name;
   if (!open_.insert(key).second) return hcl::error_at(place, key + " depends on itself");
-  auto value = evaluator_.evaluate(*attribute->value);
+  auto value = evaluator_.evaluate(*attribute->second);
   open_.erase(key);
   return std::optional(TRY(std::move(value)));
 }
@@ -204,17 +201,21 @@ std::vector<std::string> BakeValues::names() const {
   return names;
 }
 
-Result<BakeDefinition> BakeValues::define(const hcl::Block& block, const hcl::Locals* locals) {
+Result<BakeDefinition> BakeValues::define(const hcl::Block& block, const hcl::Locals* locals, bool name_only) {
   BakeDefinition definition{.name = block.labels[0], .attributes = {}};
-  for (const hcl::Attribute& attribute : block.attributes)
-    if (attribute.name != "matrix")
-      definition.attributes.push_back(
-          {attribute.name, TRY(evaluator_.evaluate(*attribute.value, locals)), attribute.place});
+  for (const hcl::Attribute& attribute : block.attributes) {
+    if (attribute.name == "matrix" || (name_only && attribute.name != "name")) continue;
+    hcl::Value value = TRY(evaluator_.evaluate(*attribute.value, locals));
+    // Where it goes, nothing is shared any more.
+    if (auto paid = evaluator_.budget().make(value.weight()); !paid)
+      return hcl::error_at(attribute.place, paid.error().message());
+    definition.attributes.push_back({attribute.name, std::move(value), attribute.place});
+  }
   return definition;
 }
 
 /// A matrix makes a target for each combination, and a group of all of them.
-Result<void> BakeValues::unfold(const hcl::Block& block, std::vector<BakeDefinition>& definitions) {
+Result<void> BakeValues::unfold(const hcl::Block& block, std::vector<BakeDefinition>& definitions, bool names_only) {
   const std::string& target = block.labels[0];
   const hcl::Attribute& attribute = *block.find("matrix");
   const auto wrong = [&](const std::string& what) {
@@ -238,7 +239,7 @@ Result<void> BakeValues::unfold(const hcl::Block& block, std::vector<BakeDefinit
   std::set<std::string> names;
   for (const hcl::Object& row : rows) {
     const hcl::Locals locals{.outer = nullptr, .values = row};
-    BakeDefinition cell = TRY(define(block, &locals));
+    BakeDefinition cell = TRY(define(block, &locals, names_only));
     const auto given = std::ranges::find(cell.attributes, "name", &BakeDefinition::Attribute::name);
     auto name = hcl::to_text(given->value);
     cell.attributes.erase(given);
@@ -273,7 +274,7 @@ Result<std::vector<BakeDefinition>> BakeValues::groups() {
         definitions.push_back(TRY(define(block, nullptr)));
       } else if (block.type == "target" && block.find("matrix") != nullptr) {
         std::vector<BakeDefinition> cells;
-        TRY(unfold(block, cells));
+        TRY(unfold(block, cells, true));
         hcl::List names;
         for (const BakeDefinition& cell : cells) names.emplace_back(cell.name);
         definitions.push_back({block.labels[0], {{"targets", hcl::Value(std::move(names)), block.place}}});

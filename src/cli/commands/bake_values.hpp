@@ -42,6 +42,11 @@ class BakeValues : private hcl::Globals {
   Result<std::vector<BakeDefinition>> groups();
 
  private:
+  /// What target.NAME.… and group.NAME.… mean: of all blocks of that name.
+  struct Blocks {
+    bool have_matrix = false;
+    std::map<std::string, hcl::ExpressionRef> attributes;
+  };
   struct Variable {
     hcl::Place place;
     hcl::ExpressionRef otherwise;
@@ -54,10 +59,11 @@ class BakeValues : private hcl::Globals {
   Result<void> add_function(const hcl::Block& block);
   Result<hcl::Value> value_of(const std::string& name, const Variable& variable);
   Result<std::optional<hcl::Value>> given(const std::string& name, const Variable& variable,
-                                          const hcl::Value& otherwise) const;
+                                          const hcl::Value& otherwise);
   Result<void> validate(const std::string& name, const Variable& variable);
-  Result<void> unfold(const hcl::Block& block, std::vector<BakeDefinition>& definitions);
-  Result<BakeDefinition> define(const hcl::Block& block, const hcl::Locals* locals);
+  /// With `names_only`: no other attributes.
+  Result<void> unfold(const hcl::Block& block, std::vector<BakeDefinition>& definitions, bool names_only = false);
+  Result<BakeDefinition> define(const hcl::Block& block, const hcl::Locals* locals, bool name_only = false);
 
   Result<std::optional<hcl::Value>> variable(const std::string& name, const hcl::Place& place) override;
   Result<std::optional<hcl::Value>> attribute_of_block(const std::string& type, const std::string& label,
@@ -67,6 +73,7 @@ class BakeValues : private hcl::Globals {
 
   Environment environment_;
   std::vector<hcl::Block> files_;
+  std::map<std::string, Blocks> blocks_;  ///< by "target.NAME", "group.NAME"
   std::map<std::string, Variable> variables_;
   std::map<std::string, hcl::UserFunction> functions_;
   std::map<std::string, hcl::Value> values_;

@@ -14,7 +14,7 @@ namespace {
 using Kind = Expression::Kind;
 
 constexpr int kMaxDepth = 1500;
-constexpr std::size_t kMaxMade = 4u << 20;  ///< values and bytes of text, altogether
+constexpr std::uint32_t kMaxNesting = 1000;  ///< of lists and objects in each other
 constexpr std::size_t kMaxText = 1u << 20;
 
 Failure with_place(Error error, const Place& place) {
@@ -85,14 +85,18 @@ Result<Value> Evaluator::evaluate(const Expression& expression, const Locals* lo
 }
 
 Result<void> Evaluator::charge(const Value& value, const Place& place) {
-  const std::size_t size = value.is_string() ? value.text().size() : value.is_list() ? value.list().size() : 1;
-  if (size > kMaxText || value.weight() > kMaxMade) return error_at(place, "the file's values take too much room");
+  const std::size_t size = value.is_string()   ? value.text().size()
+                           : value.is_list()   ? value.list().size()
+                           : value.is_object() ? value.object().size()
+                                               : 1;
+  if (value.depth() > kMaxNesting) return error_at(place, "lists and objects are nested too deeply");
+  if (size > kMaxText || value.weight() > Budget::kMaxMade)
+    return error_at(place, "the file's values take too much room");
   return spend(size + 1, place);
 }
 
 Result<void> Evaluator::spend(std::size_t amount, const Place& place) {
-  made_ += amount;
-  if (made_ > kMaxMade) return error_at(place, "the file's values take too much room");
+  if (auto left = budget_.make(amount); !left) return with_place(std::move(left).error(), place);
   return {};
 }
 
@@ -300,16 +304,16 @@ Result<Value> Evaluator::call(const Expression& expression, const Locals* locals
       const int depth = depth_;
       last = evaluate(*child, locals);
       depth_ = depth;
-      if (last || made_ > kMaxMade) break;
+      if (last || budget_.exhausted()) break;
     }
-    if (name == "try" || made_ > kMaxMade) return last;
+    if (name == "try" || budget_.exhausted()) return last;
     return Value(last.has_value());
   }
   if (name == "convert") {
     if (expression.children.size() != 2) return error_at(place, "convert() takes a value and a type");
     const Value value = TRY(evaluate(*expression.children[0], locals));
     const Type type = TRY(read_type(*expression.children[1]));
-    return TRY_AT(convert(value, type), place);
+    return TRY_AT(convert(value, type, budget_), place);
   }
   List arguments;
   for (const ExpressionRef& child : expression.children) arguments.push_back(TRY(evaluate(*child, locals)));
@@ -319,9 +323,10 @@ Result<Value> Evaluator::call(const Expression& expression, const Locals* locals
     arguments.pop_back();
     arguments.insert(arguments.end(), last.list().begin(), last.list().end());
   }
-  for (const Value& argument : arguments) TRY(spend(argument.weight(), place));
+  TRY(spend(arguments.size(), place));
   if (const UserFunction* function = globals_.function(name))
     return call_user(*function, expression, std::move(arguments));
+  for (const Value& argument : arguments) TRY(spend(argument.weight(), place));
   const Function* function = find_function(name);
   if (function == nullptr) return unknown(place, "function", name, function_names());
   const int count = static_cast<int>(std::min<std::size_t>(arguments.size(), kAnyArguments + 1));
@@ -333,7 +338,7 @@ Result<Value> Evaluator::call(const Expression& expression, const Locals* locals
   if (!function->takes_null)
     for (const Value& argument : arguments)
       if (argument.is_null()) return error_at(place, name + "() takes no null");
-  auto result = function->call(arguments);
+  auto result = function->call(Call(arguments, budget_));
   if (!result) return with_place(std::move(result).error().with_context(name + "()"), place);
   return result;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "budget.hpp"
 #include "syntax.hpp"
 
 namespace dray::cli::hcl {
@@ -35,11 +36,12 @@ struct Locals {
   const Value* each = nullptr;
 };
 
-/// Evaluates with limits on depth and on what is made altogether.
+/// Evaluates with limits on depth and on what is made and done altogether.
 class Evaluator {
  public:
   explicit Evaluator(Globals& globals) : globals_(globals) {}
   Result<Value> evaluate(const Expression& expression, const Locals* locals = nullptr);
+  Budget& budget() { return budget_; }
 
  private:
   Result<Value> step(const Expression& expression, const Locals* locals);
@@ -59,7 +61,7 @@ class Evaluator {
 
   Globals& globals_;
   int depth_ = 0;
-  std::size_t made_ = 0;
+  Budget budget_;
 };
 
 /// A list's item or an object's; errors have no place.

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "budget.hpp"
 #include "value.hpp"
 
 // The functions that buildx gives to bake files, by subject; `try`, `can` and `convert` are the evaluator's.
@@ -13,10 +14,26 @@ namespace dray::cli::hcl {
 
 constexpr int kAnyArguments = 1000;
 
+/// The arguments of a call, and what it may spend.
+class Call {
+ public:
+  Call(const List& list, Budget& budget) : budget(budget), list_(list) {}
+  const Value& operator[](std::size_t index) const { return list_[index]; }
+  std::size_t size() const { return list_.size(); }
+  List::const_iterator begin() const { return list_.begin(); }
+  List::const_iterator end() const { return list_.end(); }
+
+  Budget& budget;
+
+ private:
+  const List& list_;
+};
+using Arguments = const Call&;
+
 struct Function {
   const char* name;
   int least, most;  ///< arguments
-  Result<Value> (*call)(const List& arguments);
+  Result<Value> (*call)(Arguments);
   bool takes_null = false;  ///< else a null argument is an error
 };
 
@@ -34,7 +51,8 @@ const std::vector<Function>& object_functions();
 const std::vector<Function>& format_functions();
 const std::vector<Function>& time_functions();
 
-// For those who write functions.
+// For those who write functions. What a function makes in proportion to its arguments is paid for already; what can
+// grow beyond them spends of the budget while it is built.
 
 inline Failure wrong(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
 Result<List> to_list(const Value& value);

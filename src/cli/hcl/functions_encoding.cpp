@@ -16,8 +16,6 @@
 namespace dray::cli::hcl {
 namespace {
 
-using Arguments = const List&;
-
 const unsigned char* bytes_of(const std::string& text) { return reinterpret_cast<const unsigned char*>(text.data()); }
 
 std::string to_hex(const unsigned char* bytes, std::size_t count) {
@@ -92,7 +90,10 @@ Result<Value> csvdecode(Arguments a) {
     if (records[i].size() != records[0].size())
       return wrong("line " + std::to_string(i + 1) + " has another number of fields than the first");
     Object row;
-    for (std::size_t k = 0; k < records[0].size(); ++k) row[records[0][k]] = records[i][k];
+    for (std::size_t k = 0; k < records[0].size(); ++k) {
+      TRY(a.budget.make(1 + records[0][k].size()));
+      row[records[0][k]] = records[i][k];
+    }
     rows.emplace_back(std::move(row));
   }
   return Value(std::move(rows));

@@ -9,8 +9,6 @@
 namespace dray::cli::hcl {
 namespace {
 
-using Arguments = const List&;
-
 constexpr std::size_t kMaxText = 1u << 20;
 
 struct Verb {
@@ -93,6 +91,7 @@ Result<std::string> shown(const Value& value, const Verb& verb) {
 }
 
 Result<std::string> formatted(const std::string& pattern, Arguments values) {
+  TRY(values.budget.work(pattern.size()));
   std::string result;
   std::size_t next = 0, highest = 0;
   bool numbered = false;
@@ -141,6 +140,7 @@ Result<std::string> formatted(const std::string& pattern, Arguments values) {
     if (verb.width > 1000 || verb.precision > 1000) return wrong("a width in the format is over 1000");
     verb.letter = pattern[at++];
     if (next >= values.size()) return wrong("there are fewer values than verbs");
+    TRY(values.budget.work(values[next].weight()));  // it may show little of it
     result += TRY(shown(values[next++], verb));
     highest = std::max(highest, next);
     if (result.size() > kMaxText) return wrong("the result is too long");
@@ -149,7 +149,9 @@ Result<std::string> formatted(const std::string& pattern, Arguments values) {
   return result;
 }
 
-Result<Value> format(Arguments a) { return Value(TRY(formatted(TRY(to_text(a[0])), List(a.begin() + 1, a.end())))); }
+Result<Value> format(Arguments a) {
+  return Value(TRY(formatted(TRY(to_text(a[0])), Call(List(a.begin() + 1, a.end()), a.budget))));
+}
 
 /// Once for each item; what is no list is the same each time.
 Result<Value> formatlist(Arguments a) {
@@ -166,7 +168,8 @@ Result<Value> formatlist(Arguments a) {
   for (std::size_t turn = 0; turn < count; ++turn) {
     List values;
     for (std::size_t i = 1; i < a.size(); ++i) values.push_back(a[i].is_list() ? a[i].list()[turn] : a[i]);
-    texts.emplace_back(TRY(formatted(pattern, values)));
+    texts.emplace_back(TRY(formatted(pattern, Call(values, a.budget))));
+    TRY(a.budget.make(texts.back().weight()));
   }
   return Value(std::move(texts));
 }

@@ -9,16 +9,25 @@
 namespace dray::cli::hcl {
 namespace {
 
-using Arguments = const List&;
-
 constexpr std::size_t kMaxItems = 100'000;
 
-bool has(const List& list, const Value& item) { return std::ranges::find(list, item) != list.end(); }
+/// Pays for as much as the comparisons can look at.
+Result<bool> has(const List& list, const Value& item, Budget& budget) {
+  std::size_t steps = list.size();
+  if (item.weight() > 1)
+    for (const Value& other : list)
+      if (other.kind() == item.kind()) steps += std::min(other.weight(), item.weight()) / 8;
+  TRY(budget.work(steps));
+  return std::ranges::find(list, item) != list.end();
+}
 
 Result<Value> concat(Arguments a) {
   List all;
   for (const Value& argument : a)
-    for (const Value& item : TRY(to_list(argument))) all.push_back(item);
+    for (const Value& item : TRY(to_list(argument))) {
+      TRY(a.budget.make(1));
+      all.push_back(item);
+    }
   return Value(std::move(all));
 }
 
@@ -41,15 +50,23 @@ Result<Value> flatten(Arguments a) {
   return Value(std::move(flat));
 }
 
-Result<List> distinct_items(const List& list) {
-  if (list.size() > 2000) return wrong("the list has more than 2000 items");
+/// Those of the list that are in the other one, or those that are not.
+Result<List> chosen(const List& list, const List& other, bool inside, Budget& budget) {
   List items;
   for (const Value& item : list)
-    if (!has(items, item)) items.push_back(item);
+    if (TRY(has(other, item, budget)) == inside) items.push_back(item);
   return items;
 }
 
-Result<Value> distinct(Arguments a) { return Value(TRY(distinct_items(TRY(to_list(a[0]))))); }
+Result<List> distinct_items(const List& list, Budget& budget) {
+  if (list.size() > 2000) return wrong("the list has more than 2000 items");
+  List items;
+  for (const Value& item : list)
+    if (!TRY(has(items, item, budget))) items.push_back(item);
+  return items;
+}
+
+Result<Value> distinct(Arguments a) { return Value(TRY(distinct_items(TRY(to_list(a[0])), a.budget))); }
 
 Result<Value> length(Arguments a) {
   if (a[0].is_object()) return Value(static_cast<Number>(a[0].object().size()));
@@ -57,7 +74,7 @@ Result<Value> length(Arguments a) {
   return Value(static_cast<Number>(TRY(to_list(a[0])).size()));
 }
 
-Result<Value> contains(Arguments a) { return Value(has(TRY(to_list(a[0])), a[1])); }
+Result<Value> contains(Arguments a) { return Value(TRY(has(TRY(to_list(a[0])), a[1], a.budget))); }
 
 Result<Value> element(Arguments a) {
   const List list = TRY(to_list(a[0]));
@@ -96,6 +113,7 @@ Result<Value> range(Arguments a) {
   List numbers;
   for (Number at = begin; step > 0 ? at < end : at > end; at += step) {
     if (numbers.size() == 1024) return wrong("more than 1024 numbers");
+    TRY(a.budget.make(1));
     numbers.emplace_back(at);
   }
   return Value(std::move(numbers));
@@ -147,8 +165,8 @@ Result<Value> chunklist(Arguments a) {
 }
 
 /// A set's items have an order of their own: that of their text.
-Result<Value> as_set(const List& list) {
-  List items = TRY(distinct_items(list));
+Result<Value> as_set(const List& list, Budget& budget) {
+  List items = TRY(distinct_items(list, budget));
   std::ranges::stable_sort(items, [](const Value& x, const Value& y) {
     if (x.kind() != y.kind()) return x.kind() < y.kind();
     if (x.is_string()) return x.text() < y.text();
@@ -157,36 +175,33 @@ Result<Value> as_set(const List& list) {
   return Value(std::move(items));
 }
 
-Result<Value> setunion(Arguments a) { return as_set(TRY(concat(a)).list()); }
+Result<Value> setunion(Arguments a) { return as_set(TRY(concat(a)).list(), a.budget); }
 
 Result<Value> setintersection(Arguments a) {
   List common = TRY(to_list(a[0]));
   for (const Value& other : a) {
     const List list = TRY(to_list(other));
     if (list.size() > 2000 || common.size() > 2000) return wrong("the list has more than 2000 items");
-    std::erase_if(common, [&](const Value& item) { return !has(list, item); });
+    common = TRY(chosen(common, list, true, a.budget));
   }
-  return as_set(common);
+  return as_set(common, a.budget);
 }
 
 Result<Value> setsubtract(Arguments a) {
-  List rest = TRY(distinct_items(TRY(to_list(a[0]))));
-  const List other = TRY(distinct_items(TRY(to_list(a[1]))));
-  std::erase_if(rest, [&](const Value& item) { return has(other, item); });
-  return as_set(rest);
+  const List given = TRY(distinct_items(TRY(to_list(a[0])), a.budget));
+  const List other = TRY(distinct_items(TRY(to_list(a[1])), a.budget));
+  return as_set(TRY(chosen(given, other, false, a.budget)), a.budget);
 }
 
 Result<Value> setsymmetricdifference(Arguments a) {
-  List result = TRY(distinct_items(TRY(to_list(a[0]))));
+  List result = TRY(distinct_items(TRY(to_list(a[0])), a.budget));
   for (std::size_t i = 1; i < a.size(); ++i) {
-    List other = TRY(distinct_items(TRY(to_list(a[i])))), next;
-    for (const Value& item : result)
-      if (!has(other, item)) next.push_back(item);
-    for (const Value& item : other)
-      if (!has(result, item)) next.push_back(item);
+    const List other = TRY(distinct_items(TRY(to_list(a[i])), a.budget));
+    List next = TRY(chosen(result, other, false, a.budget));
+    for (Value& item : TRY(chosen(other, result, false, a.budget))) next.push_back(std::move(item));
     result = std::move(next);
   }
-  return as_set(result);
+  return as_set(result, a.budget);
 }
 
 Result<Value> setproduct(Arguments a) {
@@ -196,6 +211,7 @@ Result<Value> setproduct(Arguments a) {
     for (const List& row : rows)
       for (const Value& item : TRY(to_list(argument))) {
         if (longer.size() > 10'000) return wrong("the result is too long");
+        TRY(a.budget.make(row.size() + 2));
         longer.push_back(row);
         longer.back().push_back(item);
       }

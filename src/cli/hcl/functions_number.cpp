@@ -8,8 +8,6 @@
 namespace dray::cli::hcl {
 namespace {
 
-using Arguments = const List&;
-
 Result<Value> finite(Number number) {
   if (!std::isfinite(number)) return wrong("the result is no number");
   return Value(number);

@@ -5,8 +5,6 @@
 namespace dray::cli::hcl {
 namespace {
 
-using Arguments = const List&;
-
 Result<Value> keys(Arguments a) {
   List names;
   for (const auto& [name, item] : TRY(to_object(a[0]))) names.emplace_back(name);

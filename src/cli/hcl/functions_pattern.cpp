@@ -6,12 +6,14 @@
 namespace dray::cli::hcl {
 namespace {
 
-using Arguments = const List&;
-
 constexpr std::size_t kMaxText = 1u << 20;
 
 /// A text, a list where there are groups, an object where these have names.
-Result<Value> value_of(const Pattern& pattern, const Pattern::Match& match, const std::string& text) {
+Result<Value> value_of(const Pattern& pattern, const Pattern::Match& match, const std::string& text, Budget& budget) {
+  std::size_t size = 0;
+  for (const Pattern::Span& span : match.groups) size += 1 + (span.matched() ? span.end - span.begin : 0);
+  for (const auto& [name, number] : pattern.names()) size += name.size();
+  TRY(budget.make(size));
   const auto part = [&](const Pattern::Span& span) {
     return span.matched() ? Value(text.substr(span.begin, span.end - span.begin)) : Value();
   };
@@ -34,15 +36,14 @@ struct Search {
 };
 
 /// At most `limit` matches that don't overlap.
-Result<Search> search(const Value& pattern, const Value& text, std::size_t limit) {
+Result<Search> search(const Value& pattern, const Value& text, std::size_t limit, Budget& budget) {
   Search search{TRY(Pattern::compile(TRY(to_text(pattern)))), TRY(to_text(text)), {}};
   if (search.text.size() > kMaxText) return wrong("the text is longer than 1 MiB");
-  std::size_t at = 0, last_end = std::string::npos, work = 0;
+  std::size_t at = 0, last_end = std::string::npos;
   while (at <= search.text.size() && search.matches.size() < limit) {
-    auto match = TRY(search.pattern.search(search.text, at));
+    auto match = TRY(search.pattern.search(search.text, at, budget));
     if (!match) break;
     const auto [begin, end] = match->groups[0];
-    work += end - at + 1;
     if (search.matches.size() > 20'000) return wrong("there are too many matches");
     at = end;
     if (begin == end) {  // go on after the next character
@@ -51,28 +52,31 @@ Result<Search> search(const Value& pattern, const Value& text, std::size_t limit
       if (begin == last_end) continue;
     }
     last_end = end;
+    TRY(budget.make(match->groups.size()));
     search.matches.push_back(*std::move(match));
   }
   return search;
 }
 
 Result<Value> regex(Arguments a) {
-  const Search found = TRY(search(a[0], a[1], 1));
+  const Search found = TRY(search(a[0], a[1], 1, a.budget));
   if (found.matches.empty()) return wrong("the regular expression does not match");
-  return value_of(found.pattern, found.matches[0], found.text);
+  return value_of(found.pattern, found.matches[0], found.text, a.budget);
 }
 
 Result<Value> regexall(Arguments a) {
-  const Search found = TRY(search(a[0], a[1], std::string::npos));
+  const Search found = TRY(search(a[0], a[1], std::string::npos, a.budget));
   List all;
-  for (const Pattern::Match& match : found.matches) all.push_back(TRY(value_of(found.pattern, match, found.text)));
+  for (const Pattern::Match& match : found.matches)
+    all.push_back(TRY(value_of(found.pattern, match, found.text, a.budget)));
   return Value(std::move(all));
 }
 
 /// "$1", "${name}", "$$"; a name is as long as it can be.
-void append_replacement(const Search& found, const Pattern::Match& match, const std::string& replacement,
-                        std::string& result) {
+Result<void> append_replacement(const Search& found, const Pattern::Match& match, const std::string& replacement,
+                                std::string& result) {
   for (std::size_t at = 0; at < replacement.size();) {
+    if (result.size() > kMaxText) return wrong("the result is too long");
     if (replacement[at] != '$') {
       result.push_back(replacement[at++]);
       continue;
@@ -101,17 +105,18 @@ void append_replacement(const Search& found, const Pattern::Match& match, const 
     if (number < match.groups.size() && match.groups[number].matched())
       result += found.text.substr(match.groups[number].begin, match.groups[number].end - match.groups[number].begin);
   }
+  return {};
 }
 
 Result<Value> regex_replace(Arguments a) {
-  const Search found = TRY(search(a[1], a[0], std::string::npos));
+  const Search found = TRY(search(a[1], a[0], std::string::npos, a.budget));
   const std::string replacement = TRY(to_text(a[2]));
   std::string result;
   std::size_t at = 0;
   for (const Pattern::Match& match : found.matches) {
     result += found.text.substr(at, match.groups[0].begin - at);
-    append_replacement(found, match, replacement, result);
-    if (result.size() > 4 * kMaxText) return wrong("the result is too long");
+    TRY(a.budget.work(replacement.size()));
+    TRY(append_replacement(found, match, replacement, result));
     at = match.groups[0].end;
   }
   return Value(result + found.text.substr(at));

@@ -7,9 +7,13 @@
 namespace dray::cli::hcl {
 namespace {
 
-using Arguments = const List&;
+constexpr std::size_t kMaxText = 1u << 20;
 
-constexpr std::size_t kMaxText = 4u << 20;
+/// Refuses a text that grows too long, before it does.
+Result<void> fits(const std::string& text, std::size_t more) {
+  if (text.size() + more <= kMaxText) return {};
+  return wrong("the result is too long");
+}
 
 bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
 bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
@@ -72,16 +76,18 @@ Result<Value> replace(Arguments a) {
   const std::string text = TRY(to_text(a[0])), old = TRY(to_text(a[1])), instead = TRY(to_text(a[2]));
   std::string result;
   if (old.empty()) {  // between all characters
-    for (const std::string_view part : characters(text)) result.append(instead).append(part);
-    if (result.size() > kMaxText) return wrong("the result is too long");
+    for (const std::string_view part : characters(text)) {
+      TRY(fits(result, instead.size() + part.size()));
+      result.append(instead).append(part);
+    }
     return Value(result + instead);
   }
   for (std::size_t at = 0;;) {
     const std::size_t found = text.find(old, at);
+    TRY(fits(result, std::min(found, text.size()) - at + instead.size()));
     result += text.substr(at, found - at);
     if (found == std::string::npos) return Value(std::move(result));
     result += instead;
-    if (result.size() > kMaxText) return wrong("the result is too long");
     at = found + old.size();
   }
 }
@@ -90,11 +96,15 @@ Result<Value> split(Arguments a) {
   const std::string separator = TRY(to_text(a[0])), text = TRY(to_text(a[1]));
   List parts;
   if (separator.empty()) {
-    for (const std::string_view part : characters(text)) parts.emplace_back(std::string(part));
+    for (const std::string_view part : characters(text)) {
+      TRY(a.budget.make(1));
+      parts.emplace_back(std::string(part));
+    }
     return Value(std::move(parts));
   }
   for (std::size_t at = 0;;) {
     const std::size_t found = text.find(separator, at);
+    TRY(a.budget.make(1));
     parts.emplace_back(text.substr(at, found - at));
     if (found == std::string::npos) return Value(std::move(parts));
     at = found + separator.size();
@@ -107,9 +117,9 @@ Result<Value> join(Arguments a) {
   bool first = true;
   for (std::size_t i = 1; i < a.size(); ++i)
     for (const std::string& part : TRY(to_texts(a[i]))) {
+      TRY(fits(text, separator.size() + part.size()));
       if (!std::exchange(first, false)) text += separator;
       text += part;
-      if (text.size() > kMaxText) return wrong("the result is too long");
     }
   return Value(std::move(text));
 }
@@ -133,7 +143,9 @@ Result<Value> byteslen(Arguments a) { return Value(static_cast<Number>(TRY(to_te
 Result<Value> reverse(Arguments a) {
   const std::string text = TRY(to_text(a[0]));
   std::string result;
-  for (const std::string_view part : characters(text)) result.insert(0, part);
+  result.reserve(text.size());
+  const auto parts = characters(text);
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part) result.append(*part);
   return Value(std::move(result));
 }
 

@@ -9,8 +9,6 @@
 namespace dray::cli::hcl {
 namespace {
 
-using Arguments = const List&;
-
 constexpr const char* kMonths[] = {"January", "February", "March",     "April",   "May",      "June",
                                    "July",    "August",   "September", "October", "November", "December"};
 constexpr const char* kDays[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};

@@ -13,8 +13,6 @@ using Instruction = Pattern::Instruction;
 using Kind = Instruction::Kind;
 using Slots = std::shared_ptr<const std::vector<std::size_t>>;
 
-constexpr std::size_t kMaxWork = 50'000'000;
-
 struct Thread {
   std::size_t at;
   Slots slots;
@@ -28,16 +26,16 @@ bool is_word(std::string_view text, std::size_t at) {
 
 class Machine {
  public:
-  Machine(const std::vector<Instruction>& program, std::string_view text)
-      : program_(program), text_(text), seen_(program.size(), 0) {}
+  Machine(const std::vector<Instruction>& program, std::string_view text, Budget& budget)
+      : program_(program), text_(text), budget_(budget), seen_(program.size(), 0) {}
 
   Result<std::optional<std::vector<std::size_t>>> search(std::size_t from, std::size_t slots) {
     std::vector<Thread> now, next;
     std::optional<std::vector<std::size_t>> best;
     const auto none = std::make_shared<const std::vector<std::size_t>>(slots, std::string_view::npos);
+    TRY(budget_.work(program_.size()));
     for (std::size_t at = from;;) {
-      work_ += program_.size() / 8 + now.size() + 1;
-      if (work_ > kMaxWork) return wrong("the regular expression and the text are too long");
+      TRY(budget_.work(std::exchange(work_, 0) + now.size() + 1));
       if (!best) {  // a match may begin here, too, if none has begun earlier
         if (now.empty()) ++generation_;
         follow(now, 0, none, at);
@@ -54,6 +52,7 @@ class Machine {
           best = *thread.slots;
           break;  // those after it are preferred less
         }
+        if (instruction.ranges) work_ += instruction.ranges->size();
         if (!end && accepts(instruction, rune)) follow(next, thread.at + 1, thread.slots, after);
       }
       now.swap(next);
@@ -77,7 +76,7 @@ class Machine {
   static bool accepts(const Instruction& instruction, char32_t rune) {
     if (instruction.kind == Kind::any) return true;
     const bool inside = std::ranges::any_of(
-        instruction.ranges, [rune](const auto& range) { return rune >= range.first && rune <= range.second; });
+        *instruction.ranges, [rune](const auto& range) { return rune >= range.first && rune <= range.second; });
     return inside != instruction.negated;
   }
 
@@ -137,14 +136,15 @@ class Machine {
 
   const std::vector<Instruction>& program_;
   std::string_view text_;
+  Budget& budget_;
   std::vector<std::size_t> seen_;
   std::size_t generation_ = 1, work_ = 0;
 };
 
 }  // namespace
 
-Result<std::optional<Pattern::Match>> Pattern::search(std::string_view text, std::size_t from) const {
-  Machine machine(program_, text);
+Result<std::optional<Pattern::Match>> Pattern::search(std::string_view text, std::size_t from, Budget& budget) const {
+  Machine machine(program_, text, budget);
   const auto slots = TRY(machine.search(from, (groups_ + 1) * 2));
   if (!slots) return std::optional<Match>();
   Match match;

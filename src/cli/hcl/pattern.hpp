@@ -10,6 +10,8 @@
 
 #include <dray/core/result.hpp>
 
+#include "budget.hpp"
+
 namespace dray::cli::hcl {
 
 /// A regular expression of RE2's syntax. The time to match is the product of the lengths of pattern and text, whatever
@@ -26,10 +28,11 @@ class Pattern {
 
   static Result<Pattern> compile(std::string_view text);
   /// The leftmost match that begins at `from` or later.
-  Result<std::optional<Match>> search(std::string_view text, std::size_t from) const;
+  Result<std::optional<Match>> search(std::string_view text, std::size_t from, Budget& budget) const;
   std::size_t groups() const { return groups_; }  ///< without the whole
   const std::map<std::string, std::size_t>& names() const { return names_; }
 
+  using Ranges = std::vector<std::pair<char32_t, char32_t>>;
   struct Instruction {
     enum class Kind {
       set,
@@ -46,8 +49,8 @@ class Pattern {
       match
     };
     Kind kind = Kind::match;
-    std::size_t first = 0, second = 0;  ///< of jump, fork (first is preferred), save
-    std::vector<std::pair<char32_t, char32_t>> ranges;
+    std::size_t first = 0, second = 0;     ///< of jump, fork (first is preferred), save
+    std::shared_ptr<const Ranges> ranges;  ///< of set; shared by its repetitions
     bool negated = false;
   };
 

@@ -105,17 +105,20 @@ class Compiler {
     if (depth > kMaxDepth) return wrong("the regular expression is nested too deeply");
     const Flags outer = flags_;
     std::vector<Program> branches = {TRY(sequence(depth))};
-    while (take("|")) branches.push_back(TRY(sequence(depth)));
-    flags_ = outer;
-    Program all = std::move(branches.back());
-    for (std::size_t i = branches.size() - 1; i-- > 0;) {
-      Program both = {Instruction{.kind = Kind::fork, .first = 1, .second = branches[i].size() + 2}};
-      append(both, branches[i]);
-      both.push_back({.kind = Kind::jump, .first = both.size() + 1 + all.size()});
-      append(both, all);
-      all = std::move(both);
-      if (all.size() > kMaxProgram) return wrong("the regular expression is too long");
+    std::size_t end = branches[0].size();
+    while (take("|")) {
+      branches.push_back(TRY(sequence(depth)));
+      end += branches.back().size() + 2;
+      if (end > kMaxProgram) return wrong("the regular expression is too long");
     }
+    flags_ = outer;
+    Program all;
+    for (std::size_t i = 0; i + 1 < branches.size(); ++i) {
+      all.push_back({.kind = Kind::fork, .first = all.size() + 1, .second = all.size() + 2 + branches[i].size()});
+      append(all, branches[i]);
+      all.push_back({.kind = Kind::jump, .first = end});
+    }
+    append(all, branches.back());
     return all;
   }
 
@@ -188,7 +191,8 @@ class Compiler {
             ranges.emplace_back(first + static_cast<char32_t>(shift), last + static_cast<char32_t>(shift));
         }
     }
-    return {Instruction{.kind = Kind::set, .ranges = std::move(ranges), .negated = negated}};
+    return {Instruction{
+        .kind = Kind::set, .ranges = std::make_shared<const Ranges>(std::move(ranges)), .negated = negated}};
   }
 
   Result<Program> atom(int depth) {

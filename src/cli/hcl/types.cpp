@@ -67,16 +67,17 @@ void make_set(List& items) {
   items = std::move(distinct);
 }
 
-Result<Value> convert_object(const Value& value, const Type& type) {
+Result<Value> convert_object(const Value& value, const Type& type, Budget& budget) {
   const Object given = TRY(to_object(value));
   Object items;
   for (const auto& [name, inner] : type.items) {
+    TRY(budget.make(1 + name.size()));
     const auto found = given.find(name);
     if (found == given.end() && !inner.optional) return wrong("\"" + name + "\" is missing");
     if (found == given.end())
       items[name] = inner.otherwise.value_or(Value());
     else
-      items[name] = TRY_CTX(convert(found->second, inner), "\"" + name + "\"");
+      items[name] = TRY_CTX(convert(found->second, inner, budget), "\"" + name + "\"");
   }
   return Value(std::move(items));
 }
@@ -109,7 +110,8 @@ Result<Type> read_type(const Expression& expression) {
   return type;
 }
 
-Result<Value> convert(const Value& value, const Type& type) {
+Result<Value> convert(const Value& value, const Type& type, Budget& budget) {
+  TRY(budget.make(1 + (value.is_string() ? value.text().size() : 0)));
   if (value.is_null()) return Value();
   switch (type.kind) {
     case Type::Kind::any:
@@ -123,14 +125,16 @@ Result<Value> convert(const Value& value, const Type& type) {
     case Type::Kind::list:
     case Type::Kind::set: {
       List items;
-      for (const Value& item : TRY(to_list(value))) items.push_back(TRY(convert(item, type.inner[0])));
+      for (const Value& item : TRY(to_list(value))) items.push_back(TRY(convert(item, type.inner[0], budget)));
       if (type.kind == Type::Kind::set) make_set(items);
       return Value(std::move(items));
     }
     case Type::Kind::map: {
       Object items;
-      for (const auto& [name, item] : TRY(to_object(value)))
-        items[name] = TRY_CTX(convert(item, type.inner[0]), "\"" + name + "\"");
+      for (const auto& [name, item] : TRY(to_object(value))) {
+        TRY(budget.make(name.size()));
+        items[name] = TRY_CTX(convert(item, type.inner[0], budget), "\"" + name + "\"");
+      }
       return Value(std::move(items));
     }
     case Type::Kind::tuple: {
@@ -139,19 +143,19 @@ Result<Value> convert(const Value& value, const Type& type) {
         return wrong("a tuple of " + std::to_string(type.inner.size()) + " items is required, not of " +
                      std::to_string(given.size()));
       List items;
-      for (std::size_t i = 0; i < given.size(); ++i) items.push_back(TRY(convert(given[i], type.inner[i])));
+      for (std::size_t i = 0; i < given.size(); ++i) items.push_back(TRY(convert(given[i], type.inner[i], budget)));
       return Value(std::move(items));
     }
     case Type::Kind::object:
-      return convert_object(value, type);
+      return convert_object(value, type, budget);
   }
   return Value();
 }
 
-Result<Value> read_override(const std::string& text, const Type& type) {
+Result<Value> read_override(const std::string& text, const Type& type, Budget& budget) {
   using enum Type::Kind;
   if (type.kind == string || type.kind == number || type.kind == boolean || type.kind == any)
-    return convert(Value(text), type);
+    return convert(Value(text), type, budget);
   const auto is_simple = [](const Type& inner) {
     return inner.kind == string || inner.kind == number || inner.kind == boolean || inner.kind == any;
   };
@@ -169,10 +173,10 @@ Result<Value> read_override(const std::string& text, const Type& type) {
       if (equals == std::string::npos) return wrong("\"" + field.substr(0, 100) + "\" is not of the form KEY=VALUE");
       items[field.substr(0, equals)] = field.substr(equals + 1);
     }
-    return convert(Value(std::move(items)), type);
+    return convert(Value(std::move(items)), type, budget);
   }
   List items(fields.begin(), fields.end());
-  return convert(Value(std::move(items)), type);
+  return convert(Value(std::move(items)), type, budget);
 }
 
 Result<std::vector<std::vector<std::string>>> read_csv(const std::string& text) {

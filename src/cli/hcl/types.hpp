@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "budget.hpp"
 #include "syntax.hpp"
 
 namespace dray::cli::hcl {
@@ -23,9 +24,9 @@ struct Type {
 /// string, list(number), object({a = optional(string, "x")}), …
 Result<Type> read_type(const Expression& expression);
 /// The value as that type, or why it is none. null is of each type.
-Result<Value> convert(const Value& value, const Type& type);
+Result<Value> convert(const Value& value, const Type& type, Budget& budget);
 /// A value written as text in the environment, or given with --var: CSV for lists and maps.
-Result<Value> read_override(const std::string& text, const Type& type);
+Result<Value> read_override(const std::string& text, const Type& type, Budget& budget);
 
 /// RFC 4180's records; at most 100,000 fields.
 Result<std::vector<std::vector<std::string>>> read_csv(const std::string& text);

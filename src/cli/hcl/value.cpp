@@ -21,13 +21,25 @@ std::size_t added(std::size_t a, std::size_t b) { return std::min(a + b, std::si
 
 }  // namespace
 
-Value::Value(List items) {
-  for (const Value& item : items) weight_ = added(weight_, item.weight_);
+Value::Value(std::string text) : weight_(1 + text.size()) {
+  data_ = std::make_shared<const std::string>(std::move(text));
+}
+
+void Value::hold(const Value& item) {
+  weight_ = added(weight_, item.weight_);
+  depth_ = std::max(depth_, item.depth_ + 1);
+}
+
+Value::Value(List items) : depth_(1) {
+  for (const Value& item : items) hold(item);
   data_ = std::make_shared<const List>(std::move(items));
 }
 
-Value::Value(Object items) {
-  for (const auto& [name, item] : items) weight_ = added(weight_, item.weight_);
+Value::Value(Object items) : depth_(1) {
+  for (const auto& [name, item] : items) {
+    weight_ = added(weight_, name.size());
+    hold(item);
+  }
   data_ = std::make_shared<const Object>(std::move(items));
 }
 
@@ -38,6 +50,7 @@ const char* Value::kind_name() const {
 
 bool Value::operator==(const Value& other) const {
   if (kind() != other.kind()) return false;
+  if (is_string()) return &text() == &other.text() || text() == other.text();
   if (is_list()) return &list() == &other.list() || list() == other.list();
   if (is_object()) return &object() == &other.object() || object() == other.object();
   return data_ == other.data_;

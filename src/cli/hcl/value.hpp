@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,8 +13,8 @@
 
 #include <dray/core/result.hpp>
 
-// Values of HCL expressions. Lists stand for tuples and sets, too; objects for maps. A copy is cheap: what a list or an
-// object holds is shared and does not change.
+// Values of HCL expressions. Lists stand for tuples and sets, too; objects for maps. A copy is cheap: what a text, a
+// list or an object holds is shared and does not change.
 
 namespace dray::cli::hcl {
 
@@ -32,8 +33,8 @@ class Value {
   Value(bool truth) : data_(truth) {}
   Value(Number number) : data_(number) {}
   Value(double number) : data_(static_cast<Number>(number)) {}
-  Value(std::string text) : data_(std::move(text)) {}
-  Value(const char* text) : data_(std::string(text)) {}
+  Value(std::string text);
+  Value(const char* text) : Value(std::string(text)) {}
   Value(List items);
   Value(Object items);
 
@@ -47,21 +48,27 @@ class Value {
   // Only of a value of that kind.
   bool truth() const { return std::get<bool>(data_); }
   Number number() const { return std::get<Number>(data_); }
-  const std::string& text() const { return std::get<std::string>(data_); }
+  const std::string& text() const { return *std::get<std::shared_ptr<const std::string>>(data_); }
   const List& list() const { return *std::get<std::shared_ptr<const List>>(data_); }
   const Object& object() const { return *std::get<std::shared_ptr<const Object>>(data_); }
 
-  /// How many values it is when nothing is shared: what looking at all of it takes. A list of a list of … doubles with
-  /// each line of a file.
+  /// How many values and bytes of text it is when nothing is shared: what looking at all of it takes. A list of a list
+  /// of … doubles with each line of a file.
   std::size_t weight() const { return weight_; }
+  /// Of lists and objects within each other; 0 of what is neither. Comparing and destroying are recursive.
+  std::uint32_t depth() const { return depth_; }
 
   /// By content; 1 is not "1".
   bool operator==(const Value& other) const;
 
  private:
-  std::variant<std::monostate, bool, Number, std::string, std::shared_ptr<const List>, std::shared_ptr<const Object>>
+  void hold(const Value& item);
+
+  std::variant<std::monostate, bool, Number, std::shared_ptr<const std::string>, std::shared_ptr<const List>,
+               std::shared_ptr<const Object>>
       data_;
   std::size_t weight_ = 1;
+  std::uint32_t depth_ = 0;
 };
 
 /// "12", "0.5": no exponent where none is needed.

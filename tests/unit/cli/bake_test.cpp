@@ -80,10 +80,9 @@ TEST_CASE("bake: groups, inheritance, several files") {
         "c: --tag t:c --build-arg K=1 --build-arg L=1 --file x/Dockerfile x\n");
   CHECK(json(file, {"c"}) == "c: --tag t:c --build-arg K=1 --build-arg L=1 --file x/Dockerfile x\n");
   CHECK(json(file, {"d"}) == "there is no target or group \"d\"");
-  CHECK(
-      json(R"({"target": {"a": {"inherits": ["b"]}, "b": {"inherits": ["a"]}}})", {"a"}).find("inherits from itself") !=
-      std::string::npos);
-  CHECK(json(R"({"group": {"g": {"targets": ["g"]}}})", {"g"}) == "group \"g\" contains itself");
+  CHECK(json(R"({"target": {"a": {"inherits": ["b"]}, "b": {"inherits": ["a"]}}})", {"a"}) ==
+        "a target inherits from itself: a > b > a");
+  CHECK(json(R"({"group": {"g": {"targets": ["g"]}}})", {"g"}) == "a group contains itself: g > g");
   BakeOptions two = options("docker-bake.json", file, {"c"});
   two.files.push_back({"docker-bake.override.json", R"({"target": {"c": {"tags": ["over"], "args": {"L": "9"}}}})"});
   CHECK(baked(two) == "c: --tag over --build-arg K=1 --build-arg L=9 --file x/Dockerfile x\n");
@@ -261,7 +260,7 @@ TEST_CASE("bake: a target as another's context comes before it") {
   REQUIRE(plan->targets.size() == 2);
   CHECK(plan->targets[0].name == "low");
   CHECK(plan->targets[1].needs == std::vector<std::pair<std::string, std::string>>{{"base", "low"}});
-  CHECK(json(R"({"target": {"a": {"contexts": {"x": "target:a"}}}})", {"a"}) == "target \"a\" needs itself");
+  CHECK(json(R"({"target": {"a": {"contexts": {"x": "target:a"}}}})", {"a"}) == "a target needs itself: a > a");
   CHECK(json(R"({"target": {"a": {"contexts": {"x": "target:b"}}}})", {"a"}).find("no target \"b\"") !=
         std::string::npos);
 }
@@ -311,4 +310,45 @@ TEST_CASE("YAML that would grow without end is refused") {
   CHECK_FALSE(yaml_to_json(std::string(100'000, '[')).has_value());
   CHECK_FALSE(yaml_to_json("a: *b").has_value());
   CHECK(*yaml_to_json("a: {b: null, c: [true, 1, '2'], d: }") == R"({"a":{"b":null,"c":[true,"1","2"],"d":null}})");
+}
+
+TEST_CASE("bake: groups and ancestors that multiply, and chains of them") {
+  std::string groups, ancestors, chained, needs, nested = "v0 = [1]\n";
+  for (int i = 0; i < 45; ++i) {
+    const std::string next = std::to_string(i + 1);
+    groups += "group \"g" + std::to_string(i) + "\" { targets = [\"g" + next + "\", \"g" + next + "\"] }\n";
+    ancestors += "target \"t" + std::to_string(i) + "\" { inherits = [\"t" + next + "\", \"t" + next + "\"] }\n";
+  }
+  CHECK(hcl(groups + "target \"g45\" {}", {"g0"}) == "g45: --file ./Dockerfile .\n");
+  CHECK(hcl(ancestors + "target \"t45\" { tags = [\"x\"] }", {"t0"}) == "t0: --tag x --file ./Dockerfile .\n");
+  for (int i = 0; i < 2'000; ++i) {
+    const std::string name = "\"t" + std::to_string(i) + "\"", next = "t" + std::to_string(i + 1);
+    chained += "target " + name + " { inherits = [\"" + next + "\"] }\n";
+    needs += "target " + name + " { contexts = { x = \"target:" + next + "\" } }\n";
+    groups += "group " + name + " { targets = [\"" + next + "\"] }\n";
+    const auto number = [](int n) { return std::to_string(10'000 + n); };  // their order is that of their names
+    nested += "v" + number(i) + " = [v" + (i == 0 ? "0" : number(i - 1)) + "]\n";
+  }
+  const std::string last = "target \"t2000\" {}\n";
+  for (const std::string& file : {chained, needs, groups}) {
+    const std::string answer = hcl(file + last, {"t0"});
+    CHECK(answer ==
+          "over 100 names follow on each other: t0 > t1 > t2 > t3 > t4 > … > t95 > t96 > t97 > t98 > t99 > t100");
+  }
+  CHECK(hcl(nested + last, {"t2000"}).contains("nested too deeply"));
+}
+
+TEST_CASE("bake: many targets of much are refused in time") {
+  std::string file = "V = join(\"\", [for i in range(1000) : \"aaaaaaaaaa\"])\n";
+  for (int i = 0; i < 1'000; ++i) file += "target \"t" + std::to_string(i) + "\" { args = { A = V } }\n";
+  CHECK(hcl(file, {"t0"}).contains("too much room"));
+  std::string heirs = "target \"base\" { args = { A = \"" + std::string(200'000, 'a') + "\" } }\n", all;
+  for (int i = 0; i < 100; ++i) {
+    heirs += "target \"t" + std::to_string(i) + "\" { inherits = [\"base\"] }\n";
+    all += "\"t" + std::to_string(i) + "\",";
+  }
+  CHECK(hcl(heirs + "group \"all\" { targets = [" + all + "] }", {"all"}).contains("too much room"));
+  CHECK(hcl("target \"a\" { args = { X = \"1\" } }\ntarget \"b\" { args = { Y = target.a.args.X } }\n"
+            "target \"a\" { args = { X = \"2\" } }",
+            {"b"}) == "b: --build-arg Y=2 --file ./Dockerfile .\n");
 }

@@ -358,3 +358,57 @@ TEST_CASE("hcl: hostile expressions end with an error, soon") {
   CHECK(evaluated("regex(\"(a{1000}){1000}\", \"a\")").contains("too long"));
   CHECK_FALSE(Pattern::compile(repeated("(", 10'000)).has_value());
 }
+
+TEST_CASE("hcl: functions spend while they build, not afterwards") {
+  const auto called = [](const char* name, const List& arguments, std::size_t values, std::size_t steps) {
+    Budget budget(values, steps);
+    const auto result = find_function(name)->call(Call(arguments, budget));
+    return result ? "made" : result.error().message();
+  };
+  const std::string room = "the file's values take too much room", time = "evaluating the file takes too long";
+  List hundred;
+  for (int i = 0; i < 100; ++i) hundred.emplace_back(static_cast<Number>(i));
+  const Value numbers(hundred), text(std::string(1000, 'a'));
+  CHECK(called("formatlist", {"%1000[1]d", numbers}, 10'000, 100'000) == room);
+  CHECK(called("formatlist", {"%1000[1]d", numbers}, 200'000, 100'000) == "made");
+  CHECK(called("format", {"%.0[1]s%.0[1]s%.0[1]s%.0[1]s", text}, 10'000, 2'000) == time);
+  CHECK(called("concat", {numbers, numbers}, 150, 0) == room);
+  CHECK(called("setproduct", {numbers, numbers}, 1'000, 0) == room);
+  CHECK(called("range", {Value(Number(1000))}, 500, 0) == room);
+  CHECK(called("split", {"", text}, 500, 0) == room);
+  CHECK(called("distinct", {numbers}, 1'000, 1'000) == time);
+  CHECK(called("setsubtract", {numbers, List()}, 1'000, 1'000) == time);
+  CHECK(called("csvdecode", {std::string(1000, 'n') + "\nx\nx\nx"}, 2'500, 0) == room);
+  CHECK(called("regexall", {"a(?:a*b)?", text}, 10'000, 100'000) == time);  // each match looks at all the rest
+  CHECK(called("regexall", {"((((.*))))", text}, 3'000, 100'000) == room);
+  CHECK(called("regexall", {"a", text}, 10'000, 100'000) == "made");
+  const std::string large(1u << 20, 'a');
+  CHECK(called("join", {large, List{"a", "b"}}, 0, 0) == "the result is too long");
+  CHECK(called("replace", {large, "a", "bb"}, 0, 0) == "the result is too long");
+  CHECK(called("replace", {large, "", "bb"}, 0, 0) == "the result is too long");
+  CHECK(called("regex_replace", {large, ".*", "$0$0$0"}, 100, 1u << 30) == "the result is too long");
+  CHECK(called("reverse", {large}, 0, 0) == "made");
+}
+
+TEST_CASE("hcl: a value's weight counts its text, and its depth is limited") {
+  CHECK(Value("abc").weight() == 4);
+  CHECK(Value(List{"abc", Value(Number(1))}).weight() == 6);
+  CHECK(Value(Object{{"key", "abc"}}).weight() == 8);
+  CHECK(Value("a") == Value(std::string("a")));
+  CHECK_FALSE(Value("a") == Value("b"));
+  CHECK(evaluated("concat([for i in range(1000) : format(\"%1000d\", i)], [for i in range(1000) : 1])")
+            .contains("[\"       "));
+  CHECK(evaluated("[for j in range(1000) : [for i in range(1000) : format(\"%1000d\", i)]]").contains("too much room"));
+  CHECK(evaluated("formatlist(join(\"\", [for i in range(1000) : \"%1000[1]d\"]), range(1024))")
+            .contains("too much room"));
+  CHECK(evaluated("can(regexall(\"b\", \"a\"))") == "true");
+  // Deeper than the file is, as one variable may hold another.
+  Value deep = List();
+  for (int i = 0; i < 1000; ++i) deep = List{deep};
+  Expression expression;
+  expression.value = deep;
+  NoGlobals globals;
+  const auto value = Evaluator(globals).evaluate(expression);
+  REQUIRE_FALSE(value);
+  CHECK(value.error().message() == "lists and objects are nested too deeply");
+}
