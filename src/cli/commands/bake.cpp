@@ -11,12 +11,14 @@
 
 #include <dray/builder/lint.hpp>
 #include <dray/core/output_file.hpp>
+#include <dray/core/text.hpp>
 #include <dray/core/thread.hpp>
 #include <dray/flags/flags.hpp>
 
 #include "../command.hpp"
 #include "../progress.hpp"
 #include "bake_definition.hpp"
+#include "bake_rights.hpp"
 #include "build_command.hpp"
 
 namespace dray::cli {
@@ -33,6 +35,16 @@ std::optional<std::string> environment(const std::string& name) {
   const char* value = std::getenv(name.c_str());
   if (value == nullptr) return std::nullopt;
   return std::string(value);
+}
+
+/// As buildx: a variable turns the check of paths off.
+Result<bool> checks_paths() {
+  constexpr const char* kName = "BUILDX_BAKE_ENTITLEMENTS_FS";
+  const auto value = environment(kName);
+  if (!value || value->empty()) return true;
+  const auto check = parse_bool(*value);
+  if (!check) return fail(ErrorCode::invalid_argument, std::string(kName) + " must be 0 or 1, not \"" + *value + "\"");
+  return *check;
 }
 
 Result<std::vector<BakeFile>> read_files(const std::vector<std::string>& names) {
@@ -93,15 +105,19 @@ class Bake {
   Bake(const Invocation& invocation, const CancelToken& cancel, ProgressSink& progress)
       : invocation_(invocation), cancel_(cancel), progress_(progress) {}
 
-  Result<void> prepare(const BakePlan& plan) {
+  Result<void> prepare(const BakePlan& plan, BakeRights rights) {
     const std::string run = random_hex(8);
     for (const BakeTarget& target : plan.targets) {
       TargetBuild build;
       build.target = &target;
       build.command = TRY_CTX(parse_build_command(target.arguments), "target \"" + target.name + "\"");
+      std::set<BakeRight> own;
+      if (!target.own_arguments.empty()) own = TRY(rights_of(TRY(parse_build_command(target.own_arguments)).request));
+      rights.want(target.name, TRY(rights_of(build.command.request)), own);
       if (target.dockerfile_inline) build.command.request.dockerfile_text = target.dockerfile_inline;
       builds_.push_back(std::move(build));
     }
+    TRY(rights.check());
     for (TargetBuild& build : builds_)
       for (const auto& [context, needed] : build.target->needs) {
         TargetBuild& other = *find(needed);
@@ -208,11 +224,14 @@ int refused(const BakeOptions& options, const Error& error) {
 
 Result<int> bake(Invocation& invocation) {
   BakeOptions options;
-  std::vector<std::string> files, variables;
+  std::vector<std::string> files, variables, allowed;
   std::string progress_kind, metadata_file;
   bool print_only = false, debug = false;
   Flags flags("dray bake", "[OPTIONS] [TARGET...]",
               "Build the targets of a bake file (docker-bake.hcl, docker-bake.json) or compose file, side by side.");
+  flags.list("--allow", allowed,
+             "Let the file's targets use more than the working directory: network.host, security.insecure, "
+             "device[=NAME], ssh, fs=PATH, fs.read=PATH, fs.write=PATH (* for all paths)");
   flags.flag("-D,--debug", debug, "Explain warnings, with the lines they are about");
   flags.list("-f,--file", files, "Bake or compose file (default: docker-bake.hcl, docker-bake.json, compose.yaml, …)");
   flags.flag("--load", options.load, "Put the images into the image store (shorthand for --set=*.output=type=docker)");
@@ -228,6 +247,7 @@ Result<int> bake(Invocation& invocation) {
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   if (options.load && options.push)
     return fail(ErrorCode::invalid_argument, "--push and --load are opposites: give one of them");
+  BakeRights rights = TRY(BakeRights::parse(allowed, TRY(checks_paths())));
   options.environment = [&variables](const std::string& name) -> std::optional<std::string> {
     for (auto variable = variables.rbegin(); variable != variables.rend(); ++variable)
       if (variable->starts_with(name + "=")) return variable->substr(name.size() + 1);
@@ -244,7 +264,7 @@ Result<int> bake(Invocation& invocation) {
   CancelToken& cancel = install_cancel_handlers();
   auto progress = TRY(make_progress(progress_kind, {.expand_warnings = debug}));
   Bake bake(invocation, cancel, *progress);
-  TRY(bake.prepare(plan));
+  TRY(bake.prepare(plan, std::move(rights)));
   auto outcome = bake.run();
   progress.reset();
   TRY(std::move(outcome));

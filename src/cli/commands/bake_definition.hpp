@@ -28,6 +28,8 @@ struct BakeOptions {
 struct BakeTarget {
   std::string name;
   std::vector<std::string> arguments;  ///< what `dray build` would be given
+  /// Of these, what --set says: the user's own words, which need no --allow. Empty: nothing.
+  std::vector<std::string> own_arguments;
   std::optional<std::string> dockerfile_inline;
   /// Named contexts that are other targets: context, target.
   std::vector<std::pair<std::string, std::string>> needs;

@@ -279,6 +279,9 @@ class Bake {
     if (options_.push) target["output"] = ordered_json::array({"type=registry"});
     if (options_.load) target["output"] = ordered_json::array({"type=docker"});
     BakeTarget built = TRY_CTX(bake_arguments(name, target.dump()), "target \"" + name + "\"");
+    ordered_json own = ordered_json::object();
+    TRY(apply_set(name, own));
+    if (!own.empty()) built.own_arguments = TRY(bake_arguments(name, own.dump())).arguments;
     for (const auto& [context, needed] : built.needs) {
       if (!targets_.contains(needed))
         return fail(ErrorCode::not_found, "target \"" + name + "\": there is no target \"" + needed + "\"");
