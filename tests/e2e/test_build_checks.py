@@ -3,6 +3,7 @@
 """dray build --check and --call, warnings and progress of builds, dray bake: with images that start from nothing."""
 import base64
 import json
+import re
 
 from harness import DrayTestCase, Terminal, main
 
@@ -180,6 +181,26 @@ target "low" {
         self.fails(1, "no target or group", "bake", "nothing", cwd=folder)
         self.ok("bake", cwd=folder)
         self.ok("rmi", "web:1")
+
+    def test_a_bake_file_does_not_grant_itself_rights(self):
+        folder = self.context({
+            "in/docker-bake.json": json.dumps({"target": {"default": {
+                "context": "ctx", "output": ["type=local,dest=../out"], "network": "host",
+                "secret": ["id=s,src=../secret"]}}}),
+            "in/ctx/Dockerfile": "FROM scratch\nCOPY Dockerfile /\n", "secret": "x"})
+        here, out = folder / "in", folder / "out"
+        real = folder.resolve()
+        flags = ["--allow", f"fs.read={real}/secret", "--allow", f"fs.write={real}/out", "--allow", "network.host"]
+        self.fails(1, re.escape("add " + " ".join(flags)), "bake", cwd=here)
+        self.fails(1, "network.host", "bake", *flags[:4], cwd=here)
+        self.fails(1, "invalid --allow \"fs\"", "bake", "--allow", "fs", cwd=here)
+        self.assertFalse(out.exists())
+        self.ok("bake", *flags, cwd=here)
+        self.assertEqual(["Dockerfile"], [path.name for path in out.iterdir()])
+        self.ok("bake", "--set", "*.network=default", "--set", "*.secret=id=s,src=../secret", "--set", "*.output=../out2", cwd=here)
+        self.assertTrue((folder / "out2" / "Dockerfile").exists())
+        result = self.dray("bake", "--set", "*.network=none", cwd=here, env={"BUILDX_BAKE_ENTITLEMENTS_FS": "0"})
+        self.assertEqual(0, result.code, result)
 
 
 if __name__ == "__main__":
