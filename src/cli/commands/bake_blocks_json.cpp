@@ -13,7 +13,6 @@ using hcl::ExpressionRef;
 using nlohmann::ordered_json;
 
 constexpr int kMaxDepth = 100;
-constexpr std::size_t kMaxSteps = 200'000'000;  ///< 20,000 names in one object
 
 Failure invalid(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
 
@@ -88,24 +87,10 @@ class Reader {
   bool templates_;
 };
 
-/// nothrow, and nothing deeper than is read later. To find a name, all of the object's names are looked at: what that
-/// takes is limited, too.
+/// nothrow, and nothing deeper than is read later.
 ordered_json parse(const std::string& text) {
-  bool deep = false;
-  std::vector<std::size_t> names;  // of the objects that are open
-  std::size_t steps = 0;
-  ordered_json document = ordered_json::parse(
-      text,
-      [&](int depth, ordered_json::parse_event_t event, ordered_json&) {
-        using Event = ordered_json::parse_event_t;
-        if (event == Event::object_start) names.push_back(0);
-        if (event == Event::object_end && !names.empty()) names.pop_back();
-        if (event == Event::key && !names.empty()) steps += ++names.back();
-        deep = deep || depth > kMaxDepth + 10 || steps > kMaxSteps;
-        return !deep;
-      },
-      false);
-  return deep ? ordered_json(ordered_json::value_t::discarded) : document;
+  if (!hcl::is_readable_json(text, kMaxDepth + 10)) return ordered_json(ordered_json::value_t::discarded);
+  return ordered_json::parse(text, nullptr, false);
 }
 
 bool has_extension(const std::string& name, std::initializer_list<const char*> extensions) {
@@ -131,7 +116,9 @@ Result<hcl::Block> read_bake_file(const BakeFile& file,
     return hcl::parse_file(file.text, file.name);
   const ordered_json document = parse(file.text);
   if (document.is_discarded() || !document.is_object())
-    return invalid("\"" + file.name + "\" is not a JSON object (HCL belongs into a file named .hcl)");
+    return invalid(
+        "\"" + file.name +
+        "\" is not a JSON object, or is too large or too deep to be read (HCL belongs into a file named .hcl)");
   return Reader(file.name, true).file(document);
 }
 

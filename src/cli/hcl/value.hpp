@@ -84,5 +84,8 @@ Result<bool> to_truth(const Value& value);
 /// Written as JSON; objects by name. At most `limit` values.
 Result<std::string> to_json(const Value& value, std::size_t limit = 1'000'000);
 Result<Value> from_json(std::string_view text);
+/// Whether it is JSON that can be read in time: what keeps an object's order looks at all its names to find one, and
+/// nothing may be nested deeper than that.
+bool is_readable_json(std::string_view text, std::size_t depth);
 
 }  // namespace dray::cli::hcl

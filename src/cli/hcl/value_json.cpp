@@ -12,6 +12,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kMaxDepth = 200;
+constexpr std::size_t kMaxSteps = 200'000'000;  ///< 20,000 names in one object
 
 Result<json> write(const Value& value, std::size_t& left, int depth) {
   if (left-- == 0 || depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "a value is too large");
@@ -62,7 +63,47 @@ Result<Value> read(const json& item, int depth) {
   return Value();
 }
 
+/// Only looks. (A callback of the parser's would do, but with one the parser looks at all items at each item's end.)
+class Scan : public nlohmann::json_sax<json> {
+ public:
+  explicit Scan(std::size_t depth) : depth_(depth) {}
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return false; }
+  bool start_object(std::size_t) override { return open(); }
+  bool end_object() override { return close(); }
+  bool start_array(std::size_t) override { return open(); }
+  bool end_array() override { return close(); }
+  bool key(string_t&) override {
+    steps_ += ++names_.back();
+    return steps_ <= kMaxSteps;
+  }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override { return false; }
+
+ private:
+  bool open() {
+    names_.push_back(0);
+    return names_.size() <= depth_;
+  }
+  bool close() {
+    names_.pop_back();
+    return true;
+  }
+
+  std::size_t depth_, steps_ = 0;
+  std::vector<std::size_t> names_;  ///< of the objects that are open
+};
+
 }  // namespace
+
+bool is_readable_json(std::string_view text, std::size_t depth) {
+  Scan scan(depth);
+  return json::sax_parse(text, &scan);
+}
 
 Result<std::string> to_json(const Value& value, std::size_t limit) {
   const json written = TRY(write(value, limit, 0));
@@ -70,15 +111,8 @@ Result<std::string> to_json(const Value& value, std::size_t limit) {
 }
 
 Result<Value> from_json(std::string_view text) {
-  int depth = 0;  // parsing is not recursive, but destroying is
-  const json parsed = json::parse(
-      text,
-      [&depth](int at, json::parse_event_t, json&) {
-        depth = std::max(depth, at);
-        return at <= kMaxDepth;
-      },
-      false);
-  if (parsed.is_discarded() || depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "the text is no JSON");
+  if (!is_readable_json(text, kMaxDepth)) return fail(ErrorCode::invalid_argument, "the text is no JSON");
+  const json parsed = json::parse(text, nullptr, false);
   return read(parsed, 0);
 }
 

@@ -342,6 +342,9 @@ TEST_CASE("bake: many targets of much are refused in time") {
   std::string file = "V = join(\"\", [for i in range(1000) : \"aaaaaaaaaa\"])\n";
   for (int i = 0; i < 1'000; ++i) file += "target \"t" + std::to_string(i) + "\" { args = { A = V } }\n";
   CHECK(hcl(file, {"t0"}).contains("too much room"));
+  std::string objects = "{\"target\": {\"t\": {}";
+  for (int i = 0; i < 50'000; ++i) objects += ",\"t" + std::to_string(i) + "\": {}";
+  CHECK(json(objects + "}}").contains("too large"));
   std::string heirs = "target \"base\" { args = { A = \"" + std::string(200'000, 'a') + "\" } }\n", all;
   for (int i = 0; i < 100; ++i) {
     heirs += "target \"t" + std::to_string(i) + "\" { inherits = [\"base\"] }\n";

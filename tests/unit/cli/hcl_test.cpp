@@ -387,6 +387,10 @@ TEST_CASE("hcl: functions spend while they build, not afterwards") {
   CHECK(called("replace", {large, "a", "bb"}, 0, 0) == "the result is too long");
   CHECK(called("replace", {large, "", "bb"}, 0, 0) == "the result is too long");
   CHECK(called("regex_replace", {large, ".*", "$0$0$0"}, 100, 1u << 30) == "the result is too long");
+  std::string lists = "[{}";
+  for (int i = 0; i < 100'000; ++i) lists += ",{}";
+  CHECK(called("jsondecode", {lists + "]"}, 0, 0) == "made");  // in linear time
+  CHECK(called("jsondecode", {std::string(300, '[') + std::string(300, ']')}, 0, 0) == "the text is no JSON");
   CHECK(called("reverse", {large}, 0, 0) == "made");
 }
 
