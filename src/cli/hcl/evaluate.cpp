@@ -46,11 +46,13 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 }
 
 Failure unknown(const Place& place, const std::string& what, const std::string& name,
-                const std::vector<std::string>& known) {
+                const std::vector<std::string>& known, Budget& budget) {
   std::string nearest;
   std::size_t least = 3;
   for (const std::string& candidate : known) {
     if (name.size() > 60 || candidate.size() > 60) continue;
+    if (auto paid = budget.work(1 + name.size() * candidate.size() / 4); !paid)  // `can` may ask again and again
+      return with_place(std::move(paid).error(), place);
     const std::size_t distance = edit_distance(name, candidate);
     if (distance < least) least = distance, nearest = candidate;
   }
@@ -143,7 +145,7 @@ Result<Value> Evaluator::variable(const Expression& expression, const Locals* lo
   for (; locals != nullptr; locals = locals->outer)
     if (const auto found = locals->values.find(expression.text); found != locals->values.end()) return found->second;
   auto value = TRY_AT(globals_.variable(expression.text, expression.place), expression.place);
-  if (!value) return unknown(expression.place, "variable", expression.text, globals_.names());
+  if (!value) return unknown(expression.place, "variable", expression.text, globals_.names(), budget_);
   return *std::move(value);
 }
 
@@ -328,7 +330,7 @@ Result<Value> Evaluator::call(const Expression& expression, const Locals* locals
     return call_user(*function, expression, std::move(arguments));
   for (const Value& argument : arguments) TRY(spend(argument.weight(), place));
   const Function* function = find_function(name);
-  if (function == nullptr) return unknown(place, "function", name, function_names());
+  if (function == nullptr) return unknown(place, "function", name, function_names(), budget_);
   const int count = static_cast<int>(std::min<std::size_t>(arguments.size(), kAnyArguments + 1));
   if (count < function->least || count > function->most)
     return error_at(place, name + "() takes " +

@@ -406,6 +406,8 @@ TEST_CASE("hcl: a value's weight counts its text, and its depth is limited") {
   CHECK(evaluated("formatlist(join(\"\", [for i in range(1000) : \"%1000[1]d\"]), range(1024))")
             .contains("too much room"));
   CHECK(evaluated("can(regexall(\"b\", \"a\"))") == "true");
+  CHECK(evaluated("[for i in range(1000) : [for j in range(1000) : can(" + std::string(60, 'n') + "())]]")
+            .contains("takes too long"));  // a guess for each
   // Deeper than the file is, as one variable may hold another.
   Value deep = List();
   for (int i = 0; i < 1000; ++i) deep = List{deep};
