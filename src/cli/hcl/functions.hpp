@@ -17,7 +17,7 @@ constexpr int kAnyArguments = 1000;
 /// The arguments of a call, and what it may spend.
 class Call {
  public:
-  Call(const List& list, Budget& budget) : budget(budget), list_(list) {}
+  Call(const List& list, Budget& to_spend) : budget(to_spend), list_(list) {}
   const Value& operator[](std::size_t index) const { return list_[index]; }
   std::size_t size() const { return list_.size(); }
   List::const_iterator begin() const { return list_.begin(); }
