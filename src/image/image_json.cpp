@@ -312,6 +312,18 @@ std::string serialize(const Index& index) {
   return dump({{"schemaVersion", 2}, {"mediaType", index.media_type}, {"manifests", to_json(index.manifests)}});
 }
 
+MadeIndex make_index(std::vector<Descriptor> entries) {
+  Index index;
+  index.media_type = kOciIndex;
+  index.manifests = std::move(entries);
+  MadeIndex made;
+  made.bytes = serialize(index);
+  made.descriptor.media_type = index.media_type;
+  made.descriptor.digest = Digest::of(made.bytes);
+  made.descriptor.size = made.bytes.size();
+  return made;
+}
+
 std::string serialize(const ImageConfig& config) {
   json document = to_json(config.platform);
   document["config"] = to_json(config.config);

@@ -123,4 +123,11 @@ Result<Descriptor> select_platform(const Index& index, const Platform& platform)
                                         " in the index (it has: " + (available.empty() ? "none" : available) + ")");
 }
 
+const Descriptor& host_or_first(const std::vector<Descriptor>& entries) {
+  const Platform host = Platform::host();
+  for (const Descriptor& entry : entries)
+    if (entry.platform && entry.platform->matches(host)) return entry;
+  return entries.front();
+}
+
 }  // namespace dray::image

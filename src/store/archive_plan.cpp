@@ -124,8 +124,7 @@ class Planner {
 
   /// A name for several platforms means an index of just their images; images without a name are loaded one by one.
   Result<void> plan_platforms(const std::vector<image::Descriptor>& group, const std::string& name) {
-    image::Index index;
-    index.media_type = image::kOciIndex;
+    std::vector<image::Descriptor> entries;
     PlannedImage image;
     std::set<Digest> seen;
     for (const image::Platform& platform : platforms_) {
@@ -140,18 +139,13 @@ class Planner {
       manifest.platform = config.platform;
       manifest.annotations.clear();
       if (name.empty()) TRY(plan_manifest({}, manifest, name, {}));
-      if (std::ranges::find(index.manifests, manifest.digest, &image::Descriptor::digest) == index.manifests.end())
-        index.manifests.push_back(std::move(manifest));
+      if (std::ranges::find(entries, manifest.digest, &image::Descriptor::digest) == entries.end())
+        entries.push_back(std::move(manifest));
     }
     if (name.empty()) return {};
-    const std::string bytes = image::serialize(index);
-    image::Descriptor made;
-    made.media_type = index.media_type;
-    made.digest = Digest::of(bytes);
-    made.size = bytes.size();
-    image.made_indexes.push_back(bytes);
-    const auto of_host = image::select_platform(index, image::Platform::host());
-    return plan_manifest(std::move(image), of_host ? *of_host : index.manifests.front(), name, made);
+    image::MadeIndex index = image::make_index(entries);
+    image.made_indexes.push_back(std::move(index.bytes));
+    return plan_manifest(std::move(image), image::host_or_first(entries), name, index.descriptor);
   }
 
   /// Of entries of one name.

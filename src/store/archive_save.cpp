@@ -14,7 +14,8 @@ namespace {
 struct Name {
   Reference reference;
   std::optional<image::Descriptor> index;  ///< what it means where that is more than one manifest
-  std::vector<image::Descriptor> entries;  ///< of `index`, where that is made here and not in the store
+  std::optional<image::MadeIndex> made;    ///< `index`, where the store does not have it
+  std::vector<image::Descriptor> entries;  ///< of `made`
 };
 struct Selected {
   LoadedImage image;
@@ -78,28 +79,16 @@ Result<std::vector<image::Descriptor>> platform_entries(Store& store, const Imag
   return entries;
 }
 
-std::string index_bytes(const std::vector<image::Descriptor>& entries) {
-  image::Index index;
-  index.media_type = image::kOciIndex;
-  index.manifests = entries;
-  return image::serialize(index);
-}
-
 /// What `name` means, narrowed to `platforms`: one manifest, or an index of just those.
 Result<void> narrow(Store& store, ImageRecord& record, Name& name, const std::vector<image::Platform>& platforms) {
   std::vector<image::Descriptor> entries = TRY(platform_entries(store, record, name.index, platforms));
-  const auto of_host = std::ranges::find_if(
-      entries, [](const auto& entry) { return entry.platform && entry.platform->matches(image::Platform::host()); });
-  const image::Descriptor& first = of_host != entries.end() ? *of_host : entries.front();
+  const image::Descriptor& first = image::host_or_first(entries);
   record.manifest = first.digest;
   record.media_type = first.media_type;
   name.index.reset();
   if (entries.size() == 1) return {};
-  const std::string bytes = index_bytes(entries);
-  name.index.emplace();
-  name.index->media_type = image::kOciIndex;
-  name.index->digest = Digest::of(bytes);
-  name.index->size = bytes.size();
+  name.made = image::make_index(entries);
+  name.index = name.made->descriptor;
   name.entries = std::move(entries);
   return {};
 }
@@ -169,11 +158,11 @@ Result<void> save_archive(Store& store, const std::vector<std::string>& names,
       entry.repo_tags.push_back(name.reference.familiar());
       if (!name.index) continue;
       std::vector<image::Descriptor> documents = name.entries;
-      if (documents.empty()) {
-        documents.push_back(*name.index);
-      } else {
+      if (name.made) {
         blobs.insert(name.index->digest);
-        made.emplace(name.index->digest, index_bytes(name.entries));
+        made.emplace(name.index->digest, name.made->bytes);
+      } else {
+        documents.push_back(*name.index);
       }
       for (const image::Descriptor& document : documents) {
         const std::vector<Digest> named = TRY(store.referenced_blobs(document));

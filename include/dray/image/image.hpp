@@ -110,7 +110,16 @@ std::string serialize(const Manifest& manifest);
 std::string serialize(const Index& index);
 std::string serialize(const ImageConfig& config);
 
+/// An index of ours, and what names it.
+struct MadeIndex {
+  Descriptor descriptor;
+  std::string bytes;
+};
+MadeIndex make_index(std::vector<Descriptor> entries);
+
 /// The index entry for the platform; exact variant first. not_found lists what there is.
 Result<Descriptor> select_platform(const Index& index, const Platform& platform);
+/// The entry for this host, else the first. `entries` is not empty.
+const Descriptor& host_or_first(const std::vector<Descriptor>& entries);
 
 }  // namespace dray::image
