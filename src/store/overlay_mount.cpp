@@ -28,6 +28,7 @@ namespace {
 
 constexpr std::size_t kMaxLower = 500;   // OVL_MAX_STACK; beyond it the kernel only says EINVAL
 constexpr std::size_t kMaxOption = 255;  // fsconfig refuses longer strings
+constexpr int kMaxTries = 8;             // for a mount that may be written to
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
 #endif
@@ -135,15 +136,22 @@ Result<FileDescriptor> mount_in_this_thread(const MountRecipe& recipe) {
   return FileDescriptor(fd);
 }
 
+Result<FileDescriptor> open_overlay(const MountRecipe& recipe) {
+  auto mounted = open_overlay_new_api(recipe);
+  if (!mounted && (mounted.error().code() == ErrorCode::unsupported || mounted.error().error_number() == ENOSYS))
+    return open_overlay_mount2(recipe);
+  return mounted;
+}
+
 /// Where the kernel could not make its folder in the work directory, it mounts read-only and tells only its log why.
-Result<void> check_writable(const MountRecipe& recipe, FdRef mounted) {
+Result<bool> is_as_wanted(const MountRecipe& recipe, FdRef mounted) {
   struct statvfs status;
   if (::fstatvfs(mounted.get(), &status) != 0) return fail_errno("mounting an overlay");
-  if (recipe.upper.empty() || (status.f_flag & ST_RDONLY) == 0) return {};
+  if (recipe.upper.empty() || (status.f_flag & ST_RDONLY) == 0) return true;
   const std::string probe = recipe.work + "/probe";
   if (::mkdir(probe.c_str(), 0700) != 0) return fail_errno("mounting an overlay: making its work directory");
   (void)::rmdir(probe.c_str());
-  return fail(ErrorCode::unavailable, "the kernel mounted an overlay read-only; its log says why");
+  return false;
 }
 
 }  // namespace
@@ -195,13 +203,14 @@ Result<FileDescriptor> open_mount(const MountRecipe& recipe) {
     return Failure(Error(ErrorCode::unsupported, "an image of " + std::to_string(recipe.lower.size()) +
                                                      " layers: overlay takes at most " + std::to_string(kMaxLower))
                        .with_hint("copy its files into one layer: FROM scratch, COPY --from=IMAGE / /"));
-  auto mounted = open_overlay_new_api(recipe);
-  if (!mounted && (mounted.error().code() == ErrorCode::unsupported || mounted.error().error_number() == ENOSYS))
-    mounted = open_overlay_mount2(recipe);
-  if (mounted) {
-    TRY(check_writable(recipe, *mounted));
-    return mounted;
+  auto mounted = open_overlay(recipe);
+  // A full disk may have room again by the time one asks what was wrong: then another mount finds it, too.
+  for (int tries = 1; mounted && !TRY(is_as_wanted(recipe, *mounted)); ++tries) {
+    if (tries == kMaxTries)
+      return fail(ErrorCode::unavailable, "the kernel mounted an overlay read-only; its log says why");
+    mounted = open_overlay(recipe);
   }
+  if (mounted) return mounted;
   const int number = mounted.error().error_number();
   if (number == ENODEV)
     return Failure(std::move(mounted).error().with_hint("the kernel has no overlayfs: modprobe overlay"));

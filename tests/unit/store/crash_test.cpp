@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // kill -9 and a full disk: what is left must be usable without repair, or be garbage that is found.
-#include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
-#include <sys/wait.h>
 
 #include <cstring>
-#include <functional>
 
 #include "support.hpp"
 
@@ -46,15 +42,6 @@ class EndlessLayer : public ByteSource {
   FdRef told_;
   int told_at_, count_ = 0;
 };
-
-/// Runs in a child that may do what it likes to its namespaces; its exit code.
-int in_child(const std::function<int()>& work) {
-  pid_t child = ::fork();
-  if (child == 0) ::_exit(work());
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
 
 }  // namespace
 
@@ -141,10 +128,7 @@ TEST_CASE("a full disk is no_space, and leaves nothing", "[store][crash]") {
                                 return text;
                               }())
                         .text();
-  int outcome = in_child([&] {
-    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-        ::mount("none", root.c_str(), "tmpfs", 0, "size=6m") != 0)
-      return 77;
+  const int outcome = on_tmpfs(root, "size=6m", [&] {
     auto store = Store::open(root + "/root");
     if (!store) return 1;
     auto result = unpack(**store, big);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <sys/sysmacros.h>
 
+#include <atomic>
+#include <thread>
+
 #include "../../../src/store/overlay_mount.hpp"
 #include "support.hpp"
 
@@ -9,13 +12,6 @@ using namespace dray::store;
 using namespace dray::store::test;
 
 namespace {
-
-/// Changes through the mounted overlay, as a container would make them.
-void write_file(FdRef root, const std::string& path, const std::string& text) {
-  auto fd = open_file_at(root, path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  REQUIRE_OK(fd);
-  REQUIRE_OK(write_all(*fd, text));
-}
 
 const std::string& base_layer() {
   static const std::string tar = TarBuilder()
@@ -229,6 +225,47 @@ TEST_CASE("both ways to mount an overlay take 500 layers", "[store][snapshot]") 
     write_file(*root, "all", "changed");
     CHECK(::unlink((recipe.upper + "/all").c_str()) == 0);  // else the second way would see it
   }
+}
+
+TEST_CASE("a mount whose disk is full now and has room the next moment works, or says that it is full",
+          "[store][snapshot]") {
+  if (!is_root()) return;
+  const TempDir place = *TempDir::create(temp_parent(), "dray-full-");
+  const std::string& at = place.path();
+  const int outcome = on_tmpfs(at, "nr_inodes=10", [&] {
+    const MountRecipe recipe{{at + "/lower"}, at + "/upper", at + "/work"};
+    for (const std::string& made : {recipe.lower.front(), recipe.upper, recipe.work})
+      if (::mkdir(made.c_str(), 0755) != 0) return 1;
+    std::atomic<bool> done = false;
+    std::thread filler([&] {
+      std::vector<std::string> taken;
+      while (!done) {
+        for (int i = 0; i < 10; ++i) {
+          const std::string path = at + "/" + std::to_string(i);
+          if (::mkdir(path.c_str(), 0755) == 0) taken.push_back(path);
+        }
+        ::usleep(200);
+        for (const std::string& path : taken) (void)::rmdir(path.c_str());
+        taken.clear();
+        ::usleep(200);
+      }
+    });
+    int code = 0, mounted = 0, full = 0;
+    for (int i = 0; code == 0 && (i < 200 || mounted == 0 || full == 0) && i < 5000; ++i) {
+      (void)remove_tree(FdRef(AT_FDCWD), recipe.work + "/work");
+      const auto root = open_mount(recipe);
+      if (!root && root.error().code() != ErrorCode::no_space) code = 2;
+      ++(root ? mounted : full);
+    }
+    done = true;
+    filler.join();
+    return code != 0 ? code : mounted == 0 ? 3 : full == 0 ? 4 : 0;
+  });
+  if (outcome == 77) {
+    WARN("skipped: cannot mount a tmpfs here");
+    return;
+  }
+  CHECK(outcome == 0);
 }
 
 TEST_CASE("a snapshot that becomes a layer known already is dropped", "[store][snapshot]") {

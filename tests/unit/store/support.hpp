@@ -3,13 +3,18 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <dray/core/process.hpp>
 #include <dray/core/tar.hpp>
 #include <dray/store/store.hpp>
+
+#include <functional>
 
 #include "catch.hpp"
 
@@ -127,6 +132,27 @@ inline std::size_t count_entries(const std::string& directory) {
     }
   }
   return names;
+}
+
+/// What `work` returns in a child process that sees a new tmpfs at `at`; 77 where none can be mounted.
+inline int on_tmpfs(const std::string& at, const char* options, const std::function<int()>& work) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("none", at.c_str(), "tmpfs", 0, options) != 0)
+      ::_exit(77);
+    ::_exit(work());
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/// A file's content as a container writes it: through the mounted snapshot.
+inline void write_file(FdRef root, const std::string& path, const std::string& text) {
+  auto fd = open_file_at(root, path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  REQUIRE_OK(fd);
+  REQUIRE_OK(write_all(*fd, text));
 }
 
 /// Puts an image of these layers (plain tars) into the store; the record as put.

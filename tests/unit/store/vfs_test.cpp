@@ -21,12 +21,6 @@ using namespace dray::store::test;
 
 namespace {
 
-void put(FdRef root, const std::string& path, const std::string& text) {
-  auto fd = open_file_at(root, path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  REQUIRE_OK(fd);
-  REQUIRE_OK(write_all(*fd, text));
-}
-
 /// A tree in words, one entry a line. Names of one file share its number.
 std::string describe(FdRef root, const std::string& path, std::map<ino_t, int>& numbers) {
   std::string text;
@@ -118,7 +112,7 @@ TEST_CASE("a changed file is known whatever its time and size say", "[store][vfs
   Active active;
   struct stat before;
   REQUIRE(::fstatat(active.root.get(), "a/b/deep", &before, 0) == 0);
-  put(active.root, "a/b/deep", "DEEP");
+  write_file(active.root, "a/b/deep", "DEEP");
   const struct timespec times[2] = {before.st_atim, before.st_mtim};
   REQUIRE(::utimensat(active.root.get(), "a/b/deep", times, 0) == 0);
   CHECK(active.changes() == Names{"a/", "a/b/", "a/b/deep"});
@@ -165,7 +159,7 @@ TEST_CASE("a directory made anew in place of a removed one is opaque, even with 
   for (const char* name : {"d/x", "d/y"}) REQUIRE(::unlinkat(active.root.get(), name, 0) == 0);
   REQUIRE(::unlinkat(active.root.get(), "d", AT_REMOVEDIR) == 0);
   REQUIRE(::mkdirat(active.root.get(), "d", 0755) == 0);  // ext4 gives the number just freed
-  put(active.root, "d/y", "y");
+  write_file(active.root, "d/y", "y");
   CHECK(active.changes() == Names{"d/", "d/.wh..wh..opq", "d/y"});
 }
 
@@ -382,7 +376,7 @@ TEST_CASE("a merged view lasts as long as its layers, and one boot", "[store][vf
   CHECK(check(*store, {}, CancelToken())->orphans.snapshots == 0);
   // As after a reboot: what is there now may be half of it.
   REQUIRE_OK(store->database()->execute("UPDATE merged_stacks SET boot = 'another'"));
-  put(FdRef(AT_FDCWD), first->lower.front() + "/left", "x");
+  write_file(FdRef(AT_FDCWD), first->lower.front() + "/left", "x");
   CHECK(describe(store->snapshots().view(layers)).find("left") == std::string::npos);
   REQUIRE_OK(store->snapshots().remove_layer(layers[1]));
   CHECK(count_entries(folder) == 2);
