@@ -58,7 +58,7 @@ class Bases {
   };
 
   Result<store::LoadedImage> resolve(const Reference& reference, const image::Platform& platform) {
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    TRY(cancel_.check());
     const int id = numbers_.reserve();
     StatusOf status(progress_, id);
     return as_step(progress_, id, "[internal] load metadata for " + reference.canonical(),
@@ -186,7 +186,7 @@ class Build {
     TRY(make_plan());
     TRY(run_steps());
     TRY(finish_images());
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    TRY(cancel_.check());
     return export_all();
   }
 

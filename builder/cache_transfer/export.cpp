@@ -79,7 +79,7 @@ Result<ComposedCache> compose(const CacheExport& request, const CacheEnd& end, c
 Result<void> write_local(const CacheExport& request, const CacheEnd& end, const ComposedCache& cache,
                          const CancelToken& cancel) {
   for (const Digest& blob : cache.blobs) {
-    if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    TRY(cancel.check());
     TRY(write_layout_blob(request.store, blob, end.directory));
   }
   const DirectoryLock lock = TRY(DirectoryLock::acquire(end.directory));

@@ -105,7 +105,7 @@ Result<std::optional<store::BuildCacheRecord>> CacheImport::find(const std::stri
     }
     const std::scoped_lock lock(*one);
     if (auto fetched = fetch(source, layer); !fetched) {
-      if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+      TRY(cancel_.check());
       progress_.report({.kind = ProgressEvent::Kind::message,
                         .text = "WARN: layer " + layer.blob.digest.short_hex() + " of the cache " + source.end.name() +
                                 " is not used: " + fetched.error().message()});

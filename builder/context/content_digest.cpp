@@ -69,7 +69,7 @@ Result<std::string> digest_file(const SourceTree& tree, const std::string& path,
   const FileDescriptor file = TRY_CTX(tree.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY), "reading \"" + path + "\"");
   Hasher hasher;
   while (true) {
-    if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    TRY(cancel.check());
     const std::size_t count = TRY_CTX(read_some(file, buffer), "reading \"" + path + "\"");
     if (count == 0) break;
     hasher.update(std::span<const std::byte>(buffer).first(count));
@@ -167,7 +167,7 @@ Result<std::string> digest_source(const SourceTree& tree, const Source& source, 
   std::vector<std::byte> buffer(256u << 10);
   std::string text;
   for (const TreeEntry& entry : source.entries) {
-    if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    TRY(cancel.check());
     if (tree.progress != nullptr) tree.progress->looked_at();
     const bool is_top = entry.path.empty();
     const FileStatus& status = entry.status;

@@ -43,7 +43,7 @@ class Walker {
   /// Everything in the open directory; `full` is its path in the tree, `path` that in the source.
   Result<void> walk(FdRef directory, const std::string& full, const std::string& path, std::deque<TreeEntry>& entries,
                     std::size_t depth = 0) {
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    TRY(cancel_.check());
     if (depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "directories too deep: \"" + full + "\"");
     const std::vector<std::string> names = TRY(list_directory(directory));
     for (const std::string& name : names) {

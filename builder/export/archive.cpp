@@ -87,7 +87,7 @@ Result<void> write_tar(const ExportRequest& request, const OutputOptions& output
   TRY(layout.directory("blobs/sha256"));
   std::string algorithm = "sha256";
   for (const Digest& blob : image.blobs) {
-    if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    TRY(cancel.check());
     if (blob.algorithm() != algorithm) TRY(layout.directory("blobs/" + (algorithm = blob.algorithm())));
     TRY(layout.blob(request.store, blob));
   }
@@ -103,7 +103,7 @@ Result<void> write_tar(const ExportRequest& request, const OutputOptions& output
 Result<void> write_directory(const ExportRequest& request, const OutputOptions& output, const ComposedImage& image,
                              const CancelToken& cancel) {
   for (const Digest& blob : image.blobs) {
-    if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    TRY(cancel.check());
     TRY(write_layout_blob(request.store, blob, output.dest));
   }
   const DirectoryLock lock = TRY(DirectoryLock::acquire(output.dest));

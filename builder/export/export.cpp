@@ -36,7 +36,7 @@ class Exporter {
   Result<BuildResult> run() {
     for (const OutputOptions& output : request_.outputs) {
       if (output.type == Type::cacheonly) continue;
-      if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+      TRY(cancel_.check());
       step_ = request_.numbers.reserve();
       auto written = as_step(progress_, step_, title_of(output), [&] { return write(output); });
       if (!written && !output.dest.empty())

@@ -12,6 +12,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <dray/core/copy_content.hpp>
 #include <dray/core/rooted_path.hpp>
 
 #include "context/attributes.hpp"
@@ -34,7 +35,7 @@ class Walk {
 
   Result<void> directory(const std::string& path) {
     for (const std::string& name : TRY(list_without_links(root_, path))) {
-      if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+      TRY(cancel_.check());
       TRY(entry(below(path, name)));
     }
     return {};

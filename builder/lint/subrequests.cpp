@@ -108,7 +108,7 @@ Result<LintReport> check_build(store::Store& store, ImageSource& images, const B
   LintReport report = lint(
       context.dockerfile, context.dockerfile_name, options,
       [&](const Reference& reference, const image::Platform& platform) { return bases.config(reference, platform); });
-  if (cancel.cancelled()) return fail(ErrorCode::cancelled, "check cancelled");
+  TRY(cancel.check());
   return report;
 }
 

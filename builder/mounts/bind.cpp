@@ -52,7 +52,7 @@ class HiddenFiles {
   /// `path`: of `directory` in the context ("" for itself). `hidden`: it is, with what no exception brings back.
   /// Returns whether anything of it is shown.
   Result<bool> walk(FdRef directory, const std::string& path, bool hidden, std::size_t depth) {
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    TRY(cancel_.check());
     if (depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "directories too deep: \"" + path + "\"");
     const auto names = TRY_CTX(list_directory(directory), "reading \"" + path + "\"");
     bool shows = !hidden;

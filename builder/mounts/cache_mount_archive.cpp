@@ -29,7 +29,7 @@ class Writer {
   Result<void> directory(FdRef directory, const std::string& path, int depth) {
     if (depth > kMaxDepth) return fail(ErrorCode::invalid_argument, "directories too deep: \"" + path + "\"");
     for (const std::string& name : TRY_CTX(list_without_links(directory, ""), "reading \"" + path + "\"")) {
-      if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+      TRY(cancel_.check());
       TRY(entry(directory, name, path.empty() ? name : path + "/" + name, depth));
     }
     return {};

@@ -35,7 +35,7 @@ Result<FileLock> wait_for_named_lock(const std::string& path, FileLock::Mode mod
   for (bool told = false;; told = true) {
     auto lock = TRY(try_named_lock(path, mode));
     if (lock) return std::move(*lock);
-    if (cancel.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    TRY(cancel.check());
     if (!told && waiting) waiting();
     std::this_thread::sleep_for(kPoll);
   }

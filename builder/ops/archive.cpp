@@ -43,7 +43,7 @@ class Extractor {
 
   Result<void> run(tar::Reader& reader) {
     while (true) {
-      if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+      TRY(cancel_.check());
       const std::optional<tar::Entry> entry = TRY(reader.next());
       if (!entry) break;
       const std::string path = TRY(entry_path(entry->path));
@@ -149,7 +149,7 @@ class Extractor {
     FileDescriptor file = TRY(open_file_at(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
     std::vector<std::byte> buffer(256u << 10);
     while (true) {
-      if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+      TRY(cancel_.check());
       const std::size_t count = TRY(reader.read(buffer));
       if (count == 0) break;
       TRY(write_all(file, std::string_view(reinterpret_cast<const char*>(buffer.data()), count)));

@@ -56,10 +56,6 @@ bool is_tar_header(std::span<const std::byte> block);
 Result<void> extract_archive(FdRef root, const std::string& directory, ByteSource& source,
                              const ExtractOptions& options, const CancelToken& cancel);
 
-/// All bytes of one regular file to another, at their starts: in the kernel where it can. `status` is `from`'s.
-Result<void> copy_content(FdRef from, FdRef to, const CancelToken& cancel);
-Result<void> copy_content(FdRef from, FdRef to, const struct stat& status, const CancelToken& cancel);
-
 /// Removes what is in the way of a new file `name`; a directory in the way is an error.
 Result<void> make_room(FdRef directory, const std::string& name, const std::string& path);
 

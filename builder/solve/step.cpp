@@ -111,7 +111,7 @@ Result<StepResult> StepRunner::run(const Vertex& vertex, const std::vector<const
 
 Result<StepResult> StepRunner::step(const Vertex& vertex, const std::vector<const StepResult*>& inputs, int id,
                                     bool& cached) {
-  if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+  TRY(cancel_.check());
   if (const auto* source = std::get_if<SourceOp>(&vertex.op)) {
     StepResult result;
     if (source->reference) result.layers = TRY(request_.base_layers(*source));
@@ -348,7 +348,7 @@ Result<void> StepRunner::run_process(Work& work, const store::MountRecipe& rootf
   Output output(progress_, work.id);
   const ExitStatus status = TRY(request_.executor.run(
       request, [&](std::string_view bytes, bool is_stderr) { output.add(bytes, is_stderr); }, cancel_));
-  if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+  TRY(cancel_.check());
   if (status.exit_code() == 0) return {};
   Error error(ErrorCode::command_failed,
               "process \"" + join(op.args, " ") +

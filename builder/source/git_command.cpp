@@ -85,7 +85,7 @@ class Watch {
       if (kill_at && now > *kill_at) child.signal(SIGKILL);
     }
     const ExitStatus status = TRY(child.wait());
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "build cancelled");
+    TRY(cancel_.check());
     if (excess_.empty() && (full(out) || full(errors))) excess_ = "said too much";
     if (!excess_.empty()) return fail(ErrorCode::unavailable, excess_);
     return status;

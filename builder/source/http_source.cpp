@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <dray/core/copy_content.hpp>
+
 #include "ops/ops.hpp"
 #include "source/source_layer.hpp"
 

@@ -9,9 +9,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <climits>
 
+#include <dray/core/copy_content.hpp>
 #include <dray/core/copy_directory.hpp>
 #include <dray/core/rooted_path.hpp>
 
@@ -60,56 +60,12 @@ Result<void> copy_xattrs(FdRef source, FdRef target) {
   return {};
 }
 
-/// `length` bytes from `offset` on, at the same place. Less only if the source became shorter.
-Result<void> copy_range(FdRef source, FdRef target, off_t offset, off_t length) {
-  off_t from = offset, to = offset;
-  while (from < offset + length) {
-    const ssize_t count =
-        ::copy_file_range(source.get(), &from, target.get(), &to, static_cast<std::size_t>(offset + length - from), 0);
-    if (count > 0 || (count < 0 && errno == EINTR)) continue;
-    if (count < 0 && errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS)
-      return fail_errno("copying");
-    break;  // not here, or (0) of a file system that makes its files up while they are read
-  }
-  std::vector<char> buffer(from < offset + length ? 256 * 1024 : 0);
-  while (from < offset + length) {
-    const auto wanted = std::min<std::size_t>(buffer.size(), static_cast<std::size_t>(offset + length - from));
-    const ssize_t count = ::pread(source.get(), buffer.data(), wanted, from);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return fail_errno("copying");
-    if (count == 0) break;
-    if (::lseek(target.get(), from, SEEK_SET) < 0) return fail_errno("copying");
-    TRY(write_all(target, std::string_view(buffer.data(), static_cast<std::size_t>(count))));
-    from += count;
-  }
-  return {};
-}
-
-Result<void> copy_bytes(FdRef source, FdRef target, off_t size) {
-  if (size == 0) return {};
-  if (::ioctl(target.get(), FICLONE, source.get()) == 0) return {};
-  WriteBehind write_behind;
-  for (off_t end = 0; end < size;) {
-    off_t data = ::lseek(source.get(), end, SEEK_DATA);
-    if (data < 0 && errno == ENXIO) break;  // nothing but a hole
-    const bool has_map = data >= 0;
-    if (!has_map) data = end;
-    end = has_map ? ::lseek(source.get(), data, SEEK_HOLE) : size;
-    if (end < 0) end = size;
-    end = std::min(end, size);
-    TRY(copy_range(source, target, data, end - data));
-    write_behind.wrote(target, static_cast<std::uint64_t>(end - data));
-  }
-  if (::ftruncate(target.get(), size) != 0) return fail_errno("copying");
-  return {};
-}
-
 Result<void> copy_regular(FdRef source, FdRef target, const std::string& name) {
   FileDescriptor in = TRY(open_file_at(source, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   struct stat status;
   if (::fstat(in.get(), &status) != 0) return fail_errno("reading status");
   FileDescriptor out = TRY(open_file_at(target, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  TRY(copy_bytes(in, out, status.st_size));
+  if (::ioctl(out.get(), FICLONE, in.get()) != 0) TRY(copy_content(in, out, status, CancelToken()));
   TRY(copy_attributes(in, out, status));
   return out.close_checked();
 }

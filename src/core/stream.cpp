@@ -65,7 +65,7 @@ Result<std::size_t> PrependedSource::read(std::span<std::byte> buffer) {
 }
 
 Result<std::size_t> CancellableSource::read(std::span<std::byte> buffer) {
-  if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+  TRY(cancel_.check());
   return inner_.read(buffer);
 }
 

@@ -28,7 +28,7 @@ class TreeSize {
 
  private:
   Result<void> add(FdRef parent, const std::string& name, int depth) {
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+    TRY(cancel_.check());
     struct stat status;
     if (::fstatat(parent.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return {};
     if (S_ISDIR(status.st_mode) || status.st_nlink == 1 || links_.emplace(status.st_dev, status.st_ino).second)

@@ -115,7 +115,7 @@ Result<store::PackedLayer> run_mmdebstrap(Context& context, const std::vector<st
   std::string last_words;
   TRY(relay(*child, {out.read_end, err.read_end}, layer, progress, cancel, last_words));
   ExitStatus status = TRY(child->wait());
-  if (cancel.cancelled()) return fail(ErrorCode::cancelled, "interrupted");
+  TRY(cancel.check());
   if (status.exit_code() != 0) return bootstrap_failed(status, last_words);
   return layer.commit();
 }

@@ -65,7 +65,7 @@ class Walker {
     std::set<std::string> names = TRY(names_in(from));
     names.merge(TRY(names_in(to)));
     for (const std::string& name : names) {
-      if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+      TRY(cancel_.check());
       TRY(compare(from, to, name, path + "/" + name, depth));
     }
     return {};

@@ -97,7 +97,7 @@ Result<HelperResult> run_helper(const std::vector<std::string>& arguments, const
   const ExitStatus status = TRY(child.wait());
   if (outcome.error) return Failure(*std::move(outcome.error));
   if (outcome.result) return *std::move(outcome.result);
-  if (cancel.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+  TRY(cancel.check());
   return fail(ErrorCode::internal, "the helper \"" + program + "\" ended without a result (status " +
                                        std::to_string(status.exit_code()) + ")");
 }

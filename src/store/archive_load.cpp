@@ -74,7 +74,7 @@ class Installer {
   }
 
   Result<void> unpack(const PlannedLayer& layer, int step) {
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+    TRY(cancel_.check());
     report(ProgressEvent::Kind::started, step, layer, "");
     auto unpacked = unpack_blob(layer);
     if (unpacked) {

@@ -78,7 +78,7 @@ class Examination {
 
   Result<void> look_at_blobs() {
     for (const Digest& blob : TRY(store_.content().list())) {
-      if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+      TRY(cancel_.check());
       const auto file = store_.content().open_blob(blob);
       if (!file && file.error().code() == ErrorCode::not_found) continue;
       ++report_.blobs;
@@ -104,7 +104,7 @@ class Examination {
     Hasher hasher(blob.algorithm());
     buffer_.resize(1u << 20);
     for (;;) {
-      if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+      TRY(cancel_.check());
       const std::size_t size = TRY(read_some(file, buffer_));
       if (size == 0) return hasher.finish();
       hasher.update(std::span<const std::byte>(buffer_).first(size));

@@ -67,7 +67,7 @@ class TreeWriter {
     return {};
   }
   Result<void> write_change(const Change& change) {
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+    TRY(cancel_.check());
     const auto [directory, name] = split_path(change.path);
     const std::string prefix = directory.empty() ? "" : directory + "/";
     if (change.kind == Change::Kind::root) return change.is_changed ? write_root(change.status) : Result<void>();
@@ -113,7 +113,7 @@ class TreeWriter {
   }
 
   Result<void> write_entry(const std::string& path, const struct stat& status) {
-    if (cancel_.cancelled()) return fail(ErrorCode::cancelled, "cancelled");
+    TRY(cancel_.check());
     if (S_ISSOCK(status.st_mode)) return {};
     tar::Entry entry = tar::entry_of(path, status);
     if (S_ISDIR(status.st_mode)) {

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include <dray/core/result.hpp>
+
 namespace dray {
 
 /// One step of long work (a build step, a layer being pulled). Reported through ProgressSink, drawn by the front end.
@@ -47,11 +49,12 @@ class SilentProgress : public ProgressSink {
   void report(const ProgressEvent&) override {}
 };
 
-/// Set once, from a signal handler or another thread; long work polls it and returns ErrorCode::cancelled.
+/// Set once, from a signal handler or another thread; long work asks check() now and then, and returns its error.
 class CancelToken {
  public:
   void cancel() { flag_.store(true, std::memory_order_relaxed); }
   bool cancelled() const { return flag_.load(std::memory_order_relaxed); }
+  Result<void> check() const { return cancelled() ? fail(ErrorCode::cancelled, "cancelled") : Result<void>(); }
 
  private:
   std::atomic<bool> flag_{false};

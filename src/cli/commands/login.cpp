@@ -21,7 +21,7 @@ Result<std::string> ask(const std::string& prompt, Echo echo, const CancelToken&
   const EchoMode mode(0, echo);
   std::string line;
   for (;;) {
-    if (cancel.cancelled()) return fail(ErrorCode::cancelled, "interrupted");
+    TRY(cancel.check());
     pollfd poller{0, POLLIN, 0};
     if (::poll(&poller, 1, 50) <= 0) continue;
     char c = 0;
