@@ -53,10 +53,10 @@ Result<store::PackedLayer> pack(Context& context, ByteSource& tar, const CancelT
   return layer.commit();
 }
 
-Result<image::ImageConfig> make_config(const ImportRequest& request) {
+image::ImageConfig make_config(const ImportRequest& request) {
   image::ImageConfig config;
   config.created = format_time_now();
-  config.platform = request.platform.empty() ? image::Platform::host() : TRY(image::Platform::parse(request.platform));
+  config.platform = request.platform;
   config.history.emplace_back().created = config.created;
   config.history.back().comment = request.message.empty() ? "Imported from " + request.source : request.message;
   return config;
@@ -87,7 +87,7 @@ Result<Digest> import_image(Context& context, const ImportRequest& request, Byte
     if (reference.digest()) return fail(ErrorCode::invalid_argument, "cannot import digest reference");
     canonical = reference.canonical();
   }
-  image::ImageConfig config = TRY(make_config(request));
+  image::ImageConfig config = make_config(request);
   const auto lease = TRY(context.store->lease());
   const store::PackedLayer layer = TRY_CTX(pack(context, tar, cancel), "importing " + request.source);
   store::LoadedImage image =

@@ -184,6 +184,26 @@ class Platforms(RegistryTestCase):
         self.fails(1, "linux/arm/v7", "create", "--pull", "never", "--platform", "linux/arm/v7", name, "/f0")
         self.forget(name)
 
+    def test_the_environment_names_a_platform(self):
+        registry = self.serve()
+        self.whole(registry)
+        name = f"{registry.address}/x:all"
+        env = {"DOCKER_DEFAULT_PLATFORM": "linux/s390x"}
+        self.ok("pull", "-q", name, env=env)
+        self.assertEqual(digest(self.other.config), self.inspect(name, "Id"))
+        self.ok("pull", "-q", "--platform", json.loads(self.host.config)["architecture"], name, env=env)  # the flag says more
+        self.assertEqual(digest(self.host.config), self.inspect(name, "Id"))
+        self.ok("pull", "-q", "--all-platforms", name)
+        identifier = self.ok("create", name, "/f0", env=env).strip()
+        self.assertEqual(digest(self.other.config), self.inspect(identifier, "Image"))
+        self.ok("rm", identifier)
+        with tarfile.open(self.folder / "files.tar", "w") as tar:
+            tar.add(__file__, "file")
+        imported = self.ok("import", self.folder / "files.tar", env=env).strip()
+        self.assertEqual("s390x", self.ok("image", "inspect", "-f", "{{.Architecture}}", imported).strip())
+        self.fails(1, "DOCKER_DEFAULT_PLATFORM.*linux/a/b/c/d", "pull", name, env={"DOCKER_DEFAULT_PLATFORM": "linux/a/b/c/d"})
+        self.forget(name, imported)
+
     def test_the_registry_has_another_one_now(self):
         registry, target = self.serve(), self.serve()
         self.whole(registry)

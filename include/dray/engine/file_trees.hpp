@@ -19,7 +19,7 @@ struct ImportRequest {
   std::string reference;             ///< "" = untagged
   std::vector<std::string> changes;  ///< Dockerfile instructions that say how to run it
   std::string message;               ///< "" = "Imported from SOURCE"
-  std::string platform;              ///< "" = this host's
+  image::Platform platform = image::Platform::host();
 };
 /// `import`: a tar (compressed or not) becomes an image of one layer. Returns the image's ID.
 Result<Digest> import_image(Context& context, const ImportRequest& request, ByteSource& tar, ProgressSink& progress,

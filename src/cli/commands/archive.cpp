@@ -9,18 +9,12 @@
 
 #include <dray/flags/flags.hpp>
 #include "../command.hpp"
+#include "../platform_flag.hpp"
 #include "../progress.hpp"
 #include "../terminal.hpp"
 
 namespace dray::cli {
 namespace {
-
-Result<std::vector<image::Platform>> parse_platforms(const std::vector<std::string>& texts) {
-  std::vector<image::Platform> platforms;
-  for (const std::string& text : texts)
-    for (const std::string& one : split(text, ',')) platforms.push_back(TRY(image::Platform::parse(one)));
-  return platforms;
-}
 
 Result<int> save(Invocation& invocation) {
   std::string output;

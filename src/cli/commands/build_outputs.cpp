@@ -2,7 +2,8 @@
 #include "build_outputs.hpp"
 
 #include <algorithm>
-#include <cstdlib>
+
+#include "../platform_flag.hpp"
 
 namespace dray::cli {
 
@@ -14,7 +15,8 @@ void OutputFlags::declare(Flags& flags, builder::BuildRequest& request) {
   flags.list("--cache-to", cache_to, "Cache export destinations (e.g., \"type=registry,ref=user/app:cache,mode=max\")");
   flags.flag("--load", load, "Shorthand for \"--output=type=docker\": the image goes to the image store (the default)");
   flags.list("-o,--output", outputs, "Output destination (format: \"type=local,dest=path\", a directory, or \"-\")");
-  flags.list("--platform", platforms, "Set target platforms for build (comma-separated)");
+  flags.list("--platform", platforms,
+             "Set target platforms for build (comma-separated; default: DOCKER_DEFAULT_PLATFORM)");
   flags.option("--provenance", provenance, "Shorthand for \"--attest=type=provenance\"");
   flags.flag("--push", push, "Shorthand for \"--output=type=registry\"");
   flags.option("--sbom", sbom, "Shorthand for \"--attest=type=sbom\"");
@@ -54,16 +56,9 @@ Result<void> OutputFlags::apply(builder::BuildRequest& request) const {
   if (provenance) TRY(attest(*provenance, "provenance"));
   if (sbom) TRY(attest(*sbom, "sbom"));
   for (const std::string& text : annotations) request.annotations.insert(TRY(builder::parse_annotation(text)));
-  for (const std::string& list : platforms) {
-    for (std::size_t begin = 0; begin <= list.size();) {
-      const std::size_t end = std::min(list.find(',', begin), list.size());
-      request.platforms.push_back(TRY(image::Platform::parse(list.substr(begin, end - begin))));
-      begin = end + 1;
-    }
-  }
-  if (const char* standard = std::getenv("DOCKER_DEFAULT_PLATFORM");
-      platforms.empty() && standard != nullptr && *standard != '\0')
-    request.platforms.push_back(TRY_CTX(image::Platform::parse(standard), "DOCKER_DEFAULT_PLATFORM"));
+  request.platforms = TRY(parse_platforms(platforms));
+  if (platforms.empty())
+    if (const auto standard = TRY(parse_platform_or_default(""))) request.platforms.push_back(*standard);
   return {};
 }
 

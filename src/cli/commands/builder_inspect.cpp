@@ -11,6 +11,7 @@
 #include <dray/flags/flags.hpp>
 
 #include "../command.hpp"
+#include "../platform_flag.hpp"
 #include "../terminal.hpp"
 
 namespace dray::cli {
@@ -67,7 +68,7 @@ Result<int> plan(Invocation& invocation) {
     else if (const char* value = std::getenv(name.c_str()))
       request.build_args.emplace_back(name, value);
   }
-  if (!platform.empty()) request.platform = TRY(image::Platform::parse(platform));
+  if (const auto wanted = TRY(parse_platform_or_default(platform))) request.platform = *wanted;
   struct stat status{};
   if (operands.size() == 2 && (::stat(operands[1].c_str(), &status) != 0 || !S_ISDIR(status.st_mode)))
     return fail(ErrorCode::invalid_argument, "the context \"" + operands[1] + "\" is not a directory");

@@ -10,6 +10,7 @@
 #include <dray/engine/images.hpp>
 
 #include "../command.hpp"
+#include "../platform_flag.hpp"
 #include "../progress.hpp"
 #include "../table.hpp"
 #include "../terminal.hpp"
@@ -90,7 +91,9 @@ void ContainerFlags::declare(Flags& flags) {
   flags.option("--name", name, "Assign a name to the container");
   flags.option("--network,--net", network, "Connect the container to a network: bridge, none or host", "network");
   flags.option("--pids-limit", pids_limit, "Tune container pids limit (-1 for unlimited)");
-  flags.option("--platform", platform, "Set platform if the image is there, or in its registry, for several");
+  flags.option(
+      "--platform", platform,
+      "Set platform if the image is there, or in its registry, for several (default: DOCKER_DEFAULT_PLATFORM)");
   flags.flag("--privileged", privileged, "Give extended privileges to this container");
   flags.list("-p,--publish", ports, "Publish a container's port(s) to the host");
   flags.option("--pull", pull, "Pull image before running (always, missing, never)");
@@ -188,7 +191,7 @@ Result<engine::ContainerOptions> ContainerFlags::to_options() const {
 
 Result<std::string> create_with_pull(engine::Context& context, const ContainerFlags& flags) {
   engine::ContainerOptions options = TRY(flags.to_options());
-  if (!flags.platform.empty()) options.platform = TRY(image::Platform::parse(flags.platform));
+  options.platform = TRY(parse_platform_or_default(flags.platform));
   if (flags.pull != "missing" && flags.pull != "always" && flags.pull != "never")
     return invalid("invalid pull option: '" + flags.pull + "': must be one of \"always\", \"missing\" or \"never\"");
   FileDescriptor cidfile;

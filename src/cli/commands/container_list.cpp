@@ -9,6 +9,7 @@
 
 #include <dray/flags/flags.hpp>
 #include "../command.hpp"
+#include "../platform_flag.hpp"
 #include "../table.hpp"
 
 namespace dray::cli {
@@ -195,8 +196,7 @@ Result<int> inspect(Invocation& invocation, Subject subject) {
   }
   flags.operands(names, 1, kAnyNumber);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  std::optional<image::Platform> wanted;
-  if (!platform.empty()) wanted = TRY(image::Platform::parse(platform));
+  const std::optional<image::Platform> wanted = TRY(parse_platform(platform));
   if (wanted && (raw || remote)) return fail(ErrorCode::invalid_argument, "--platform excludes --raw and --remote");
   if (raw || remote) return inspect_document(invocation, names, format, raw, remote);
   if (type == "container")

@@ -7,6 +7,7 @@
 #include <dray/flags/flags.hpp>
 
 #include "../command.hpp"
+#include "../platform_flag.hpp"
 #include "../progress.hpp"
 #include "../terminal.hpp"
 
@@ -32,14 +33,16 @@ Result<int> export_files(Invocation& invocation) {
 
 Result<int> import_files(Invocation& invocation) {
   engine::ImportRequest request;
+  std::string platform;
   std::vector<std::string> operands;
   Flags flags("dray import", "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
               "Import the contents from a tarball to create a filesystem image");
   flags.list("-c,--change", request.changes, "Apply Dockerfile instruction to the created image");
   flags.option("-m,--message", request.message, "Set commit message for imported image");
-  flags.option("--platform", request.platform, "Set platform of the image (default: this host's)");
+  flags.option("--platform", platform, "Set platform of the image (default: DOCKER_DEFAULT_PLATFORM, this host's)");
   flags.operands(operands, 1, 2);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
+  if (const auto wanted = TRY(parse_platform_or_default(platform))) request.platform = *wanted;
   request.source = operands[0];
   if (operands.size() > 1) request.reference = operands[1];
   CancelToken& cancel = install_cancel_handlers();

@@ -5,6 +5,7 @@
 
 #include <dray/flags/flags.hpp>
 #include "../command.hpp"
+#include "../platform_flag.hpp"
 #include "../table.hpp"
 
 namespace dray::cli {
@@ -83,8 +84,7 @@ Result<int> history(Invocation& invocation) {
   flags.flag("-q,--quiet", quiet, "Only show image IDs");
   flags.operands(names, 1, 1);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
-  std::optional<image::Platform> wanted;
-  if (!platform.empty()) wanted = TRY(image::Platform::parse(platform));
+  const std::optional<image::Platform> wanted = TRY(parse_platform(platform));
   engine::Context context = TRY(open_engine(invocation));
   std::vector<TableRow> rows;
   for (const auto& entry : TRY(engine::image_history(context, names[0], wanted))) {

@@ -7,6 +7,7 @@
 
 #include <dray/flags/flags.hpp>
 #include "../command.hpp"
+#include "../platform_flag.hpp"
 #include "../progress.hpp"
 #include "../terminal.hpp"
 
@@ -25,7 +26,8 @@ Result<int> pull(Invocation& invocation) {
   flags.flag("--all-platforms", all_platforms,
              "Download the images for all platforms, to push or save them as one (run and build use this host's)");
   flags.flag("-a,--all-tags", all_tags, "Download all tagged images in the repository");
-  flags.option("--platform", platform_text, "Set platform if the registry has the image for several");
+  flags.option("--platform", platform_text,
+               "Set platform if the registry has the image for several (default: DOCKER_DEFAULT_PLATFORM)");
   flags.flag("-q,--quiet", quiet, "Suppress verbose output");
   flags.operands(names, 1, 1);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
@@ -33,8 +35,7 @@ Result<int> pull(Invocation& invocation) {
     return fail(ErrorCode::invalid_argument, "--all-platforms and --platform exclude each other");
   const auto extent = all_platforms ? engine::PullExtent::all_platforms : engine::PullExtent::one_platform;
   Reference reference = TRY(Reference::parse(names[0]));
-  image::Platform platform =
-      platform_text.empty() ? image::Platform::host() : TRY(image::Platform::parse(platform_text));
+  const image::Platform platform = TRY(parse_platform_or_default(platform_text)).value_or(image::Platform::host());
   CancelToken& cancel = install_cancel_handlers();
   engine::Context context = TRY(open_engine(invocation));
   std::vector<Reference> wanted = {reference};
@@ -71,8 +72,7 @@ Result<int> push(Invocation& invocation) {
   flags.operands(names, 1, 1);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   const Reference reference = TRY(Reference::parse(names[0]));
-  std::optional<image::Platform> platform;
-  if (!platform_text.empty()) platform = TRY(image::Platform::parse(platform_text));
+  const std::optional<image::Platform> platform = TRY(parse_platform(platform_text));
   if (all_tags && !is_repository(names[0], reference))
     return fail(ErrorCode::invalid_argument, "tag can't be used with --all-tags/-a");
   CancelToken& cancel = install_cancel_handlers();
