@@ -24,6 +24,8 @@
 namespace dray::store {
 namespace {
 
+constexpr std::uint64_t kManyFiles = 1000;  // take their time to get to the disk
+
 Result<std::map<std::string, std::string>> read_xattrs(FdRef fd, const std::string& path) {
   std::map<std::string, std::string> attributes;
   std::string names(1024, '\0');
@@ -177,7 +179,11 @@ Result<Snapshotter::DiffSummary> Snapshotter::write_diff(const std::string& id, 
   const auto active = TRY(SnapshotterAccess::open_active(*this, id));
   TreeWriter writer(active.tree, sink, cancel);
   TRY(state_->driver->changes(active.path, active.tree, active.stack, SnapshotDriver::Before::no,
-                              [&](const Change& change) { return writer.write_change(change); }));
+                              [&](const Change& change) -> Result<void> {
+                                TRY(writer.write_change(change));
+                                if (writer.summary().files == kManyFiles) state_->early_sync.start(state_->directory);
+                                return {};
+                              }));
   TRY(writer.finish());
   const std::lock_guard lock(state_->mutex);
   state_->diff_bytes[id] = writer.summary().bytes;

@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 
+#include "early_sync.hpp"
 #include "snapshot_driver.hpp"
 
 namespace dray::store {
@@ -18,6 +19,7 @@ struct Snapshotter::State {
   std::string fallback_reason;
   std::mutex mutex;
   std::map<std::string, std::uint64_t> diff_bytes;  ///< what write_diff counted, for commit
+  EarlySync early_sync;
 };
 
 /// A directory that is being filled: snapshots/new-<random>. Removed by the destructor unless published.

@@ -227,6 +227,27 @@ TEST_CASE("both ways to mount an overlay take 500 layers", "[store][snapshot]") 
   }
 }
 
+TEST_CASE("a layer of many files, on their way to the disk early", "[store][snapshot]") {
+  if (!is_root()) return;
+  TestStore store;
+  std::vector<DiffId> layers;
+  for (int round = 0; round < 2; ++round) {  // the second begins while the first may still be under way
+    const std::string id = *store->snapshots().prepare(layers);
+    {
+      const FileDescriptor root = *open_mount(*store->snapshots().mount_recipe(id));
+      for (int i = 0; i < 1500; ++i) write_file(root, std::to_string(i), std::to_string(round));
+    }
+    StringSink tar;
+    const auto summary = store->snapshots().write_diff(id, tar, CancelToken());
+    REQUIRE_OK(summary);
+    CHECK(summary->files == 1500);
+    layers.push_back(diff_id_of(tar.text));
+    REQUIRE_OK(store->snapshots().commit(id, layers.back()));
+  }
+  REQUIRE_OK(store->snapshots().make_durable());
+  CHECK(look(*open_mount(*store->snapshots().view(layers)), "1499") == "file:1");
+}
+
 TEST_CASE("a mount whose disk is full now and has room the next moment works, or says that it is full",
           "[store][snapshot]") {
   if (!is_root()) return;
