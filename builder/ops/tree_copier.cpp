@@ -8,14 +8,20 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
+#include <thread>
 
 #include <dray/core/copy_content.hpp>
+#include <dray/core/parallel.hpp>
 #include <dray/core/rooted_path.hpp>
 
 #include "context/attributes.hpp"
 
 namespace dray::builder {
 namespace {
+
+constexpr std::size_t kMostThreads = 4;  // a file system does not take more at once
+constexpr std::size_t kFewEntries = 200, kBatch = 64;
 
 Result<void> set_times(FdRef fd, const FileStatus& status, const std::string& path) {
   const timespec times[2] = {status.st_mtim, status.st_mtim};
@@ -32,14 +38,14 @@ Result<void> make_room(FdRef directory, const std::string& name, const std::stri
 }
 
 /// Of our own descriptors, so /proc/self/fd is no hostile path.
-Result<void> TreeCopier::copy_xattrs(FdRef from, FdRef to, const std::string& path) {
+Result<void> TreeCopier::copy_xattrs(FdRef from, FdRef to, const std::string& path) const {
   for (const auto& [name, value] : copied_attributes(from, tree_.is_context))
     if (::setxattr(descriptor_path(to).c_str(), name.c_str(), value.data(), value.size(), 0) != 0 && errno != ENOTSUP)
       return fail_errno("setting \"" + name + "\" of \"" + path + "\"");
   return {};
 }
 
-Result<void> TreeCopier::set_owner_and_mode(FdRef fd, const FileStatus& status, const std::string& path) {
+Result<void> TreeCopier::set_owner_and_mode(FdRef fd, const FileStatus& status, const std::string& path) const {
   const uid_t uid = owner_ ? owner_->uid : status.st_uid;
   const gid_t gid = owner_ ? owner_->gid : status.st_gid;
   const mode_t mode = mode_.apply(status.st_mode);
@@ -56,32 +62,83 @@ Result<void> TreeCopier::set_owner_and_mode(FdRef fd, const FileStatus& status, 
   return {};
 }
 
-Result<void> TreeCopier::set_metadata(FdRef from, FdRef to, const FileStatus& status, const std::string& path) {
+Result<void> TreeCopier::set_metadata(FdRef from, FdRef to, const FileStatus& status, const std::string& path) const {
   TRY(set_owner_and_mode(to, status, path));
   return copy_xattrs(from, to, path);
 }
 
 Result<void> TreeCopier::copy_directory(const Source& source, FileDescriptor destination) {
-  target_ = TRY(destination.duplicate());
-  links_.clear();
-  FileDescriptor from = TRY_CTX(tree_.open(source.path, O_RDONLY | O_DIRECTORY), source.path);
-  levels_.clear();
-  levels_.push_back({std::move(from), std::move(destination), source.entries.front().status});
+  source_ = TRY_CTX(tree_.open(source.path, O_RDONLY | O_DIRECTORY), source.path);
+  target_ = std::move(destination);
+  TRY(make_directories(source));
+  std::size_t threads = std::min<std::size_t>(kMostThreads, std::thread::hardware_concurrency());
+  if (source.entries.size() < kFewEntries) threads = 1;
+  TRY(run_parallel(batches_.size(), threads, [&](std::size_t, std::size_t i) { return copy_batch(batches_[i]); }));
+  for (const auto& [entry, first] : other_names_) TRY(link(*entry, *first));
+  // When nothing more is put into them.
+  for (auto directory = directories_.rbegin(); directory != directories_.rend(); ++directory) {
+    const FileDescriptor made = TRY(open_without_links(target_, (*directory)->path, O_PATH | O_DIRECTORY));
+    TRY(set_times(made, (*directory)->status, (*directory)->path));
+  }
+  return set_times(target_, source.entries.front().status, source.path);
+}
+
+/// All directories with their owners and modes; what goes into them is put into batches.
+Result<void> TreeCopier::make_directories(const Source& source) {
+  std::map<std::pair<dev_t, ino_t>, const TreeEntry*> first_names;
+  std::vector<Level> levels;
+  levels.push_back({TRY(source_.duplicate()), TRY(target_.duplicate())});
   for (std::size_t i = 1; i < source.entries.size(); ++i) {
     TRY(cancel_.check());
     const TreeEntry& entry = source.entries[i];
-    TRY(leave(static_cast<std::size_t>(std::count(entry.path.begin(), entry.path.end(), '/')) + 1));
-    const std::string name = split_path(entry.path).second;
-    if (S_ISDIR(entry.status.st_mode))
-      TRY(enter(name, entry));
-    else
-      TRY(copy_entry(levels_.back().from, name, levels_.back().to, name, entry, entry.path));
+    const auto [directory, name] = split_path(entry.path);
+    levels.resize(static_cast<std::size_t>(std::count(entry.path.begin(), entry.path.end(), '/')) + 1);
+    if (S_ISDIR(entry.status.st_mode)) {
+      levels.push_back(TRY(enter(levels.back(), name, entry)));
+      directories_.push_back(&entry);
+      continue;
+    }
+    if (S_ISREG(entry.status.st_mode) && entry.status.has_other_names) {
+      const auto [known, is_new] = first_names.try_emplace({entry.status.st_dev, entry.status.st_ino}, &entry);
+      if (!is_new) {
+        other_names_.emplace_back(&entry, known->second);
+        continue;
+      }
+    }
+    std::optional<std::size_t>& batch = levels.back().batch;
+    if (!batch || batches_[*batch].entries.size() == kBatch) {
+      batch = batches_.size();
+      batches_.push_back({directory, {}});
+    }
+    batches_[*batch].entries.push_back(&entry);
   }
-  return leave(0);
+  return {};
+}
+
+Result<void> TreeCopier::copy_batch(const Batch& batch) const {
+  const FileDescriptor from = TRY_CTX(open_without_links(source_, batch.directory, O_RDONLY | O_DIRECTORY),
+                                      "reading \"" + batch.directory + "\"");
+  const FileDescriptor to = TRY(open_without_links(target_, batch.directory, O_RDONLY | O_DIRECTORY));
+  for (const TreeEntry* entry : batch.entries) {
+    TRY(cancel_.check());
+    const std::string name = split_path(entry->path).second;
+    TRY(copy_entry(from, name, to, name, *entry, entry->path));
+  }
+  return {};
+}
+
+/// Another name of a file that is copied.
+Result<void> TreeCopier::link(const TreeEntry& entry, const TreeEntry& first) const {
+  const auto [directory, name] = split_path(entry.path);
+  const FileDescriptor to = TRY(open_without_links(target_, directory, O_RDONLY | O_DIRECTORY));
+  TRY(make_room(to, name, entry.path));
+  // All components of the first path are directories this copy went through itself.
+  if (::linkat(target_.get(), first.path.c_str(), to.get(), name.c_str(), 0) != 0)
+    return fail_errno("linking \"" + entry.path + "\"");
+  return {};
 }
 
 Result<void> TreeCopier::copy_file(const Source& source, FileDescriptor directory, const std::string& name) {
-  target_ = {};
   const FileStatus& status = source.entries.front().status;
   // The name may be a link: what it leads to is opened anew in the tree, never from the directory.
   if (S_ISREG(status.st_mode)) {
@@ -92,46 +149,27 @@ Result<void> TreeCopier::copy_file(const Source& source, FileDescriptor director
   return copy_entry(from, split_path(source.path).second, directory, name, source.entries.front(), source.path);
 }
 
-/// A directory's times are set when nothing more is put into it.
-Result<void> TreeCopier::leave(std::size_t depth) {
-  while (levels_.size() > depth) {
-    TRY(set_times(levels_.back().to, levels_.back().status, "a directory"));
-    levels_.pop_back();
-  }
-  return {};
-}
-
-Result<void> TreeCopier::enter(const std::string& name, const TreeEntry& entry) {
-  if (::mkdirat(levels_.back().to.get(), name.c_str(), 0700) != 0) {
+Result<TreeCopier::Level> TreeCopier::enter(const Level& above, const std::string& name, const TreeEntry& entry) const {
+  if (::mkdirat(above.to.get(), name.c_str(), 0700) != 0) {
     if (errno != EEXIST) return fail_errno("creating \"" + entry.path + "\"");
     struct stat existing = {};
-    if (::fstatat(levels_.back().to.get(), name.c_str(), &existing, AT_SYMLINK_NOFOLLOW) != 0)
+    if (::fstatat(above.to.get(), name.c_str(), &existing, AT_SYMLINK_NOFOLLOW) != 0)
       return fail_errno("reading \"" + entry.path + "\"");
     if (!S_ISDIR(existing.st_mode))
       return fail(ErrorCode::already_exists, "cannot copy to non-directory: \"" + entry.path + "\"");
   }
-  FileDescriptor to = TRY(open_file_at(levels_.back().to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  FileDescriptor from = TRY_CTX(open_file_at(levels_.back().from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
-                                "reading \"" + entry.path + "\"");
-  TRY(set_metadata(from, to, entry.status, entry.path));
-  levels_.push_back({std::move(from), std::move(to), entry.status});
-  return {};
+  Level level;
+  level.to = TRY(open_file_at(above.to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  level.from =
+      TRY_CTX(open_file_at(above.from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), "reading \"" + entry.path + "\"");
+  TRY(set_metadata(level.from, level.to, entry.status, entry.path));
+  return level;
 }
 
 Result<void> TreeCopier::copy_entry(FdRef from, const std::string& from_name, FdRef to, const std::string& name,
-                                    const TreeEntry& entry, const std::string& path) {
+                                    const TreeEntry& entry, const std::string& path) const {
   const FileStatus& status = entry.status;
   if (S_ISREG(status.st_mode)) {
-    if (status.has_other_names && target_.valid()) {
-      const auto [known, is_new] = links_.try_emplace({status.st_dev, status.st_ino}, entry.path);
-      if (!is_new) {
-        TRY(make_room(to, name, path));
-        // All components of the earlier path are directories this copy went through itself.
-        if (::linkat(target_.get(), known->second.c_str(), to.get(), name.c_str(), 0) != 0)
-          return fail_errno("linking \"" + path + "\"");
-        return {};
-      }
-    }
     const FileDescriptor file = TRY_CTX(open_file_at(from, from_name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW),
                                         "reading \"" + path + "\"");
     return write_file(file, to, name, status, path);
@@ -151,7 +189,7 @@ Result<void> TreeCopier::copy_entry(FdRef from, const std::string& from_name, Fd
 
 /// Mostly the name is free.
 Result<FileDescriptor> TreeCopier::create_file(FdRef to, const std::string& name, mode_t mode,
-                                               const std::string& path) {
+                                               const std::string& path) const {
   constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
   auto made = open_file_at(to, name, kFlags, mode);
   if (!made && made.error().error_number() == EEXIST) {
@@ -163,7 +201,7 @@ Result<FileDescriptor> TreeCopier::create_file(FdRef to, const std::string& name
 }
 
 Result<void> TreeCopier::write_file(FdRef file, FdRef to, const std::string& name, const FileStatus& status,
-                                    const std::string& path) {
+                                    const std::string& path) const {
   struct stat opened = {};
   if (::fstat(file.get(), &opened) != 0) return fail_errno("reading \"" + path + "\"");
   if (!S_ISREG(opened.st_mode)) return fail(ErrorCode::invalid_argument, "\"" + path + "\" changed while it was read");

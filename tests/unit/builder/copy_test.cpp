@@ -220,6 +220,34 @@ TEST_CASE("COPY: hard links, holes, FIFOs, sockets, attributes") {
   CHECK(::getxattr((bench.to + "/stage/f").c_str(), "user.mine", nullptr, 0) == 1);
 }
 
+TEST_CASE("COPY: a large tree, by several threads") {
+  Bench bench;
+  if (::geteuid() != 0) return;
+  // Directories below and between files, names of one file far apart, links, and something in the way of some.
+  bench.sh(
+      "mkdir -p from/t to/t/d3 && cd from/t && for d in $(seq 30); do mkdir -p d$d/e$d; "
+      "for f in $(seq 20); do echo $d $f > d$d/$f; done; echo $d > d$d/e$d/deep; ln -s $d d$d/link; done; "
+      "for f in $(seq 150); do echo $f > z$f; done; ln d1/1 d30/again; ln d1/1 a; chmod 700 d7 d8/3; chmod 4755 d9/9; "
+      "find . -mindepth 1 -exec touch -h -d '@1000000' {} + && touch -d @3 . && cd ../../to/t && ln -s /nowhere d3/5 "
+      "&& "
+      "echo old > z7 && ln z7 ../kept");
+  REQUIRE_OK(bench.copy("/t", "/t"));
+  const std::string list = "find . -type d -printf '%p %m %t\\n' -o -printf '%p %y %m %n %s %l %t\\n' | sort";
+  bench.sh("(cd from/t && " + list + ") > a && (cd to/t && " + list + ") > b && diff a b");
+  bench.sh("diff -r --no-dereference from/t to/t");
+  CHECK(bench.status("/t/a").st_ino == bench.status("/t/d30/again").st_ino);
+  CHECK(bench.status("/t/a").st_nlink == 3);
+  CHECK(bench.read("/kept") == "old\n");
+  bench.sh("rm to/t/d15/7 && mkdir to/t/d15/7");
+  const auto in_the_way = bench.copy("/t", "/t");
+  REQUIRE_FALSE(in_the_way);
+  CHECK(in_the_way.error().message().find("cannot copy a file over the directory \"d15/7\"") != std::string::npos);
+  bench.cancel.cancel();
+  const auto cancelled = bench.copy("/t", "/u");
+  REQUIRE_FALSE(cancelled);
+  CHECK(cancelled.error().code() == ErrorCode::cancelled);
+}
+
 TEST_CASE("resolve_links") {
   Bench bench;
   bench.sh(
