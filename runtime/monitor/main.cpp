@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>  // rename
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -16,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "exit_file.hpp"
 #include "json_log.hpp"
 #include "options.hpp"
 #include "relay.hpp"
@@ -25,7 +25,6 @@ namespace {
 using dray::monitor::Options;
 using dray::monitor::Relay;
 using dray::monitor::RestartRule;
-using dray::monitor::write_whole;
 
 Relay relay;  // static storage: untouched pages of its buffers cost nothing
 
@@ -77,57 +76,6 @@ bool was_oom_killed(int fd) {
     if (strncmp(line, "oom_kill ", 9) == 0) return atol(line + 9) > 0;
   }
   return false;
-}
-
-/// Temporary file and rename: after a kill the exit is there or not, never half; `durable`, also after a power failure.
-/// `delay_ms` > 0: it will be started again after so long, for the `restarts`th time.
-bool write_exit_file(const char* path, int code, bool oom, bool durable, int restarts, int delay_ms) {
-  char temporary[4200];
-  char text[240];
-  size_t length = strlen(path);
-  if (length == 0 || length > 4090) return false;
-  memcpy(temporary, path, length);
-  memcpy(temporary + length, ".tmp", 5);
-
-  auto add = [out = text](const char* piece) mutable {
-    size_t size = strlen(piece);
-    memcpy(out, piece, size + 1);
-    out += size;
-  };
-  auto add_number = [&add](const char* name, int value) {
-    char number[24] = {};
-    dray::monitor::format_number(static_cast<uint64_t>(value), number);
-    add(name);
-    add(number);
-  };
-  char time[32] = {};
-  dray::monitor::format_now(time);
-  add_number("{\"exit_code\":", code);
-  add(oom ? ",\"oom_killed\":true" : ",\"oom_killed\":false");
-  add(",\"finished_at\":\"");
-  add(time);
-  add("\"");
-  if (restarts > 0) add_number(",\"restart_count\":", restarts);
-  if (delay_ms > 0) add_number(",\"restart_delay_ms\":", delay_ms);
-  add("}\n");
-
-  int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return false;
-  bool written = write_whole(fd, text, strlen(text)) && (!durable || fsync(fd) == 0);
-  written = close(fd) == 0 && written;
-  if (!written || rename(temporary, path) != 0) {
-    unlink(temporary);
-    return false;
-  }
-  if (!durable) return true;
-  char* slash = strrchr(temporary, '/');
-  if (slash != nullptr) slash[1] = '\0';
-  int directory = open(slash != nullptr ? temporary : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory >= 0) {
-    fsync(directory);
-    close(directory);
-  }
-  return true;
 }
 
 /// Becomes a command of the engine, with signals, OOM score and umask as a program expects them.
@@ -198,6 +146,7 @@ int main(int argc, char** argv) {
   set_oom_score("-500", oom_score, sizeof(oom_score));
   prctl(PR_SET_DUMPABLE, 0);  // its memory holds the container's output. Last: it takes /proc/self away from non-root
 
+  if (options.exit_path != nullptr) dray::monitor::reserve_exit_file(options.exit_path);
   if (!relay.start(options) || !relay.watch(options.pidfd)) return 70;
   relay.run(-1);
   int code = reap(options.pidfd);
@@ -208,8 +157,9 @@ int main(int argc, char** argv) {
   const bool again = options.lock >= 0 && options.exit_path != nullptr && wants_restart(rule, code) &&
                      told_to_end == 0 && access(options.stop_mark, F_OK) != 0;
   const int delay_ms = again ? dray::monitor::next_delay_ms(rule.delay_ms, now_ms() - started_ms) : 0;
-  const bool noted = options.exit_path != nullptr && write_exit_file(options.exit_path, code, oom, options.exit_durable,
-                                                                     rule.count + (again ? 1 : 0), delay_ms);
+  const dray::monitor::Exit exit = {code, oom, rule.count + (again ? 1 : 0), delay_ms};
+  const bool noted =
+      options.exit_path != nullptr && dray::monitor::write_exit_file(options.exit_path, exit, options.exit_durable);
   // The name goes before the clean-up, which may start a successor; who has connected is still served.
   if (options.state_directory >= 0) unlinkat(options.state_directory, "attach.sock", 0);
   const bool cleaned = options.client_cleans && relay.delegate_cleanup(kClientCleansMs);

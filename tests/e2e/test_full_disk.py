@@ -13,7 +13,7 @@ import subprocess
 import tarfile
 import threading
 
-from harness import BASE_IMAGE, DrayTestCase, Registry, base_archive, main, require
+from harness import BASE_IMAGE, DrayTestCase, Registry, base_archive, eventually, main, require
 
 MEGABYTE = 1 << 20
 FULL = "(?i)no space left on device|disk is full"
@@ -196,6 +196,18 @@ class FullDisk(DrayTestCase):
         self.assertEqual("", self.ok("ps", "-aq"))
         self.free()
         self.assertEqual("ok\n", self.run_in("echo ok"))
+        self.ok("rmi", BASE_IMAGE)
+
+    def test_an_exit_is_noted(self):
+        self.load_base()
+        self.ok("run", "-d", "--network", "none", "--name", "ends", BASE_IMAGE, "sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done")
+        eventually(lambda: "ready" in self.ok("logs", "ends"), 10, "the container runs")
+        self.leave(0)
+        self.ok("kill", "-s", "TERM", "ends")
+        self.assertEqual("7\n", self.ok("wait", "ends"))
+        self.assertEqual(7, self.inspect("ends", "State")["ExitCode"])
+        self.free()
+        self.ok("rm", "ends")
         self.ok("rmi", BASE_IMAGE)
 
     def test_space_can_be_made_on_a_nearly_full_disk(self):
