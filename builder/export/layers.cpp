@@ -114,7 +114,7 @@ Result<ImageLayer> squash_layers(store::Store& store, const std::vector<DiffId>&
   const std::string key = Digest::of(text).hex();
   if (auto known = TRY(recall(store, key, from))) return *std::move(known);
   // The layers' changes are made on the base as if they were one step's: overlay then says what differs from it.
-  ActiveSnapshot snapshot(store.snapshots(), TRY(store.snapshots().prepare(base)));
+  ActiveSnapshot snapshot(store.snapshots(), TRY(store.snapshots().prepare(base, Durability::none, cancel)));
   {
     const store::MountRecipe recipe = TRY(store.snapshots().mount_recipe(snapshot.id(), true));
     const FileDescriptor root = TRY(store::open_mount(recipe));

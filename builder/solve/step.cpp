@@ -314,7 +314,7 @@ Result<StepResult> StepRunner::make(Work& work) {
   // overlayfs gives a directory its time back when it copies something up into it.
   struct timespec started;
   ::clock_gettime(CLOCK_REALTIME_COARSE, &started);
-  const std::string active = TRY(request_.store.snapshots().prepare(work.base()));
+  const std::string active = TRY(request_.store.snapshots().prepare(work.base(), Durability::none, cancel_));
   ActiveSnapshot snapshot(request_.store.snapshots(), active);
   if (stops_at(work.vertex)) {
     keep_for_shell(work, snapshot);

@@ -60,12 +60,12 @@ Result<void> copy_xattrs(FdRef source, FdRef target) {
   return {};
 }
 
-Result<void> copy_regular(FdRef source, FdRef target, const std::string& name) {
+Result<void> copy_regular(FdRef source, FdRef target, const std::string& name, const CancelToken& cancel) {
   FileDescriptor in = TRY(open_file_at(source, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   struct stat status;
   if (::fstat(in.get(), &status) != 0) return fail_errno("reading status");
   FileDescriptor out = TRY(open_file_at(target, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  if (::ioctl(out.get(), FICLONE, in.get()) != 0) TRY(copy_content(in, out, status, CancelToken()));
+  if (::ioctl(out.get(), FICLONE, in.get()) != 0) TRY(copy_content(in, out, status, cancel));
   TRY(copy_attributes(in, out, status));
   return out.close_checked();
 }
@@ -140,6 +140,7 @@ Result<void> copy_attributes(FdRef source, FdRef target, const struct stat& stat
 
 Result<void> EntryCopier::add(FdRef source, const std::string& name, const struct stat& status, FdRef target,
                               const std::string& path) {
+  TRY(cancel_.check());
   // Refused where a file has too many names already, or is not ours to link, or the file system knows no links.
   if (files_ == Files::link && ::linkat(source.get(), name.c_str(), target.get(), name.c_str(), 0) == 0) return {};
   if (status.st_nlink > 1) {
@@ -149,7 +150,8 @@ Result<void> EntryCopier::add(FdRef source, const std::string& name, const struc
       return fail_errno("linking");
     }
   }
-  return S_ISREG(status.st_mode) ? copy_regular(source, target, name) : copy_special(source, target, name, status);
+  return S_ISREG(status.st_mode) ? copy_regular(source, target, name, cancel_)
+                                 : copy_special(source, target, name, status);
 }
 
 Result<void> copy_directory(FdRef source, FdRef target, const SkipPath& skip) {

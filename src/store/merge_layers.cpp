@@ -21,7 +21,8 @@ constexpr int kDirectory = O_RDONLY | O_DIRECTORY;
 
 class Merge {
  public:
-  Merge(const Stack& stack, FdRef target, EntryCopier::Files files) : target_(target), copier_(target, files) {
+  Merge(const Stack& stack, FdRef target, EntryCopier::Files files, const CancelToken& cancel)
+      : target_(target), copier_(target, files, cancel) {
     for (const Stack::Layer& layer : stack.layers) paths_.push_back(layer.path);
   }
 
@@ -130,8 +131,8 @@ class Merge {
 
 }  // namespace
 
-Result<void> merge_layers(const Stack& stack, FdRef target, EntryCopier::Files files) {
-  return Merge(stack, target, files).run();
+Result<void> merge_layers(const Stack& stack, FdRef target, EntryCopier::Files files, const CancelToken& cancel) {
+  return Merge(stack, target, files, cancel).run();
 }
 
 }  // namespace dray::store

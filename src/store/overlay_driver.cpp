@@ -68,7 +68,7 @@ class OverlayDriver : public SnapshotDriver {
   const WhiteoutForm& whiteouts() const override { return overlay_whiteouts(); }
   std::vector<std::string> parts() const override { return {"upper", "work"}; }
 
-  Result<void> prepare(FdRef directory, const Stack& stack, Durability) const override {
+  Result<void> prepare(FdRef directory, const Stack& stack, Durability, const CancelToken&) const override {
     // An overlay shows the upper directory's own attributes as those of the root.
     struct stat root{};
     root.st_mode = 0755;

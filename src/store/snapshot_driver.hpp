@@ -58,7 +58,8 @@ class SnapshotDriver {
   /// The names an active snapshot's directory has; the first holds what its user writes.
   virtual std::vector<std::string> parts() const = 0;
   /// Fills the new directory of an active snapshot.
-  virtual Result<void> prepare(FdRef directory, const Stack& stack, Durability durability) const = 0;
+  virtual Result<void> prepare(FdRef directory, const Stack& stack, Durability durability,
+                               const CancelToken& cancel) const = 0;
   /// `directory`: the path of an active snapshot's.
   virtual Result<MountRecipe> writable(const std::string& directory, const Stack& stack, bool is_volatile) const = 0;
   virtual Result<MountRecipe> readable(const std::string& directory, const Stack& stack) const = 0;

@@ -212,11 +212,12 @@ Result<SnapshotterAccess::Active> SnapshotterAccess::open_active(const Snapshott
   return active;
 }
 
-Result<std::string> Snapshotter::prepare(const std::vector<DiffId>& layers, Durability durability) {
+Result<std::string> Snapshotter::prepare(const std::vector<DiffId>& layers, Durability durability,
+                                         const CancelToken& cancel) {
   State& state = *state_;
   const Stack stack = TRY(SnapshotterAccess::stack_of(*this, layers));
   UnnamedSnapshot snapshot = TRY(UnnamedSnapshot::create(state.directory));
-  TRY_CTX(state.driver->prepare(snapshot.directory(), stack, durability), "preparing a snapshot");
+  TRY_CTX(state.driver->prepare(snapshot.directory(), stack, durability, cancel), "preparing a snapshot");
   auto transaction = TRY(Database::begin(state.db));
   auto rows = TRY(state.db->query("INSERT INTO snapshots(parents) VALUES(?) RETURNING id", {join(layers)}));
   std::string id = std::to_string(rows.at(0).integer(0));

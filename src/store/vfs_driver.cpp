@@ -84,9 +84,10 @@ class VfsDriver : public SnapshotDriver {
   const WhiteoutForm& whiteouts() const override { return plain_whiteouts(); }
   std::vector<std::string> parts() const override { return {kTree, kBaseline}; }
 
-  Result<void> prepare(FdRef directory, const Stack& stack, Durability durability) const override {
+  Result<void> prepare(FdRef directory, const Stack& stack, Durability durability,
+                       const CancelToken& cancel) const override {
     const FileDescriptor tree = TRY(make_tree(directory, kTree));
-    TRY(merge_layers(stack, tree, EntryCopier::Files::copy));
+    TRY(merge_layers(stack, tree, EntryCopier::Files::copy, cancel));
     const struct timespec none[2] = {};  // no layers' root has no time
     if (stack.layers.empty() && ::futimens(tree.get(), none) != 0) return fail_errno("setting the time of a snapshot");
     TRY(write_baseline(tree, directory, kBaseline));
@@ -113,7 +114,7 @@ class VfsDriver : public SnapshotDriver {
     if (!TRY(is_merged(name))) {
       UnnamedSnapshot merged = TRY(UnnamedSnapshot::create(place_.directory));
       const FileDescriptor tree = TRY(make_tree(merged.directory(), kTree));
-      TRY_CTX(merge_layers(stack, tree, EntryCopier::Files::link), "merging layers");
+      TRY_CTX(merge_layers(stack, tree, EntryCopier::Files::link, kNeverCancelled), "merging layers");
       auto transaction = TRY(Database::begin(place_.db));
       if (!TRY(is_merged(name))) {  // else somebody was faster
         TRY(place_.db->execute("INSERT OR REPLACE INTO merged_stacks(name, layers, boot) VALUES(?, ?, ?)",

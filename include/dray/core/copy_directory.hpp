@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <dray/core/fd.hpp>
+#include <dray/core/progress.hpp>
 #include <dray/core/result.hpp>
 
 namespace dray {
@@ -29,7 +30,8 @@ class EntryCopier {
   /// copy: a file of its own (its blocks shared where the file system can). link: another name of the same file where
   /// the file system can, for trees that nobody writes to; else a copy.
   enum class Files { copy, link };
-  EntryCopier(FdRef target_root, Files files) : target_root_(target_root), files_(files) {}
+  EntryCopier(FdRef target_root, Files files, const CancelToken& cancel = kNeverCancelled)
+      : target_root_(target_root), files_(files), cancel_(cancel) {}
 
   /// Anything but a directory: `name` in `source`, whose status is `status`, gets the same name in the directory
   /// `target`, which is `path` beneath the target's root.
@@ -39,6 +41,7 @@ class EntryCopier {
  private:
   FdRef target_root_;
   Files files_;
+  const CancelToken& cancel_;
   std::map<std::pair<dev_t, ino_t>, std::string> links_;  ///< first place of a file with several names
 };
 

@@ -59,5 +59,7 @@ class CancelToken {
  private:
   std::atomic<bool> flag_{false};
 };
+/// For work that nobody ends early.
+inline const CancelToken kNeverCancelled;
 
 }  // namespace dray

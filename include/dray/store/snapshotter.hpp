@@ -76,7 +76,8 @@ class Snapshotter {
 
   /// A new writable snapshot on the stack `layers` (bottom first). Returns its id. `durability`: whether what is copied
   /// for it shall survive a power failure.
-  Result<std::string> prepare(const std::vector<DiffId>& layers, Durability durability = Durability::none);
+  Result<std::string> prepare(const std::vector<DiffId>& layers, Durability durability = Durability::none,
+                              const CancelToken& cancel = kNeverCancelled);
   /// The recipe of an active snapshot / of a read-only view of a stack.
   Result<MountRecipe> mount_recipe(const std::string& id, bool is_volatile = false) const;
   Result<MountRecipe> view(const std::vector<DiffId>& layers) const;

@@ -118,6 +118,19 @@ TEST_CASE("a changed file is known whatever its time and size say", "[store][vfs
   CHECK(active.changes() == Names{"a/", "a/b/", "a/b/deep"});
 }
 
+TEST_CASE("copying the layers for a snapshot can be interrupted, and leaves nothing", "[store][vfs]") {
+  if (!is_root()) return;
+  Active active;
+  const std::string folder = active.store->root() + "/snapshots";
+  const std::size_t before = count_entries(folder);
+  CancelToken cancel;
+  cancel.cancel();
+  const auto snapshot = active.store->snapshots().prepare({diff_id_of(base())}, Durability::none, cancel);
+  REQUIRE_FALSE(snapshot);
+  CHECK(snapshot.error().code() == ErrorCode::cancelled);
+  CHECK(count_entries(folder) == before);
+}
+
 TEST_CASE("reading changes nothing; names, modes and xattrs do", "[store][vfs]") {
   if (!is_root()) return;
   Active active;
