@@ -175,7 +175,7 @@ Result<store::MountRecipe> copy_shown(const SourceTree& tree, const std::string&
   const IgnorePatterns nothing;
   HiddenNames hidden(tree.ignore != nullptr ? *tree.ignore : nothing, cancel);
   TRY(hidden.walk(tree.root, "", false, 0));
-  TRY(copy_directory(tree.root, copy, [&](const std::string& path) { return hidden.contains(path); }));
+  TRY(copy_directory(tree.root, copy, [&](const std::string& path) { return hidden.contains(path); }, cancel));
   return recipe;
 }
 

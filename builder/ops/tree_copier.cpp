@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <map>
 #include <thread>
@@ -73,7 +74,10 @@ Result<void> TreeCopier::copy_directory(const Source& source, FileDescriptor des
   TRY(make_directories(source));
   std::size_t threads = std::min<std::size_t>(kMostThreads, std::thread::hardware_concurrency());
   if (source.entries.size() < kFewEntries) threads = 1;
-  TRY(run_parallel(batches_.size(), threads, [&](std::size_t, std::size_t i) { return copy_batch(batches_[i]); }));
+  std::atomic<bool> failed{false};
+  TRY(run_parallel(batches_.size(), threads,
+                   [&](std::size_t, std::size_t i) { return copy_batch(batches_[i], failed); },
+                   {.failed = [&] { failed = true; }, .idle = {}}));
   for (const auto& [entry, first] : other_names_) TRY(link(*entry, *first));
   // When nothing more is put into them.
   for (auto directory = directories_.rbegin(); directory != directories_.rend(); ++directory) {
@@ -115,11 +119,12 @@ Result<void> TreeCopier::make_directories(const Source& source) {
   return {};
 }
 
-Result<void> TreeCopier::copy_batch(const Batch& batch) const {
+Result<void> TreeCopier::copy_batch(const Batch& batch, const std::atomic<bool>& failed) const {
   const FileDescriptor from = TRY_CTX(open_without_links(source_, batch.directory, O_RDONLY | O_DIRECTORY),
                                       "reading \"" + batch.directory + "\"");
   const FileDescriptor to = TRY(open_without_links(target_, batch.directory, O_RDONLY | O_DIRECTORY));
   for (const TreeEntry* entry : batch.entries) {
+    if (failed) return {};
     TRY(cancel_.check());
     const std::string name = split_path(entry->path).second;
     TRY(copy_entry(from, name, to, name, *entry, entry->path));
@@ -129,6 +134,7 @@ Result<void> TreeCopier::copy_batch(const Batch& batch) const {
 
 /// Another name of a file that is copied.
 Result<void> TreeCopier::link(const TreeEntry& entry, const TreeEntry& first) const {
+  TRY(cancel_.check());
   const auto [directory, name] = split_path(entry.path);
   const FileDescriptor to = TRY(open_without_links(target_, directory, O_RDONLY | O_DIRECTORY));
   TRY(make_room(to, name, entry.path));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -37,7 +38,8 @@ class TreeCopier {
   };
   Result<void> make_directories(const Source& source);
   Result<Level> enter(const Level& above, const std::string& name, const TreeEntry& entry) const;
-  Result<void> copy_batch(const Batch& batch) const;
+  /// Ends early, without an error, once another one has `failed`.
+  Result<void> copy_batch(const Batch& batch, const std::atomic<bool>& failed) const;
   Result<void> link(const TreeEntry& entry, const TreeEntry& first) const;
   Result<void> set_metadata(FdRef from, FdRef to, const FileStatus& status, const std::string& path) const;
   Result<void> copy_xattrs(FdRef from, FdRef to, const std::string& path) const;

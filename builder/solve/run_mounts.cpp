@@ -111,7 +111,7 @@ Result<CacheMount> RunMounts::open_cache(const CacheMountWish& wish, const StepR
         from = TRY(bind_layers(request_.store, input->layers, "/", true));
       }
       const FileDescriptor root = TRY(open_file_at(from.tree, ".", O_RDONLY | O_DIRECTORY));
-      return copy_directory(root, directory);
+      return copy_directory(root, directory, {}, cancel_);
     };
   }
   const auto waiting = [&] {

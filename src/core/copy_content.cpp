@@ -82,7 +82,8 @@ Result<void> copy_content(FdRef from, FdRef to, const struct stat& status, const
     // A size of 0 says nothing: files of proc have it.
     return copy_small(from, to, static_cast<std::size_t>(status.st_size));
   }
-  return copy_range(from, to, std::numeric_limits<off_t>::max(), cancel);
+  const off_t most = status.st_size > 0 ? status.st_size : std::numeric_limits<off_t>::max();
+  return copy_range(from, to, most, cancel);
 }
 
 }  // namespace dray

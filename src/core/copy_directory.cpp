@@ -24,8 +24,8 @@ constexpr int kDirectory = O_RDONLY | O_DIRECTORY;
 /// A path is no longer than PATH_MAX.
 class TreeCopy {
  public:
-  TreeCopy(FdRef source, FdRef target, const SkipPath& skip)
-      : source_root_(source), target_root_(target), skip_(skip), copier_(target, EntryCopier::Files::copy) {}
+  TreeCopy(FdRef source, FdRef target, const SkipPath& skip, const CancelToken& cancel)
+      : source_root_(source), target_root_(target), skip_(skip), copier_(target, EntryCopier::Files::copy, cancel) {}
   Result<void> run();
 
  private:
@@ -64,8 +64,9 @@ Result<void> copy_regular(FdRef source, FdRef target, const std::string& name, c
   FileDescriptor in = TRY(open_file_at(source, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   struct stat status;
   if (::fstat(in.get(), &status) != 0) return fail_errno("reading status");
+  if (!S_ISREG(status.st_mode)) return fail(ErrorCode::in_use, "changed while it was read");
   FileDescriptor out = TRY(open_file_at(target, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  if (::ioctl(out.get(), FICLONE, in.get()) != 0) TRY(copy_content(in, out, status, cancel));
+  if (status.st_size > 0 && ::ioctl(out.get(), FICLONE, in.get()) != 0) TRY(copy_content(in, out, status, cancel));
   TRY(copy_attributes(in, out, status));
   return out.close_checked();
 }
@@ -154,8 +155,8 @@ Result<void> EntryCopier::add(FdRef source, const std::string& name, const struc
                                  : copy_special(source, target, name, status);
 }
 
-Result<void> copy_directory(FdRef source, FdRef target, const SkipPath& skip) {
-  return TreeCopy(source, target, skip).run();
+Result<void> copy_directory(FdRef source, FdRef target, const SkipPath& skip, const CancelToken& cancel) {
+  return TreeCopy(source, target, skip, cancel).run();
 }
 
 }  // namespace dray

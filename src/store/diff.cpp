@@ -178,10 +178,13 @@ Result<Snapshotter::DiffSummary> Snapshotter::write_diff(const std::string& id, 
                                                          const CancelToken& cancel) const {
   const auto active = TRY(SnapshotterAccess::open_active(*this, id));
   TreeWriter writer(active.tree, sink, cancel);
+  bool is_early = false;  // what is there is on its way to the disk
   TRY(state_->driver->changes(active.path, active.tree, active.stack, SnapshotDriver::Before::no,
                               [&](const Change& change) -> Result<void> {
                                 TRY(writer.write_change(change));
-                                if (writer.summary().files == kManyFiles) state_->early_sync.start(state_->directory);
+                                if (is_early || writer.summary().files < kManyFiles) return {};
+                                is_early = true;
+                                SnapshotterAccess::sync_early(*this);
                                 return {};
                               }));
   TRY(writer.finish());

@@ -208,6 +208,7 @@ Result<FileDescriptor> open_mount(const MountRecipe& recipe) {
   for (int tries = 1; mounted && !TRY(is_as_wanted(recipe, *mounted)); ++tries) {
     if (tries == kMaxTries)
       return fail(ErrorCode::unavailable, "the kernel mounted an overlay read-only; its log says why");
+    mounted->reset();  // else the kernel complains of two mounts that use one directory
     mounted = open_overlay(recipe);
   }
   if (mounted) return mounted;

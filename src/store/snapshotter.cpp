@@ -166,6 +166,7 @@ Result<bool> SnapshotterAccess::publish(Snapshotter& snapshotter, ExtractedLayer
   auto& state = *snapshotter.state_;
   const std::string digest = diff_id.digest.to_string();
   auto transaction = TRY(Database::begin(state.db));
+  TRY(state.early_sync.check());  // in the transaction: forget_pending() comes before it or after it
   if (!former.empty()) {
     TRY(state.db->execute("DELETE FROM snapshots WHERE id = ? AND diff_id IS NULL", {TRY(parse_id(former))}));
     if (state.db->changes() != 1) return fail(ErrorCode::not_found, "no such snapshot: \"" + former + "\"");
@@ -294,12 +295,26 @@ Result<void> Snapshotter::commit(const std::string& id, const DiffId& diff_id) {
   return remove(id);
 }
 
+void SnapshotterAccess::sync_early(const Snapshotter& snapshotter) {
+  Snapshotter::State& state = *snapshotter.state_;  // outlives the thread
+  state.early_sync.start(state.directory, [&state] { forget_pending(*state.db, state.boot); });
+}
+
+void SnapshotterAccess::forget_pending(Database& db, const std::string& boot) {
+  // Where the database can't be written either, nobody will be able to write there what make_durable() would.
+  (void)db.execute("DELETE FROM snapshots WHERE boot = ? AND diff_id IS NOT NULL", {boot});
+}
+
 Result<void> Snapshotter::make_durable() {
   State& state = *state_;
   // Only these: one committed during the sync is not covered by it.
   auto pending = TRY(state.db->query("SELECT id FROM snapshots WHERE boot = ? AND diff_id IS NOT NULL", {state.boot}));
   if (pending.empty()) return {};
-  if (::syncfs(state.directory.get()) != 0) return fail_errno("syncing \"" + state.path + "\"");
+  if (::syncfs(state.directory.get()) != 0) {
+    auto failure = fail_errno("syncing \"" + state.path + "\"");
+    SnapshotterAccess::forget_pending(*state.db, state.boot);
+    return failure;
+  }
   auto transaction = TRY(Database::begin(state.db));
   for (const Row& row : pending)
     TRY(state.db->execute("UPDATE snapshots SET boot = '' WHERE id = ?", {row.integer(0)}));

@@ -71,6 +71,11 @@ struct SnapshotterAccess {
   /// exists already (then the directory is dropped).
   static Result<bool> publish(Snapshotter& snapshotter, ExtractedLayer layer, const DiffId& diff_id,
                               const std::string& former = "");
+  /// Has the kernel write to the disk what was made up to now. Returns at once.
+  static void sync_early(const Snapshotter& snapshotter);
+  /// After a sync that failed, what became of the layers since the last good one is anybody's guess, and the kernel
+  /// tells each error once: no later sync may call them durable.
+  static void forget_pending(Database& db, const std::string& boot);
   /// Their rows go first, for good: after a power failure a row without its directory would be damage.
   static Result<void> remove_layers(Snapshotter& snapshotter, const std::vector<DiffId>& layers);
 };

@@ -193,7 +193,8 @@ class Platforms(RegistryTestCase):
         self.assertEqual(digest(self.other.config), self.inspect(name, "Id"))
         self.ok("pull", "-q", "--platform", json.loads(self.host.config)["architecture"], name, env=env)  # the flag says more
         self.assertEqual(digest(self.host.config), self.inspect(name, "Id"))
-        self.ok("pull", "-q", "--all-platforms", name)
+        self.ok("pull", "-q", "--all-platforms", name, env=env)
+        self.assertEqual(digest(self.host.config), self.inspect(name, "Id"))
         identifier = self.ok("create", name, "/f0", env=env).strip()
         self.assertEqual(digest(self.other.config), self.inspect(identifier, "Image"))
         self.ok("rm", identifier)

@@ -207,6 +207,15 @@ class Faults(DrayTestCase):
         for folder in ("content/ingest", "tmp"):
             self.assertEqual([], list((place.root / folder).glob("*")))
 
+    def test_a_layer_of_many_files_goes_to_the_disk_early(self):
+        for files, syncs in ((1100, 2), (3, 1)):
+            folder = self.context({"Dockerfile": "FROM scratch\nCOPY many /many\n", **{f"many/{number}": "x" for number in range(files)}})
+            log = self.scratch / f"syncs-{files}"
+            command = self.command("build", "-q", folder)
+            subprocess.run(["strace", "-f", "-qq", "-o", log, "-e", "trace=syncfs", *command], stdout=subprocess.DEVNULL, check=True)
+            self.assertEqual(syncs, log.read_text().count("syncfs("))
+        self.ok("system", "prune", "-af")
+
     def test_store(self):
         cases = [case for verb in VERBS for case in self.cases(verb)]
         total = len(cases)

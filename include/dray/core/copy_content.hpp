@@ -9,8 +9,9 @@
 
 namespace dray {
 
-/// All bytes of one open file into another, which is empty; both are at their starts. In the kernel where it can, so
-/// that file systems with shared blocks share them; holes stay holes. `status` is `from`'s.
+/// What one open regular file holds, into another, which is empty; both are at their starts. Large files are copied by
+/// the kernel, which shares their blocks where the file system can; holes stay holes. `status` is `from`'s: a file that
+/// grows meanwhile is copied up to its size there, one of size 0 (as those of proc have) to its end.
 Result<void> copy_content(FdRef from, FdRef to, const CancelToken& cancel);
 Result<void> copy_content(FdRef from, FdRef to, const struct stat& status, const CancelToken& cancel);
 

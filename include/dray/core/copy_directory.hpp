@@ -19,7 +19,8 @@ using SkipPath = std::function<bool(const std::string& path)>;
 
 /// Copies what is in directory `source` into directory `target`: ownership, modes, times, links and xattrs; holes stay
 /// holes. One path component at a time by descriptors: hostile symlinks are copied, never followed.
-Result<void> copy_directory(FdRef source, FdRef target, const SkipPath& skip = {});
+Result<void> copy_directory(FdRef source, FdRef target, const SkipPath& skip = {},
+                            const CancelToken& cancel = kNeverCancelled);
 
 /// Owner, mode, xattrs and times of an open file or directory, `status` being the source's.
 Result<void> copy_attributes(FdRef source, FdRef target, const struct stat& status);

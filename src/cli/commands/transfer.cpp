@@ -35,7 +35,9 @@ Result<int> pull(Invocation& invocation) {
     return fail(ErrorCode::invalid_argument, "--all-platforms and --platform exclude each other");
   const auto extent = all_platforms ? engine::PullExtent::all_platforms : engine::PullExtent::one_platform;
   Reference reference = TRY(Reference::parse(names[0]));
-  const image::Platform platform = TRY(parse_platform_or_default(platform_text)).value_or(image::Platform::host());
+  const image::Platform platform =
+      all_platforms ? image::Platform::host()
+                    : TRY(parse_platform_or_default(platform_text)).value_or(image::Platform::host());
   CancelToken& cancel = install_cancel_handlers();
   engine::Context context = TRY(open_engine(invocation));
   std::vector<Reference> wanted = {reference};

@@ -31,18 +31,21 @@ struct Bench {
     INFO(command);
     REQUIRE(std::system(("cd " + directory.path() + " && " + command).c_str()) == 0);
   }
-  Result<void> copy(CopyOp op) {
+  /// `meanwhile` comes between the list of the files and their copies.
+  Result<void> copy(CopyOp op, const std::function<void()>& meanwhile = {}) {
     const FileDescriptor source = TRY(open_file(from, O_RDONLY | O_DIRECTORY));
     const FileDescriptor root = TRY(open_file(to, O_RDONLY | O_DIRECTORY));
     const SourceTree tree{.root = source, .is_context = is_context};
     const CopyContent content = TRY(read_copy_content(tree, op, 1, nullptr, cancel));
+    if (meanwhile) meanwhile();
     return copy_sources(root, op, parts_of(tree, content.sources), cancel);
   }
-  Result<void> copy(const std::string& path, const std::string& destination) {
+  Result<void> copy(const std::string& path, const std::string& destination,
+                    const std::function<void()>& meanwhile = {}) {
     CopyOp op;
     op.paths = {path};
     op.destination = destination;
-    return copy(std::move(op));
+    return copy(std::move(op), meanwhile);
   }
   std::string read(const std::string& path) {
     const auto text = read_file(to + path);
@@ -242,10 +245,18 @@ TEST_CASE("COPY: a large tree, by several threads") {
   const auto in_the_way = bench.copy("/t", "/t");
   REQUIRE_FALSE(in_the_way);
   CHECK(in_the_way.error().message().find("cannot copy a file over the directory \"d15/7\"") != std::string::npos);
-  bench.cancel.cancel();
-  const auto cancelled = bench.copy("/t", "/u");
+  bench.sh("mkdir outside && cp -r from/t/d5 outside && echo secret > outside/d5/1");
+  const auto swapped = bench.copy("/t", "/u", [&] {
+    bench.sh(
+        "rm -r from/t/d5 && ln -s ../../outside/d5 from/t/d5 && rm from/t/d6/1 && ln -s ../../../outside/d5/1 "
+        "from/t/d6/1");
+  });
+  CHECK_FALSE(swapped);
+  bench.sh("! grep -r secret to && rm from/t/d5 from/t/d6/1 && echo 6 1 > from/t/d6/1");
+  const auto cancelled = bench.copy("/t", "/v", [&] { bench.cancel.cancel(); });
   REQUIRE_FALSE(cancelled);
   CHECK(cancelled.error().code() == ErrorCode::cancelled);
+  CHECK_FALSE(bench.exists("/v/z1"));
 }
 
 TEST_CASE("resolve_links") {

@@ -34,6 +34,19 @@ TEST_CASE("content of any size, also of files that do not tell it", "[core]") {
   CHECK(copy_of(place, "/proc/version") == read_file("/proc/version", 64u << 20).value());
 }
 
+TEST_CASE("of a file that grows, what was there", "[core]") {
+  const TempDir place = *TempDir::create("/var/tmp", "dray-content-");
+  const FileDescriptor from = open_file(place.path() + "/from", O_RDWR | O_CREAT, 0600).value();
+  REQUIRE_OK(write_all(from, std::string(100'000, 'x')));
+  struct stat status;
+  REQUIRE(::fstat(from.get(), &status) == 0);
+  REQUIRE_OK(write_all(from, std::string(100'000, 'y')));
+  REQUIRE(::lseek(from.get(), 0, SEEK_SET) == 0);
+  const FileDescriptor to = open_file(place.path() + "/to", O_WRONLY | O_CREAT, 0600).value();
+  REQUIRE_OK(copy_content(from, to, status, CancelToken()));
+  CHECK(read_file(place.path() + "/to", 1 << 20).value() == std::string(100'000, 'x'));
+}
+
 TEST_CASE("a copy stops where it is told to", "[core]") {
   const TempDir place = *TempDir::create("/var/tmp", "dray-content-");
   const FileDescriptor from = open_file(place.path() + "/from", O_RDWR | O_CREAT, 0600).value();
