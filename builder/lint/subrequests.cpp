@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "context/context.hpp"
+#include "context/remote.hpp"
 #include "dockerfile/shell_lex.hpp"
 #include "lint/excerpt.hpp"
 #include "lint/lint.hpp"
@@ -22,8 +23,9 @@ Result<BuildContext> read_context(store::Store& store, const BuildRequest& reque
   return context;
 }
 
-PlanOptions options_of(const BuildRequest& request) {
+Result<PlanOptions> options_of(const BuildRequest& request) {
   PlanOptions options;
+  options.named_contexts = TRY(read_named_contexts(request));
   options.build_args = request.build_args;
   options.target = request.target;
   options.network = request.network;
@@ -102,7 +104,7 @@ Result<LintReport> check_build(store::Store& store, ImageSource& images, const B
   const store::Store::Lease lease = TRY(store.lease());
   const BuildContext context = TRY(read_context(store, request, cancel));
   Images bases(images, request.always_pull, progress, cancel);
-  PlanOptions options = options_of(request);
+  PlanOptions options = TRY(options_of(request));
   options.ignore = &context.ignore;
   options.all_stages = request.target.empty();
   LintReport report = lint(
@@ -132,7 +134,7 @@ Result<Outline> outline_build(store::Store& store, ImageSource& images, const Bu
   const Dockerfile dockerfile =
       TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name, {}, syntax_argument(request.build_args)));
   Images bases(images, request.always_pull, progress, cancel);
-  PlanOptions options = options_of(request);
+  PlanOptions options = TRY(options_of(request));
   ArgumentUse use;
   options.arguments = &use;
   const Plan plan =

@@ -107,6 +107,14 @@ COPY a /
         terminal.expect("1 warning found")
         self.assertEqual(0, terminal.wait())
 
+    def test_check_looks_at_build_contexts(self):
+        self.build("FROM scratch\nENV KNOWN=1\nCOPY Dockerfile /\n", tag="low:1")
+        folder = self.context({"Dockerfile": "FROM base\nLABEL a=$KNOWN b=$UNKNOWN\n"})
+        flags = ("--build-context", "base=docker-image://low:1")
+        self.assertRegex(self.fails(1, "(?s).*", "build", "--check", *flags, folder).out, r"1 warning(.|\n)*'\$UNKNOWN'")
+        self.ok("build", "--call=outline", *flags, folder)
+        self.ok("rmi", "low:1")
+
     def test_refused(self):
         folder = self.context({"Dockerfile": WARNS})
         self.fails(1, "unknown --call", "build", "--call=dance", folder)
@@ -171,6 +179,38 @@ target "low" {
         self.ok("rmi", "app-1:7", "app-2:7")
         (folder / "docker-bake.override.hcl").write_text('target "x" {\n  tags = [uper("a")]\n}\n')
         self.fails(1, "docker-bake.override.hcl:2: there is no function \"uper\"\n.*upper(.|\n)*2 . >>>   tags", "bake", cwd=folder)
+
+    def test_call(self):
+        folder = self.context({
+            "my.hcl": """
+target "default" {
+  description = "The application"
+  contexts = { base = "target:low" }
+  dockerfile-inline = "FROM base\\nMAINTAINER me\\n"
+  tags = ["app:1"]
+}
+target "low" {
+  dockerfile-inline = "# LOW is low\\nARG LOW=1\\nFROM scratch AS x\\nARG LOW\\nCOPY my.hcl /\\n"
+}
+target "asks" {
+  inherits = ["low"]
+  call = "outline"
+}
+"""})
+        env = {"BUILDX_BAKE_FILE": "my.hcl"}
+        checked = self.fails(1, "(?s).*", "bake", "--check", cwd=folder, env=env)
+        self.assertRegex(checked.out, r"^default\nThe application\n\nCheck complete, 1 warning has been found!\n\nWARNING: MaintainerDeprecated(.|\n)*"
+                         r"\n\nlow\n\nCheck complete, no warnings found\.\n$")
+        answers = json.loads(self.fails(1, "(?s).*", "bake", "--call=check,format=json", cwd=folder, env=env).out)["target"]
+        self.assertEqual("MaintainerDeprecated", answers["default"]["check"]["warnings"][0]["ruleName"])
+        self.assertEqual(["app:1"], answers["default"]["build"]["tags"])
+        outline = self.ok("bake", "asks", cwd=folder, env=env)
+        self.assertRegex(outline, r"^asks\n\nTARGET: +x\n\nBUILD ARG +VALUE +DESCRIPTION\nLOW +1")
+        self.assertEqual("", self.ok("images", "-q"))
+        self.assertIn("low", self.ok("bake", "--list=targets", cwd=folder, env=env))
+        self.fails(1, "unknown --call", "bake", "--call=dance", cwd=folder, env=env)
+        self.fails(1, "other.hcl.*no such file", "bake", "--list=targets", cwd=folder, env={"BUILDX_BAKE_FILE": "other.hcl"})
+        self.ok("system", "prune", "-af")
 
     def test_compose_print_and_errors(self):
         folder = self.context({"compose.yaml": "services:\n  web:\n    build: .\n    image: web:1\n",

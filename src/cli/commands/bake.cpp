@@ -7,6 +7,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
+#include <map>
 #include <mutex>
 
 #include <dray/builder/lint.hpp>
@@ -57,6 +58,12 @@ Result<std::vector<BakeFile>> read_files(const std::vector<std::string>& names) 
     }
   }
   if (!names.empty()) return files;
+  if (const auto chosen = environment("BUILDX_BAKE_FILE"); chosen && !chosen->empty()) {
+    const std::string separator = environment("BUILDX_BAKE_PATH_SEPARATOR").value_or(":");
+    if (separator.size() != 1)
+      return fail(ErrorCode::invalid_argument, "BUILDX_BAKE_PATH_SEPARATOR must be one character");
+    return read_files(split(*chosen, separator[0]));
+  }
   for (const char* name : kDefaultFiles)
     if (::access(name, F_OK) == 0) files.push_back({name, TRY(read_file(name, kMaxFile))});
   if (files.empty())
@@ -96,7 +103,8 @@ class TargetProgress : public ProgressSink {
 struct TargetBuild {
   const BakeTarget* target = nullptr;
   BuildCommand command;
-  std::string temporary;  ///< tag of a target that others use as a context
+  std::string temporary;             ///< tag of a target that others use as a context
+  std::optional<CallAnswer> answer;  ///< where its call is not "build"
   std::optional<Result<builder::BuildResult>> result;
 };
 
@@ -121,10 +129,8 @@ class Bake {
     for (TargetBuild& build : builds_)
       for (const auto& [context, needed] : build.target->needs) {
         TargetBuild& other = *find(needed);
-        if (other.temporary.empty()) {
+        if (other.temporary.empty())
           other.temporary = "localhost/dray-bake-" + run + ":" + std::to_string(&other - builds_.data());
-          other.command.request.tags.push_back(other.temporary);
-        }
         build.command.request.named_contexts.emplace_back(context, "docker-image://" + other.temporary);
       }
     return {};
@@ -188,7 +194,18 @@ class Bake {
     TargetProgress progress(progress_, numbers_, build.target->name);
     ProgressSink& sink = builds_.size() > 1 ? static_cast<ProgressSink&>(progress) : progress_;
     engine::Context context = TRY(open_engine(invocation_));
-    return engine::build_image(context, build.command.request, build.command.options, sink, cancel_);
+    builder::BuildResult built;
+    if (build.command.is_build() || !build.temporary.empty()) {
+      builder::BuildRequest request = build.command.request;
+      if (!build.command.is_build()) {  // only what others need of it
+        request.tags.clear();
+        request.outputs.clear();
+      }
+      if (!build.temporary.empty()) request.tags.push_back(build.temporary);
+      built = TRY(engine::build_image(context, request, build.command.options, sink, cancel_));
+    }
+    if (!build.command.is_build()) build.answer = TRY(answer_call(context, build.command, sink, cancel_));
+    return built;
   }
 
   Result<void> remove_temporary() {
@@ -209,6 +226,12 @@ class Bake {
   std::condition_variable changed_;
 };
 
+/// "true" and "false" mean the kind as such; else its parameters.
+std::string attestation_words(const std::string& kind, const std::string& value) {
+  if (const auto wanted = parse_bool(value)) return "type=" + kind + ",disabled=" + (*wanted ? "false" : "true");
+  return "type=" + kind + (value.empty() ? "" : "," + value);
+}
+
 /// The error, and the lines that it is about.
 int refused(const BakeOptions& options, const Error& error) {
   const int code = report(error);
@@ -222,31 +245,66 @@ int refused(const BakeOptions& options, const Error& error) {
   return code;
 }
 
+/// By the targets' names, as buildx. The exit code is that of the first one that has one.
+int print_answers(const BakePlan& plan, const std::vector<TargetBuild>& builds, bool as_json) {
+  std::map<std::string, const TargetBuild*> answered;
+  for (const TargetBuild& build : builds)
+    if (build.answer) answered[build.target->name] = &build;
+  int exit_code = 0;
+  std::vector<BakeAnswer> answers;
+  const char* separator = "";
+  for (const auto& [name, build] : answered) {
+    if (exit_code == 0) exit_code = build->answer->exit_code;
+    if (as_json) {
+      answers.push_back({name, build->command.question, build->answer->text});
+      continue;
+    }
+    const std::string& description = build->target->description;
+    print(separator + printable(name + "\n" + (description.empty() ? "" : description + "\n")) + "\n");
+    print(*build->answer);
+    separator = "\n";
+  }
+  if (as_json) print(bake_answers_json(plan, answers));
+  return exit_code;
+}
+
 Result<int> bake(Invocation& invocation) {
   BakeOptions options;
   std::vector<std::string> files, variables, allowed;
-  std::string progress_kind, metadata_file;
-  bool print_only = false, debug = false;
+  std::string progress_kind, metadata_file, call, list;
+  std::optional<std::string> provenance, sbom;
+  bool print_only = false, debug = false, check = false;
   Flags flags("dray bake", "[OPTIONS] [TARGET...]",
               "Build the targets of a bake file (docker-bake.hcl, docker-bake.json) or compose file, side by side.");
   flags.list("--allow", allowed,
              "Let the file's targets use more than the working directory: network.host, security.insecure, "
              "device[=NAME], ssh, fs=PATH, fs.read=PATH, fs.write=PATH (* for all paths)");
+  flags.option("--call", call, "Ask instead of building, of all targets: check, outline or targets (,format=json)");
+  flags.flag("--check", check, "Check the Dockerfiles instead of building (--call=check)");
   flags.flag("-D,--debug", debug, "Explain warnings, with the lines they are about");
   flags.list("-f,--file", files, "Bake or compose file (default: docker-bake.hcl, docker-bake.json, compose.yaml, …)");
-  flags.flag("--load", options.load, "Put the images into the image store (shorthand for --set=*.output=type=docker)");
+  flags.option("--list", list, "List targets or variables (also type=targets,format=json)");
+  flags.flag("--load", options.load,
+             "Put the images into the image store, too (--set=*.output+=type=docker, unless they become files)");
   flags.option("--metadata-file", metadata_file, "Write the builds' digests and names to a file, as JSON");
   flags.flag("--no-cache", options.no_cache, "Do not use cache when building the images");
   flags.flag("--print", print_only, "Print what would be built, as JSON");
   flags.option("--progress", progress_kind, "Type of progress output (auto, plain, tty, rawjson, quiet)");
+  flags.option("--provenance", provenance, "Provenance attestation of all targets (true, false, mode=max)");
   flags.flag("--pull", options.pull, "Always attempt to pull all referenced images");
-  flags.flag("--push", options.push, "Push the images (shorthand for --set=*.output=type=registry)");
+  flags.flag("--push", options.push, "Push the images (--set=*.output+=type=registry, unless they become files)");
+  flags.option("--sbom", sbom, "SBOM attestation of all targets (true or false)");
   flags.list("--set", options.sets, "Override a target's value (such as TARGETPATTERN.KEY=VALUE)");
   flags.list("--var", variables, "Set a variable's value (such as NAME=VALUE)");
   flags.operands(options.targets, 0, kAnyNumber);
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   if (options.load && options.push)
     return fail(ErrorCode::invalid_argument, "--push and --load are opposites: give one of them");
+  if (check) call = "check";
+  const CallWords asked = TRY(parse_call(call.empty() ? "build" : call));
+  if (!call.empty()) options.call = asked.json ? asked.question + ",format=json" : asked.question;
+  if (provenance) options.attestations.emplace_back("provenance", attestation_words("provenance", *provenance));
+  if (sbom) options.attestations.emplace_back("sbom", attestation_words("sbom", *sbom));
   BakeRights rights = TRY(BakeRights::parse(allowed, TRY(checks_paths())));
   options.environment = [&variables](const std::string& name) -> std::optional<std::string> {
     for (auto variable = variables.rbegin(); variable != variables.rend(); ++variable)
@@ -254,6 +312,12 @@ Result<int> bake(Invocation& invocation) {
     return environment(name);
   };
   options.files = TRY(read_files(files));
+  if (!list.empty()) {
+    auto listed = list_bake(options, list);
+    if (!listed) return refused(options, listed.error());
+    print(printable(*listed));
+    return 0;
+  }
   auto planned = plan_bake(options);
   if (!planned) return refused(options, planned.error());
   const BakePlan plan = *std::move(planned);
@@ -270,10 +334,11 @@ Result<int> bake(Invocation& invocation) {
   TRY(std::move(outcome));
   if (!metadata_file.empty()) {
     std::vector<std::pair<std::string, builder::BuildResult>> results;
-    for (const TargetBuild& build : bake.builds()) results.emplace_back(build.target->name, **build.result);
+    for (const TargetBuild& build : bake.builds())
+      if (build.command.is_build()) results.emplace_back(build.target->name, **build.result);
     TRY(write_output_file(metadata_file, bake_metadata_json(results)));
   }
-  return 0;
+  return print_answers(plan, bake.builds(), asked.json);
 }
 
 }  // namespace

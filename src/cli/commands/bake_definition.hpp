@@ -21,12 +21,15 @@ struct BakeOptions {
   std::vector<BakeFile> files;       ///< later ones add to and override earlier ones
   std::vector<std::string> targets;  ///< targets and groups; empty: "default"
   std::vector<std::string> sets;     ///< --set PATTERN.KEY[.SUBKEY][+]=VALUE
+  std::string call;                  ///< --call of all targets; "" = each its own
+  /// --provenance, --sbom: type and parameters, in place of what a target says of that type.
+  std::vector<std::pair<std::string, std::string>> attestations;
   bool push = false, load = false, no_cache = false, pull = false;
   std::function<std::optional<std::string>(const std::string& name)> environment;
 };
 
 struct BakeTarget {
-  std::string name;
+  std::string name, description;
   std::vector<std::string> arguments;  ///< what `dray build` would be given
   /// Of these, what --set says: the user's own words, which need no --allow. Empty: nothing.
   std::vector<std::string> own_arguments;
@@ -41,6 +44,15 @@ struct BakePlan {
 };
 
 Result<BakePlan> plan_bake(const BakeOptions& options);
+/// --list: `what` is "targets" or "variables", or "type=targets,format=json". Their names, descriptions and values.
+Result<std::string> list_bake(const BakeOptions& options, const std::string& what);
+
+/// What was asked of a target (--call) and the answer, JSON.
+struct BakeAnswer {
+  std::string target, question, json;
+};
+/// The plan as it is printed, with the answers. JSON.
+std::string bake_answers_json(const BakePlan& plan, const std::vector<BakeAnswer>& answers);
 
 // The parts, each of JSON text.
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include <dray/core/text.hpp>
 #include <nlohmann/json.hpp>
 
 #include "bake_values.hpp"
@@ -102,6 +103,57 @@ Result<hcl::Value> plain_value(const std::string& name, const hcl::Value& value)
   for (const hcl::Value& item : value.list())
     items.push_back(item.is_object() ? item : hcl::Value(TRY(hcl::to_text(item))));
   return hcl::Value(std::move(items));
+}
+
+/// The value of `key` in an entry of "output" or "attest": "type=image,push=true", or an object. What has no key at all
+/// is a place.
+std::string field_of(const ordered_json& entry, const std::string& key) {
+  if (entry.is_object()) return text_of(entry.value(key, ordered_json()));
+  const std::string text = text_of(entry);
+  if (!text.contains('=')) return key == "type" ? "place" : "";
+  for (const std::string& field : split(text, ','))
+    if (field.starts_with(key + "=")) return field.substr(key.size() + 1);
+  return "";
+}
+
+ordered_json& outputs_of(ordered_json& target) {
+  ordered_json& outputs = target["output"];
+  if (!outputs.is_array()) outputs = ordered_json::array();
+  return outputs;
+}
+
+/// As buildx: --push makes images go to the registry, and adds that to what has none but `docker`.
+void add_push(ordered_json& target) {
+  bool adds = true;
+  for (ordered_json& output : outputs_of(target)) {
+    const std::string type = field_of(output, "type");
+    adds = adds && type == "docker";
+    if (type != "image" || field_of(output, "push") == "true") continue;
+    if (output.is_object())
+      output["push"] = "true";
+    else
+      output = text_of(output) + ",push=true";
+  }
+  if (adds) outputs_of(target).push_back("type=registry");
+}
+
+/// --load adds the image store to images that go elsewhere, but not to files and directories.
+void add_load(ordered_json& target) {
+  for (const ordered_json& output : outputs_of(target)) {
+    const std::string type = field_of(output, "type");
+    if (type == "docker" && field_of(output, "dest").empty()) return;
+    if (type != "docker" && type != "image" && type != "registry" && type != "oci") return;
+  }
+  outputs_of(target).push_back("type=docker");
+}
+
+void set_attestation(ordered_json& target, const std::string& type, const std::string& words) {
+  ordered_json kept = ordered_json::array();
+  if (target.contains("attest"))
+    for (const ordered_json& attestation : target["attest"])
+      if (field_of(attestation, "type") != type) kept.push_back(attestation);
+  kept.push_back(words);
+  target["attest"] = std::move(kept);
 }
 
 class Bake {
@@ -235,22 +287,23 @@ class Bake {
       if (attribute == "secrets") attribute = "secret";
       if (attribute == "platform") attribute = "platforms";
       const bool is_map = attribute == "args" || attribute == "labels" || attribute == "contexts";
-      if (equals == std::string::npos) {
+      const bool is_push = attribute == "push", is_load = attribute == "load";
+      const bool is_truth = is_push || is_load || attribute == "no-cache" || attribute == "pull";
+      if (equals == std::string::npos && !is_truth) {
         const auto value = options_.environment && is_map && !sub.empty() ? options_.environment(sub) : std::nullopt;
         if (!is_map || sub.empty()) return invalid("--set \"" + text + "\" has no value");
         if (value) target[attribute][sub] = *value;
         continue;
       }
-      const std::string value = text.substr(equals + 1);
+      const std::string value = equals == std::string::npos ? "true" : text.substr(equals + 1);
       static const std::set<std::string> kLists = {"annotations", "attest",    "cache-from",      "cache-to",
                                                    "tags",        "platforms", "output",          "secret",
                                                    "ssh",         "ulimits",   "no-cache-filter", "entitlements"};
       if (is_map || attribute == "extra-hosts") {
         if (sub.empty()) return invalid("--set \"" + text + "\": \"" + attribute + "\" needs a key");
         target[attribute][sub] = value;
-      } else if (attribute == "push" || attribute == "load") {
-        if (value == "true")
-          target["output"] = ordered_json::array({attribute == "push" ? "type=registry" : "type=docker"});
+      } else if (is_push || is_load) {
+        if (value == "true" || value == "1") is_push ? add_push(target) : add_load(target);
       } else if (kLists.contains(attribute)) {
         if (!append && replaced.insert(attribute).second) target[attribute] = ordered_json::array();
         target[attribute].push_back(value);
@@ -271,14 +324,18 @@ class Bake {
     std::vector<std::string> ancestors;
     ordered_json target = TRY(inherited(name, ancestors));
     TRY(apply_set(name, target));
+    const std::string description = text_of(target.value("description", ordered_json()));
     target.erase("description");
     if (!target.contains("context")) target["context"] = ".";
     if (!target.contains("dockerfile") && !target.contains("dockerfile-inline")) target["dockerfile"] = "Dockerfile";
     if (options_.no_cache) target["no-cache"] = true;
     if (options_.pull) target["pull"] = true;
-    if (options_.push) target["output"] = ordered_json::array({"type=registry"});
-    if (options_.load) target["output"] = ordered_json::array({"type=docker"});
+    if (!options_.call.empty()) target["call"] = options_.call;
+    for (const auto& [type, words] : options_.attestations) set_attestation(target, type, words);
+    if (options_.push) add_push(target);
+    if (options_.load) add_load(target);
     BakeTarget built = TRY_CTX(bake_arguments(name, target.dump()), "target \"" + name + "\"");
+    built.description = description;
     ordered_json own = ordered_json::object();
     TRY(apply_set(name, own));
     if (!own.empty()) built.own_arguments = TRY(bake_arguments(name, own.dump())).arguments;

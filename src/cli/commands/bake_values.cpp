@@ -71,6 +71,8 @@ Result<void> BakeValues::add_variable(const hcl::Block& block) {
   variable.place = block.place;
   variable.is_attribute = false;
   if (const hcl::Attribute* otherwise = block.find("default")) variable.otherwise = otherwise->value;
+  if (const hcl::Attribute* description = block.find("description")) variable.description = description->value;
+  if (const hcl::Attribute* sensitive = block.find("sensitive")) variable.sensitive = sensitive->value;
   if (const hcl::Attribute* type = block.find("type")) variable.type = TRY(hcl::read_type(*type->value));
   for (const hcl::Block& inner : block.blocks) {
     if (inner.type != "validation") return hcl::error_at(inner.place, "a variable has no block \"" + inner.type + "\"");
@@ -106,6 +108,22 @@ Result<void> BakeValues::check_variables() {
     TRY(validate(name, declared));
   }
   return {};
+}
+
+Result<std::vector<BakeValues::Described>> BakeValues::describe_variables() {
+  std::vector<Described> list;
+  for (const auto& [name, declared] : variables_) {
+    if (declared.is_attribute) continue;
+    Described described{
+        .name = name, .type = declared.type ? hcl::to_text(*declared.type) : "", .description = "", .value = {}};
+    if (declared.description)
+      described.description = TRY(hcl::to_text(TRY(evaluator_.evaluate(*declared.description))));
+    if (declared.sensitive) described.is_sensitive = TRY(hcl::to_truth(TRY(evaluator_.evaluate(*declared.sensitive))));
+    const bool has_value = declared.otherwise || TRY(given(name, declared, hcl::Value()));
+    if (has_value) described.value = TRY(variable(name, declared.place));
+    list.push_back(std::move(described));
+  }
+  return list;
 }
 
 Result<void> BakeValues::validate(const std::string& name, const Variable& variable) {

@@ -40,6 +40,14 @@ class BakeValues : private hcl::Globals {
   /// In the order of the files.
   Result<std::vector<BakeDefinition>> targets();
   Result<std::vector<BakeDefinition>> groups();
+  /// What --list says of a variable. Without a value: neither a default nor the environment gives one.
+  struct Described {
+    std::string name, type, description;
+    std::optional<hcl::Value> value;
+    bool is_sensitive = false;
+  };
+  /// Those with a block of their own, by their names.
+  Result<std::vector<Described>> describe_variables();
 
  private:
   /// What target.NAME.… and group.NAME.… mean: of all blocks of that name.
@@ -49,7 +57,7 @@ class BakeValues : private hcl::Globals {
   };
   struct Variable {
     hcl::Place place;
-    hcl::ExpressionRef otherwise;
+    hcl::ExpressionRef otherwise, description, sensitive;
     std::optional<hcl::Type> type;
     std::vector<hcl::Block> validations;
     bool is_attribute = false;  ///< of the file itself: the environment does not change it

@@ -74,7 +74,7 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
       return fail(ErrorCode::invalid_argument, "invalid --shell-at \"" + shell_at + "\": a line of the Dockerfile");
   }
   if (check) command.call = "check";
-  TRY(check_call(command.call));
+  command.question = TRY(parse_call(command.call)).question;
   TRY(run_flags.apply(request));
   for (const auto& text : build_args) {
     std::size_t equals = text.find('=');
@@ -155,9 +155,14 @@ Result<int> build(Invocation& invocation) {
   if (command.help_shown) return 0;
   if (wants_shell(command.request)) prepare_shell(command);
   CancelToken& cancel = install_cancel_handlers();
-  if (!command.call.starts_with("build")) {
+  if (!command.is_build()) {
     engine::Context context = TRY(open_engine(invocation));
-    return call_build(context, command, cancel);
+    auto progress = TRY(make_progress(command.quiet ? "quiet" : command.progress));
+    auto answer = answer_call(context, command, *progress, cancel);
+    progress.reset();
+    if (!answer) return Failure(std::move(answer).error());
+    print(*answer);
+    return answer->exit_code;
   }
   auto progress = TRY(make_progress(command.quiet ? "quiet" : command.progress, {.expand_warnings = command.debug}));
   engine::Context context = TRY(open_engine(invocation));
@@ -166,8 +171,7 @@ Result<int> build(Invocation& invocation) {
   if (!result) return Failure(std::move(result).error());
   const std::string id = result->image_id.to_string();
   if (!command.iidfile.empty()) TRY(write_output_file(command.iidfile, id));
-  if (!command.metadata_file.empty())
-    TRY(write_output_file(command.metadata_file, metadata_json(*result)));
+  if (!command.metadata_file.empty()) TRY(write_output_file(command.metadata_file, metadata_json(*result)));
   if (command.quiet && !writes_to_stdout(command.request)) print(id + "\n");
   return 0;
 }

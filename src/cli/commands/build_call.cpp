@@ -11,11 +11,6 @@
 namespace dray::cli {
 namespace {
 
-std::pair<std::string, std::string> split_call(const std::string& call) {
-  const std::size_t comma = call.find(',');
-  return {call.substr(0, comma), comma == std::string::npos ? "" : call.substr(comma + 1)};
-}
-
 std::string mounts_text(const char* head, const std::vector<builder::Outline::Mount>& mounts) {
   if (mounts.empty()) return "";
   std::vector<std::vector<std::string>> rows = {{head, "REQUIRED"}};
@@ -66,38 +61,46 @@ std::string outline_text(const builder::Outline& outline) {
 
 }  // namespace
 
-Result<void> check_call(const std::string& call) {
-  const auto [name, format] = split_call(call);
-  if (name != "build" && name != "check" && name != "lint" && name != "outline" && name != "targets")
+Result<CallWords> parse_call(const std::string& call) {
+  const std::size_t comma = call.find(',');
+  std::string name = call.substr(0, comma);
+  const std::string format = comma == std::string::npos ? "" : call.substr(comma + 1);
+  if (name == "lint") name = "check";
+  if (name != "build" && name != "check" && name != "outline" && name != "targets")
     return fail(ErrorCode::invalid_argument, "unknown --call \"" + name + "\": use build, check, outline or targets");
   if (!format.empty() && format != "format=json" && format != "format=text")
     return fail(ErrorCode::invalid_argument, "unknown option \"" + format + "\" of --call: use format=json");
-  return {};
+  return CallWords{name, format == "format=json"};
 }
 
-Result<int> call_build(engine::Context& context, const BuildCommand& command, const CancelToken& cancel) {
-  const auto [name, format] = split_call(command.call);
-  const bool json = format == "format=json";
-  if (name == "targets") {
+Result<CallAnswer> answer_call(engine::Context& context, const BuildCommand& command, ProgressSink& progress,
+                               const CancelToken& cancel) {
+  const CallWords call = TRY(parse_call(command.call));
+  CallAnswer answer;
+  if (call.question == "targets") {
     const auto targets = TRY(builder::list_targets(*context.store, command.request, cancel));
-    print(json ? targets_json(targets) : printable(targets_text(targets)));
-    return 0;
+    answer.text = call.json ? targets_json(targets) : printable(targets_text(targets));
+    return answer;
   }
-  const auto progress = TRY(make_progress(command.quiet ? "quiet" : command.progress));
-  if (name == "outline") {
-    const auto outline = TRY(engine::outline_build(context, command.request, *progress, cancel));
-    print(json ? outline_json(outline) : printable(outline_text(outline)));
-    return 0;
+  if (call.question == "outline") {
+    const auto outline = TRY(engine::outline_build(context, command.request, progress, cancel));
+    answer.text = call.json ? outline_json(outline) : printable(outline_text(outline));
+    return answer;
   }
-  const builder::LintReport report = TRY(engine::check_build(context, command.request, *progress, cancel));
-  print(json ? check_json(report) : printable(check_text(report)));
-  if (report.error && !json) {
-    if (!report.warnings.empty()) print("\n");
-    std::string text = report.error->message() + "\n";
-    text += builder::source_excerpt(report.text, report.file, report.error_line, report.error_line);
-    print_error(printable("ERROR: " + text));
+  const builder::LintReport report = TRY(engine::check_build(context, command.request, progress, cancel));
+  answer.text = call.json ? check_json(report) : printable(check_text(report));
+  if (report.error && !call.json) {
+    if (!report.warnings.empty()) answer.text += "\n";
+    answer.error = printable("ERROR: " + report.error->message() + "\n" +
+                             builder::source_excerpt(report.text, report.file, report.error_line, report.error_line));
   }
-  return report.warnings.empty() && !report.error ? 0 : 1;
+  answer.exit_code = report.warnings.empty() && !report.error ? 0 : 1;
+  return answer;
+}
+
+void print(const CallAnswer& answer) {
+  print(answer.text);
+  if (!answer.error.empty()) print_error(answer.error);
 }
 
 }  // namespace dray::cli

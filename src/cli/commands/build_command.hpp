@@ -15,16 +15,29 @@ struct BuildCommand {
   builder::BuildRequest request;
   engine::BuildOptions options;
   std::string progress, iidfile, metadata_file;
-  std::string call = "build";  ///< --call: build, check, outline, targets; with ",format=json"
+  std::string call = "build";      ///< --call: build, check, outline, targets; with ",format=json"
+  std::string question = "build";  ///< of `call`
+  bool is_build() const { return question == "build"; }
   bool quiet = false, debug = false, help_shown = false;
 };
 
 /// Also for `dray bake`, whose targets are written as the arguments that a build would be given.
 Result<BuildCommand> parse_build_command(const std::vector<std::string>& arguments);
 
-/// --call: asks instead of building; prints the answer. Returns the exit code.
-Result<int> call_build(engine::Context& context, const BuildCommand& command, const CancelToken& cancel);
-Result<void> check_call(const std::string& call);
+/// --call: what is asked instead of building.
+struct CallAnswer {
+  std::string text, error;  ///< for stdout, then for stderr; printable
+  int exit_code = 0;
+};
+Result<CallAnswer> answer_call(engine::Context& context, const BuildCommand& command, ProgressSink& progress,
+                               const CancelToken& cancel);
+void print(const CallAnswer& answer);
+/// "check,format=json": the question (check for lint, too) and the format ("" or "json").
+struct CallWords {
+  std::string question;
+  bool json = false;
+};
+Result<CallWords> parse_call(const std::string& call);
 
 // The answers as BuildKit's JSON.
 std::string check_json(const builder::LintReport& report);

@@ -110,6 +110,35 @@ Result<Type> read_type(const Expression& expression) {
   return type;
 }
 
+std::string to_text(const Type& type) {
+  std::string inner;
+  const auto add = [&inner](const std::string& text) { inner += (inner.empty() ? "" : ", ") + text; };
+  for (const Type& item : type.inner) add(to_text(item));
+  for (const auto& [name, item] : type.items)
+    add(name + " = " + (item.optional ? "optional(" + to_text(item) + ")" : to_text(item)));
+  switch (type.kind) {
+    case Type::Kind::any:
+      return "any";
+    case Type::Kind::string:
+      return "string";
+    case Type::Kind::number:
+      return "number";
+    case Type::Kind::boolean:
+      return "bool";
+    case Type::Kind::list:
+      return "list(" + inner + ")";
+    case Type::Kind::set:
+      return "set(" + inner + ")";
+    case Type::Kind::map:
+      return "map(" + inner + ")";
+    case Type::Kind::tuple:
+      return "tuple([" + inner + "])";
+    case Type::Kind::object:
+      return "object({" + inner + "})";
+  }
+  return "";
+}
+
 Result<Value> convert(const Value& value, const Type& type, Budget& budget) {
   TRY(budget.make(1 + (value.is_string() ? value.text().size() : 0)));
   if (value.is_null()) return Value();

@@ -23,6 +23,8 @@ struct Type {
 
 /// string, list(number), object({a = optional(string, "x")}), …
 Result<Type> read_type(const Expression& expression);
+/// As it is written: "map(list(string))".
+std::string to_text(const Type& type);
 /// The value as that type, or why it is none. null is of each type.
 Result<Value> convert(const Value& value, const Type& type, Budget& budget);
 /// A value written as text in the environment, or given with --var: CSV for lists and maps.

@@ -252,6 +252,90 @@ TEST_CASE("bake: --set, --push, --print") {
 )");
 }
 
+TEST_CASE("bake: --push and --load add to outputs, but not to files") {
+  const auto outputs = [](const char* given, bool push, bool load) {
+    BakeOptions with =
+        options("docker-bake.json", std::string(R"({"target": {"a": {"output": )") + given + "}}}", {"a"});
+    with.push = push;
+    with.load = load;
+    return baked(with);
+  };
+  const std::string file = "--file ./Dockerfile .\n";
+  CHECK(outputs("[]", false, true) == "a: --output type=docker " + file);
+  CHECK(outputs(R"(["type=image"])", false, true) == "a: --output type=image --output type=docker " + file);
+  CHECK(outputs(R"(["type=docker"])", false, true) == "a: --output type=docker " + file);
+  CHECK(outputs(R"(["type=docker,dest=x"])", false, true) ==
+        "a: --output type=docker,dest=x --output type=docker " + file);
+  CHECK(outputs(R"(["type=tar,dest=x"])", false, true) == "a: --output type=tar,dest=x " + file);
+  CHECK(outputs(R"(["out"])", true, false) == "a: --output out " + file);
+  CHECK(outputs(R"(["type=image"])", true, false) == "a: --output type=image,push=true " + file);
+  CHECK(outputs(R"([{"type": "image"}])", true, false) == "a: --output type=image,push=true " + file);
+  CHECK(outputs(R"(["type=docker"])", true, false) == "a: --output type=docker --output type=registry " + file);
+  CHECK(outputs(R"(["type=registry"])", true, false) == "a: --output type=registry " + file);
+}
+
+TEST_CASE("bake: --call, --provenance and --sbom are every target's; --set of a truth needs no value") {
+  BakeOptions with =
+      options("docker-bake.json",
+              R"({"target": {"a": {"call": "outline", "attest": ["type=sbom", "type=provenance,mode=max"]}}})", {"a"});
+  with.call = "check";
+  with.attestations = {{"provenance", "type=provenance,disabled=true"}};
+  with.sets = {"a.no-cache", "a.pull"};
+  CHECK(baked(with) ==
+        "a: --call check --attest type=sbom --attest type=provenance,disabled=true --no-cache --pull --file "
+        "./Dockerfile .\n");
+  with.sets = {"a.tags"};
+  CHECK(baked(with).find("has no value") != std::string::npos);
+}
+
+TEST_CASE("bake: --list") {
+  BakeOptions with = options("docker-bake.hcl", R"(
+variable "TAG" {
+  default = "latest"
+  description = "a ${"word"}"
+}
+variable "N" {
+  type = object({a = optional(list(number)), b = tuple([string, bool])})
+  default = { b = ["x", true] }
+}
+variable "NONE" { type = string }
+variable "KEY" {
+  default = "abc"
+  sensitive = true
+}
+outside = 1
+group "all" {
+  targets = ["low", "app"]
+  description = "both"
+}
+target "_base" {}
+target "low" { description = "Low" }
+target "app" {
+  name = "app-${n}"
+  matrix = { n = [1, 2] }
+}
+)",
+                             {});
+  REQUIRE_OK(list_bake(with, "targets"));
+  CHECK(list_bake(with, "targets").value() ==
+        "TARGET   DESCRIPTION\n"
+        "all      both (app, low)\n"
+        "app      app-1, app-2\n"
+        "app-1    \n"
+        "app-2    \n"
+        "low      Low\n");
+  const std::string variables = list_bake(with, "type=variables").value();
+  INFO(variables);
+  CHECK(variables.find("abc") == std::string::npos);
+  CHECK(variables.find("outside") == std::string::npos);
+  CHECK(variables.find(
+            "object({a = optional(list(number)), b = tuple([string, bool])})   {\"a\":null,\"b\":[\"x\",true]}") !=
+        std::string::npos);
+  CHECK(list_bake(with, "format=json,type=targets").value().starts_with("[\n  {\n    \"name\": \"all\",\n"));
+  for (const char* wrong : {"", "x", "format=json", "type=targets,format=xml", "targets,variables"})
+    CHECK_FALSE(list_bake(with, wrong));
+}
+
 TEST_CASE("bake: a target as another's context comes before it") {
   const auto plan = plan_bake(options("docker-bake.json", R"({"target": {"app": {"contexts": {"base": "target:low"}},
                                       "low": {"context": "low"}}})",
