@@ -88,8 +88,8 @@ Result<void> renew_layout(Store& store) {
 }
 
 Result<void> Store::put_image(const ImageRecord& record) {
-  TRY(check_complete(*this, record));
   TRY(snapshots_->make_durable());
+  TRY(check_complete(*this, record));  // a sync that failed may have taken a layer away
   TRY(sync_blob_names(content_->directory()));
 
   const std::string manifest = record.manifest.to_string();

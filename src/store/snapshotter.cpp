@@ -307,6 +307,7 @@ void SnapshotterAccess::forget_pending(Database& db, const std::string& boot) {
 
 Result<void> Snapshotter::make_durable() {
   State& state = *state_;
+  TRY(state.early_sync.check());
   // Only these: one committed during the sync is not covered by it.
   auto pending = TRY(state.db->query("SELECT id FROM snapshots WHERE boot = ? AND diff_id IS NOT NULL", {state.boot}));
   if (pending.empty()) return {};

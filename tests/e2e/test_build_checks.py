@@ -198,7 +198,8 @@ target "asks" {
 }
 """})
         env = {"BUILDX_BAKE_FILE": "my.hcl"}
-        checked = self.fails(1, "(?s).*", "bake", "--check", cwd=folder, env=env)
+        more = ("--set", "low.tags=low:1", "--set", "low.cache-to=type=local,dest=cache", "--set", "low.output=out")
+        checked = self.fails(1, "(?s).*", "bake", "--check", *more, cwd=folder, env=env)
         self.assertRegex(checked.out, r"^default\nThe application\n\nCheck complete, 1 warning has been found!\n\nWARNING: MaintainerDeprecated(.|\n)*"
                          r"\n\nlow\n\nCheck complete, no warnings found\.\n$")
         answers = json.loads(self.fails(1, "(?s).*", "bake", "--call=check,format=json", cwd=folder, env=env).out)["target"]
@@ -206,7 +207,15 @@ target "asks" {
         self.assertEqual(["app:1"], answers["default"]["build"]["tags"])
         outline = self.ok("bake", "asks", cwd=folder, env=env)
         self.assertRegex(outline, r"^asks\n\nTARGET: +x\n\nBUILD ARG +VALUE +DESCRIPTION\nLOW +1")
-        self.assertEqual("", self.ok("images", "-q"))
+        self.assertEqual("", self.ok("images", "-aq"))
+        self.assertEqual(["my.hcl"], [path.name for path in folder.iterdir()])
+        # What is pushed is what was asked for, and has its own name only; nothing temporary stays, whatever fails.
+        self.fails(1, "(?s)target default: .*pushing app:1", "bake", "--push", *more[:2], cwd=folder, env=env)
+        self.assertEqual("app:1\n", self.ok("images", "--format", "{{.Repository}}:{{.Tag}}"))
+        self.ok("rmi", "app:1")
+        self.ok("bake", "default", "low", *more, cwd=folder, env=env)
+        self.assertEqual("app:1\n", self.ok("images", "--format", "{{.Repository}}:{{.Tag}}"))
+        self.assertTrue((folder / "out/my.hcl").exists())
         self.assertIn("low", self.ok("bake", "--list=targets", cwd=folder, env=env))
         self.fails(1, "unknown --call", "bake", "--call=dance", cwd=folder, env=env)
         self.fails(1, "other.hcl.*no such file", "bake", "--list=targets", cwd=folder, env={"BUILDX_BAKE_FILE": "other.hcl"})

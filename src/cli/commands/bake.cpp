@@ -195,26 +195,40 @@ class Bake {
     ProgressSink& sink = builds_.size() > 1 ? static_cast<ProgressSink&>(progress) : progress_;
     engine::Context context = TRY(open_engine(invocation_));
     builder::BuildResult built;
-    if (build.command.is_build() || !build.temporary.empty()) {
+    const bool asks = !build.command.is_build();
+    if (!build.temporary.empty()) built = TRY(build_context_image(context, build, sink));
+    if (!asks && build.target->is_wanted) {
       builder::BuildRequest request = build.command.request;
-      if (!build.command.is_build()) {  // only what others need of it
-        request.tags.clear();
-        request.outputs.clear();
-      }
-      if (!build.temporary.empty()) request.tags.push_back(build.temporary);
+      if (!build.temporary.empty()) request.no_cache = request.always_pull = false;  // it was obeyed a moment ago
+      if (!build.temporary.empty()) request.no_cache_filter.clear();
       built = TRY(engine::build_image(context, request, build.command.options, sink, cancel_));
     }
-    if (!build.command.is_build()) build.answer = TRY(answer_call(context, build.command, sink, cancel_));
+    if (asks) build.answer = TRY(answer_call(context, build.command, sink, cancel_));
     return built;
   }
 
+  /// What other targets need of it: the image, under its temporary name, and nothing anywhere else.
+  Result<builder::BuildResult> build_context_image(engine::Context& context, const TargetBuild& build,
+                                                   ProgressSink& sink) {
+    builder::BuildRequest request = build.command.request;
+    request.tags = {build.temporary};
+    request.outputs.clear();
+    request.cache_to.clear();
+    request.attestations.clear();
+    return engine::build_image(context, request, build.command.options, sink, cancel_);
+  }
+
+  /// Also of targets that failed later. The first error is returned.
   Result<void> remove_temporary() {
+    Result<void> outcome;
     for (const TargetBuild& build : builds_) {
-      if (build.temporary.empty() || !*build.result) continue;
+      if (build.temporary.empty()) continue;
       engine::Context context = TRY(open_engine(invocation_));
-      TRY(engine::remove_image(context, build.temporary, false));
+      auto removed = engine::remove_image(context, build.temporary, false);
+      if (!removed && removed.error().code() != ErrorCode::not_found && outcome)
+        outcome = Failure(std::move(removed).error());
     }
-    return {};
+    return outcome;
   }
 
   const Invocation& invocation_;
@@ -300,9 +314,10 @@ Result<int> bake(Invocation& invocation) {
   if (TRY(flags.parse(invocation.arguments)) == Flags::Outcome::help_shown) return 0;
   if (options.load && options.push)
     return fail(ErrorCode::invalid_argument, "--push and --load are opposites: give one of them");
-  if (check) call = "check";
-  const CallWords asked = TRY(parse_call(call.empty() ? "build" : call));
-  if (!call.empty()) options.call = asked.json ? asked.question + ",format=json" : asked.question;
+  CallWords asked = TRY(parse_call(call.empty() ? "build" : call));
+  if (check) asked.question = "check";
+  asked.json = asked.json && asked.question != "build";
+  if (check || !call.empty()) options.call = asked.json ? asked.question + ",format=json" : asked.question;
   if (provenance) options.attestations.emplace_back("provenance", attestation_words("provenance", *provenance));
   if (sbom) options.attestations.emplace_back("sbom", attestation_words("sbom", *sbom));
   BakeRights rights = TRY(BakeRights::parse(allowed, TRY(checks_paths())));

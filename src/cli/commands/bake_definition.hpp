@@ -34,6 +34,7 @@ struct BakeTarget {
   /// Of these, what --set says: the user's own words, which need no --allow. Empty: nothing.
   std::vector<std::string> own_arguments;
   std::optional<std::string> dockerfile_inline;
+  bool is_wanted = true;  ///< else only another target's context
   /// Named contexts that are other targets: context, target.
   std::vector<std::pair<std::string, std::string>> needs;
 };

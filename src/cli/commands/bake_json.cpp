@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -105,55 +106,70 @@ Result<hcl::Value> plain_value(const std::string& name, const hcl::Value& value)
   return hcl::Value(std::move(items));
 }
 
-/// The value of `key` in an entry of "output" or "attest": "type=image,push=true", or an object. What has no key at all
-/// is a place.
-std::string field_of(const ordered_json& entry, const std::string& key) {
-  if (entry.is_object()) return text_of(entry.value(key, ordered_json()));
-  const std::string text = text_of(entry);
-  if (!text.contains('=')) return key == "type" ? "place" : "";
-  for (const std::string& field : split(text, ','))
-    if (field.starts_with(key + "=")) return field.substr(key.size() + 1);
-  return "";
+/// An entry of "output" or "attest" ("type=image,push=true", or an object) as an object. What has no key at all is a
+/// place, and has no type.
+ordered_json fields_of(const ordered_json& entry) {
+  if (entry.is_object()) return entry;
+  ordered_json fields = ordered_json::object();
+  const auto records = hcl::read_csv(text_of(entry));
+  if (!records || records->empty()) return fields;
+  for (const std::string& field : records->front())
+    if (const std::size_t equals = field.find('='); equals != std::string::npos)
+      fields[field.substr(0, equals)] = field.substr(equals + 1);
+  return fields;
 }
+std::string type_of(const ordered_json& entry) { return text_of(fields_of(entry).value("type", ordered_json())); }
 
-ordered_json& outputs_of(ordered_json& target) {
+/// nullptr: there is something else, which is an error later.
+ordered_json* outputs_of(ordered_json& target) {
   ordered_json& outputs = target["output"];
-  if (!outputs.is_array()) outputs = ordered_json::array();
-  return outputs;
+  if (outputs.is_null()) outputs = ordered_json::array();
+  return outputs.is_array() ? &outputs : nullptr;
 }
 
-/// As buildx: --push makes images go to the registry, and adds that to what has none but `docker`.
-void add_push(ordered_json& target) {
-  bool adds = true;
-  for (ordered_json& output : outputs_of(target)) {
-    const std::string type = field_of(output, "type");
+void keep_if(ordered_json& list, const std::function<bool(const ordered_json&)>& wanted) {
+  ordered_json kept = ordered_json::array();
+  for (ordered_json& item : list)
+    if (wanted(item)) kept.push_back(std::move(item));
+  list = std::move(kept);
+}
+
+/// As buildx: --push makes images go to the registry, and adds that to what has none but `docker`; --set *.push=false
+/// takes it away.
+void set_push(ordered_json& target, bool push) {
+  ordered_json* outputs = outputs_of(target);
+  if (outputs == nullptr) return;
+  if (!push) keep_if(*outputs, [](const ordered_json& output) { return type_of(output) != "registry"; });
+  bool adds = push;
+  for (ordered_json& output : *outputs) {
+    const std::string type = type_of(output);
     adds = adds && type == "docker";
-    if (type != "image" || field_of(output, "push") == "true") continue;
-    if (output.is_object())
-      output["push"] = "true";
-    else
-      output = text_of(output) + ",push=true";
+    if (type != "image") continue;
+    output = fields_of(output);
+    output["push"] = push ? "true" : "false";
   }
-  if (adds) outputs_of(target).push_back("type=registry");
+  if (adds) outputs->push_back("type=registry");
 }
 
 /// --load adds the image store to images that go elsewhere, but not to files and directories.
-void add_load(ordered_json& target) {
-  for (const ordered_json& output : outputs_of(target)) {
-    const std::string type = field_of(output, "type");
-    if (type == "docker" && field_of(output, "dest").empty()) return;
-    if (type != "docker" && type != "image" && type != "registry" && type != "oci") return;
+void set_load(ordered_json& target, bool load) {
+  ordered_json* outputs = outputs_of(target);
+  if (outputs == nullptr) return;
+  const auto is_store = [](const ordered_json& output) {
+    return type_of(output) == "docker" && !fields_of(output).contains("dest");
+  };
+  if (!load) return keep_if(*outputs, [&](const ordered_json& output) { return !is_store(output); });
+  for (const ordered_json& output : *outputs) {
+    const std::string type = type_of(output);
+    if (is_store(output) || (type != "docker" && type != "image" && type != "registry" && type != "oci")) return;
   }
-  outputs_of(target).push_back("type=docker");
+  outputs->push_back("type=docker");
 }
 
 void set_attestation(ordered_json& target, const std::string& type, const std::string& words) {
-  ordered_json kept = ordered_json::array();
-  if (target.contains("attest"))
-    for (const ordered_json& attestation : target["attest"])
-      if (field_of(attestation, "type") != type) kept.push_back(attestation);
-  kept.push_back(words);
-  target["attest"] = std::move(kept);
+  ordered_json& attestations = target["attest"];
+  keep_if(attestations, [&](const ordered_json& attestation) { return type_of(attestation) != type; });
+  attestations.push_back(words);
 }
 
 class Bake {
@@ -187,6 +203,7 @@ class Bake {
     std::map<std::string, ordered_json> resolved;
     BakePlan plan;
     std::vector<std::string> path;
+    wanted_.insert(wanted.begin(), wanted.end());
     for (const std::string& name : wanted) TRY(add_target(name, resolved, path, plan));
     plan.printed = print(named, wanted, resolved, plan);
     return plan;
@@ -303,7 +320,9 @@ class Bake {
         if (sub.empty()) return invalid("--set \"" + text + "\": \"" + attribute + "\" needs a key");
         target[attribute][sub] = value;
       } else if (is_push || is_load) {
-        if (value == "true" || value == "1") is_push ? add_push(target) : add_load(target);
+        const auto wanted = parse_bool(value);
+        if (!wanted) return invalid("--set \"" + text + "\": the value must be true or false");
+        is_push ? set_push(target, *wanted) : set_load(target, *wanted);
       } else if (kLists.contains(attribute)) {
         if (!append && replaced.insert(attribute).second) target[attribute] = ordered_json::array();
         target[attribute].push_back(value);
@@ -332,10 +351,14 @@ class Bake {
     if (options_.pull) target["pull"] = true;
     if (!options_.call.empty()) target["call"] = options_.call;
     for (const auto& [type, words] : options_.attestations) set_attestation(target, type, words);
-    if (options_.push) add_push(target);
-    if (options_.load) add_load(target);
+    if (options_.push) set_push(target, true);
+    if (options_.load) set_load(target, true);
+    // As buildx: of what others need and nobody asked for nothing goes anywhere.
+    const bool is_wanted = wanted_.contains(name);
+    if (!is_wanted) target["output"] = ordered_json::array({"type=cacheonly"});
     BakeTarget built = TRY_CTX(bake_arguments(name, target.dump()), "target \"" + name + "\"");
     built.description = description;
+    built.is_wanted = is_wanted;
     ordered_json own = ordered_json::object();
     TRY(apply_set(name, own));
     if (!own.empty()) built.own_arguments = TRY(bake_arguments(name, own.dump())).arguments;
@@ -373,7 +396,7 @@ class Bake {
   std::map<std::string, ordered_json> targets_, groups_;
   std::vector<std::string> target_names_;  ///< in the files' order
   std::vector<std::string> open_groups_;   ///< each a member of the one before
-  std::set<std::string> collected_groups_, collected_targets_;
+  std::set<std::string> collected_groups_, collected_targets_, wanted_;
   std::map<std::string, ordered_json> inherited_;  ///< targets with what they inherit
   hcl::Budget budget_{kMaxInherited, hcl::Budget::kMaxWork};
 };

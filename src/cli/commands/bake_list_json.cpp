@@ -45,6 +45,11 @@ std::string dump(const ordered_json& document) {
   return document.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
+std::string on_one_line(std::string text) {
+  std::ranges::replace(text, '\n', ' ');
+  return text;
+}
+
 struct Named {
   bool is_group = false;
   std::string description;
@@ -81,7 +86,7 @@ Result<std::string> list_targets(BakeValues& values, bool is_json) {
     for (const std::string& member : named.members) members += (members.empty() ? "" : ", ") + member;
     if (named.is_group && !members.empty())
       named.description = named.description.empty() ? members : named.description + " (" + members + ")";
-    rows.push_back({name, named.description});
+    rows.push_back({name, on_one_line(named.description)});
     ordered_json entry = {{"name", name}};
     if (!named.description.empty()) entry["description"] = named.description;
     if (named.is_group) entry["group"] = true;
@@ -98,7 +103,7 @@ Result<std::string> list_variables(BakeValues& values, bool is_json) {
     if (variable.value && !variable.value->is_null())
       value = variable.value->is_string() ? variable.value->text() : TRY(hcl::to_json(*variable.value));
     if (variable.is_sensitive && variable.value) value = "<sensitive>";
-    rows.push_back({variable.name, variable.type, value, variable.description});
+    rows.push_back({variable.name, variable.type, on_one_line(value), on_one_line(variable.description)});
     ordered_json entry = {{"name", variable.name}};
     if (!variable.type.empty()) entry["type"] = variable.type;
     if (!variable.description.empty()) entry["description"] = variable.description;

@@ -118,8 +118,8 @@ Result<std::vector<BakeValues::Described>> BakeValues::describe_variables() {
         .name = name, .type = declared.type ? hcl::to_text(*declared.type) : "", .description = "", .value = {}};
     if (declared.description)
       described.description = TRY(hcl::to_text(TRY(evaluator_.evaluate(*declared.description))));
-    if (declared.sensitive) described.is_sensitive = TRY(hcl::to_truth(TRY(evaluator_.evaluate(*declared.sensitive))));
-    const bool has_value = declared.otherwise || TRY(given(name, declared, hcl::Value()));
+    described.is_sensitive = TRY(is_sensitive(declared));
+    const bool has_value = declared.otherwise || (environment_ && (environment_(name) || environment_(name + "_JSON")));
     if (has_value) described.value = TRY(variable(name, declared.place));
     list.push_back(std::move(described));
   }
@@ -153,11 +153,18 @@ Result<std::optional<hcl::Value>> BakeValues::variable(const std::string& name, 
   return std::optional(values_[name] = TRY(std::move(value)));
 }
 
+Result<bool> BakeValues::is_sensitive(const Variable& variable) {
+  if (!variable.sensitive) return false;
+  return hcl::to_truth(TRY(evaluator_.evaluate(*variable.sensitive)));
+}
+
 Result<hcl::Value> BakeValues::value_of(const std::string& name, const Variable& variable) {
   hcl::Value otherwise;
   if (variable.otherwise) otherwise = TRY(evaluator_.evaluate(*variable.otherwise));
+  const bool is_sensitive = TRY(this->is_sensitive(variable));
   const auto wrong = [&](const Error& error) {
-    return hcl::error_at(variable.place, "variable \"" + name + "\": " + error.message());
+    return hcl::error_at(variable.place, "variable \"" + name + "\": " +
+                                             (is_sensitive ? "its value is not what its type says" : error.message()));
   };
   auto set = given(name, variable, otherwise);
   if (!set) return wrong(set.error());

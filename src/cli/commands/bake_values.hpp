@@ -65,6 +65,7 @@ class BakeValues : private hcl::Globals {
 
   Result<void> add_variable(const hcl::Block& block);
   Result<void> add_function(const hcl::Block& block);
+  Result<bool> is_sensitive(const Variable& variable);
   Result<hcl::Value> value_of(const std::string& name, const Variable& variable);
   Result<std::optional<hcl::Value>> given(const std::string& name, const Variable& variable,
                                           const hcl::Value& otherwise);

@@ -272,6 +272,16 @@ TEST_CASE("bake: --push and --load add to outputs, but not to files") {
   CHECK(outputs(R"([{"type": "image"}])", true, false) == "a: --output type=image,push=true " + file);
   CHECK(outputs(R"(["type=docker"])", true, false) == "a: --output type=docker --output type=registry " + file);
   CHECK(outputs(R"(["type=registry"])", true, false) == "a: --output type=registry " + file);
+  CHECK(outputs(R"(["type=image,push=false"])", true, false) == "a: --output type=image,push=true " + file);
+  CHECK(outputs(R"(["type=docker,\"dest=o,1.tar\""])", false, true) ==
+        "a: --output type=docker,\"dest=o,1.tar\" --output type=docker " + file);
+  CHECK(outputs(R"("out")", true, false).find("\"output\" must be a list") != std::string::npos);
+  BakeOptions with = options("docker-bake.json",
+                             R"({"target": {"a": {"output": ["type=image", "type=registry", "type=docker"]}}})", {"a"});
+  with.sets = {"a.push=false", "a.load=false"};
+  CHECK(baked(with) == "a: --output type=image,push=false " + file);
+  with.sets = {"a.push=maybe"};
+  CHECK(baked(with).find("must be true or false") != std::string::npos);
 }
 
 TEST_CASE("bake: --call, --provenance and --sbom are every target's; --set of a truth needs no value") {
@@ -332,6 +342,10 @@ target "app" {
             "object({a = optional(list(number)), b = tuple([string, bool])})   {\"a\":null,\"b\":[\"x\",true]}") !=
         std::string::npos);
   CHECK(list_bake(with, "format=json,type=targets").value().starts_with("[\n  {\n    \"name\": \"all\",\n"));
+  with.files[0].text = "variable \"KEY\" {\n type = number\n sensitive = true\n default = \"hunter2\"\n}\n";
+  const auto refused = list_bake(with, "variables");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message().find("hunter2") == std::string::npos);
   for (const char* wrong : {"", "x", "format=json", "type=targets,format=xml", "targets,variables"})
     CHECK_FALSE(list_bake(with, wrong));
 }
