@@ -301,8 +301,15 @@ void SnapshotterAccess::sync_early(const Snapshotter& snapshotter) {
 }
 
 void SnapshotterAccess::forget_pending(Database& db, const std::string& boot) {
-  // Where the database can't be written either, nobody will be able to write there what make_durable() would.
+  // Where the database can't be written either, nothing more can be done.
   (void)db.execute("DELETE FROM snapshots WHERE boot = ? AND diff_id IS NOT NULL", {boot});
+}
+
+Result<void> SnapshotterAccess::sync(FdRef directory, Database& db, const std::string& boot) {
+  if (::syncfs(directory.get()) == 0) return {};
+  auto failure = fail_errno("syncing");
+  forget_pending(db, boot);
+  return failure;
 }
 
 Result<void> Snapshotter::make_durable() {
@@ -311,11 +318,7 @@ Result<void> Snapshotter::make_durable() {
   // Only these: one committed during the sync is not covered by it.
   auto pending = TRY(state.db->query("SELECT id FROM snapshots WHERE boot = ? AND diff_id IS NOT NULL", {state.boot}));
   if (pending.empty()) return {};
-  if (::syncfs(state.directory.get()) != 0) {
-    auto failure = fail_errno("syncing \"" + state.path + "\"");
-    SnapshotterAccess::forget_pending(*state.db, state.boot);
-    return failure;
-  }
+  TRY_CTX(SnapshotterAccess::sync(state.directory, *state.db, state.boot), "\"" + state.path + "\"");
   auto transaction = TRY(Database::begin(state.db));
   for (const Row& row : pending)
     TRY(state.db->execute("UPDATE snapshots SET boot = '' WHERE id = ?", {row.integer(0)}));

@@ -76,6 +76,8 @@ struct SnapshotterAccess {
   /// After a sync that failed, what became of the layers since the last good one is anybody's guess, and the kernel
   /// tells each error once: no later sync may call them durable.
   static void forget_pending(Database& db, const std::string& boot);
+  /// syncfs, and forget_pending() where it fails.
+  static Result<void> sync(FdRef directory, Database& db, const std::string& boot);
   /// Their rows go first, for good: after a power failure a row without its directory would be damage.
   static Result<void> remove_layers(Snapshotter& snapshotter, const std::vector<DiffId>& layers);
 };

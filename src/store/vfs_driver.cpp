@@ -92,10 +92,8 @@ class VfsDriver : public SnapshotDriver {
     if (stack.layers.empty() && ::futimens(tree.get(), none) != 0) return fail_errno("setting the time of a snapshot");
     TRY(write_baseline(tree, directory, kBaseline));
     // Of an overlay a power failure takes what was written last; here it would take files of the image.
-    if (durability == Durability::none || ::syncfs(directory.get()) == 0) return {};
-    auto failure = fail_errno("syncing a snapshot");
-    SnapshotterAccess::forget_pending(*place_.db, place_.boot);
-    return failure;
+    if (durability == Durability::none) return {};
+    return SnapshotterAccess::sync(directory, *place_.db, place_.boot);
   }
 
   Result<MountRecipe> writable(const std::string& directory, const Stack&, bool) const override {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The vfs driver: what it takes for a change, how it stacks layers, and that it shows what overlayfs would show.
-#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
@@ -193,43 +192,36 @@ TEST_CASE("a device 0:0 is no part of a layer", "[store][vfs]") {
 TEST_CASE("directories that an overlay numbers anew are the ones they were", "[store][vfs]") {
   if (!is_root()) return;
   const TempDir place = *TempDir::create(temp_parent(), "dray-store-test-");
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const std::string at = place.path();
+  const std::string& at = place.path();
+  for (const char* name : {"lower", "upper", "work", "merged"}) REQUIRE(::mkdir((at + "/" + name).c_str(), 0755) == 0);
+  const int outcome = on_tmpfs(at + "/lower", "", [&] {
     const std::string options = "xino=off,lowerdir=" + at + "/lower,upperdir=" + at + "/upper,workdir=" + at + "/work";
     const auto mount_overlay = [&] {
       return ::mount("overlay", (at + "/merged").c_str(), "overlay", 0, options.c_str()) == 0;
     };
-    for (const char* name : {"lower", "upper", "work", "merged"})
-      if (::mkdir((at + "/" + name).c_str(), 0755) != 0) ::_exit(2);
-    if (::unshare(CLONE_NEWNS) != 0 || ::mount("", "/", "", MS_REC | MS_PRIVATE, nullptr) != 0 ||
-        ::mount("tmpfs", (at + "/lower").c_str(), "tmpfs", 0, "") != 0 || !mount_overlay())
-      ::_exit(3);
+    if (!mount_overlay()) return 3;
     std::string id;
     ino_t number = 0;
     struct stat status;
     const auto in_snapshot = [&] { return at + "/merged/root/snapshots/" + id + "/root"; };
     {
       const auto store = Store::open(at + "/merged/root", StorageDriver::vfs);
-      if (!store || !unpack(**store, base())) ::_exit(4);
+      if (!store || !unpack(**store, base())) return 4;
       id = *(*store)->snapshots().prepare({diff_id_of(base())});
-      if (::stat((in_snapshot() + "/a/b").c_str(), &status) != 0) ::_exit(5);
+      if (::stat((in_snapshot() + "/a/b").c_str(), &status) != 0) return 5;
       number = status.st_ino;
     }
-    if (::umount((at + "/merged").c_str()) != 0 || !mount_overlay()) ::_exit(6);
+    if (::umount((at + "/merged").c_str()) != 0 || !mount_overlay()) return 6;
     // Looked at first, so that it gets another number.
-    if (::stat((in_snapshot() + "/e").c_str(), &status) != 0) ::_exit(7);
-    if (::stat((in_snapshot() + "/a/b").c_str(), &status) != 0 || status.st_ino == number) ::_exit(8);
+    if (::stat((in_snapshot() + "/e").c_str(), &status) != 0) return 7;
+    if (::stat((in_snapshot() + "/a/b").c_str(), &status) != 0 || status.st_ino == number) return 8;
     const auto store = Store::open(at + "/merged/root");
-    if (!store || !names_in(diff_of(**store, id)).empty()) ::_exit(9);
+    if (!store || !names_in(diff_of(**store, id)).empty()) return 9;
     const std::string replaced = in_snapshot() + "/e";
-    if (!remove_tree(FdRef(AT_FDCWD), replaced) || ::mkdir(replaced.c_str(), 0755) != 0) ::_exit(10);
-    ::_exit(names_in(diff_of(**store, id)) == Names{"e/", "e/.wh..wh..opq"} ? 0 : 11);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  CHECK(WEXITSTATUS(status) == 0);
-  CHECK(WIFEXITED(status));
+    if (!remove_tree(FdRef(AT_FDCWD), replaced) || ::mkdir(replaced.c_str(), 0755) != 0) return 10;
+    return names_in(diff_of(**store, id)) == Names{"e/", "e/.wh..wh..opq"} ? 0 : 11;
+  });
+  CHECK(outcome == 0);
 }
 
 TEST_CASE("any changes: the layer made of them shows the same on both drivers", "[store][vfs]") {
