@@ -136,17 +136,6 @@ Result<BuildContext> open_main_context(const BuildRequest& request, const Source
                  [&] { return open_remote_context(request.context_url, shown); });
 }
 
-PlanOptions plan_options(const BuildRequest& request, const image::Platform& platform) {
-  PlanOptions options;
-  options.build_args = request.build_args;
-  options.labels = request.labels;
-  options.target = request.target;
-  options.network = request.network;
-  options.platform = platform;
-  options.created = format_time_now();
-  return options;
-}
-
 Result<void> read_definition(const BuildRequest& request, BuildContext& context, StepNumbers& numbers,
                              ProgressSink& progress) {
   std::string name = request.dockerfile.empty() ? "Dockerfile" : split_path(request.dockerfile).second;
@@ -241,9 +230,7 @@ class Build {
   }
 
   PlanOptions options_for(const image::Platform& platform) const {
-    PlanOptions options = plan_options(request_, platform);
-    if (context_.is_git) options.context = {ContextSource::Kind::git, request_.context_url};
-    options.named_contexts = named_contexts_;
+    PlanOptions options = plan_options(request_, context_, named_contexts_, platform);
     for (auto& [name, value] : options.build_args)  // "context" has become a number
       if (name == "SOURCE_DATE_EPOCH" && epoch_) value = std::to_string(*epoch_);
     if (epoch_is_declared_ && epoch_) options.build_args.emplace_back("SOURCE_DATE_EPOCH", std::to_string(*epoch_));

@@ -128,4 +128,18 @@ Result<BuildContext> open_named_directory(const std::string& name, const std::st
   return context;
 }
 
+PlanOptions plan_options(const BuildRequest& request, const BuildContext& context,
+                         std::map<std::string, ContextSource> named_contexts, const image::Platform& platform) {
+  PlanOptions options;
+  options.build_args = request.build_args;
+  options.labels = request.labels;
+  options.target = request.target;
+  options.network = request.network;
+  options.platform = platform;
+  options.created = format_time_now();
+  if (context.is_git) options.context = {ContextSource::Kind::git, request.context_url};
+  options.named_contexts = std::move(named_contexts);
+  return options;
+}
+
 }  // namespace dray::builder

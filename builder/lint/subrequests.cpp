@@ -23,14 +23,9 @@ Result<BuildContext> read_context(store::Store& store, const BuildRequest& reque
   return context;
 }
 
-Result<PlanOptions> options_of(const BuildRequest& request) {
-  PlanOptions options;
-  options.named_contexts = TRY(read_named_contexts(request));
-  options.build_args = request.build_args;
-  options.target = request.target;
-  options.network = request.network;
-  if (!request.platforms.empty()) options.platform = request.platforms.front();
-  return options;
+Result<PlanOptions> options_of(const BuildRequest& request, const BuildContext& context) {
+  const image::Platform platform = request.platforms.empty() ? image::Platform::host() : request.platforms.front();
+  return plan_options(request, context, TRY(read_named_contexts(request)), platform);
 }
 
 /// Base images by name and platform, each asked for once.
@@ -104,7 +99,7 @@ Result<LintReport> check_build(store::Store& store, ImageSource& images, const B
   const store::Store::Lease lease = TRY(store.lease());
   const BuildContext context = TRY(read_context(store, request, cancel));
   Images bases(images, request.always_pull, progress, cancel);
-  PlanOptions options = TRY(options_of(request));
+  PlanOptions options = TRY(options_of(request, context));
   options.ignore = &context.ignore;
   options.all_stages = request.target.empty();
   LintReport report = lint(
@@ -134,7 +129,7 @@ Result<Outline> outline_build(store::Store& store, ImageSource& images, const Bu
   const Dockerfile dockerfile =
       TRY(parse_dockerfile(context.dockerfile, context.dockerfile_name, {}, syntax_argument(request.build_args)));
   Images bases(images, request.always_pull, progress, cancel);
-  PlanOptions options = TRY(options_of(request));
+  PlanOptions options = TRY(options_of(request, context));
   ArgumentUse use;
   options.arguments = &use;
   const Plan plan =

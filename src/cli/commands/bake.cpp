@@ -195,14 +195,18 @@ class Bake {
     ProgressSink& sink = builds_.size() > 1 ? static_cast<ProgressSink&>(progress) : progress_;
     engine::Context context = TRY(open_engine(invocation_));
     builder::BuildResult built;
-    const bool asks = !build.command.is_build();
-    if (!build.temporary.empty()) built = TRY(build_context_image(context, build, sink));
-    if (!asks && build.target->is_wanted) {
-      builder::BuildRequest request = build.command.request;
-      if (!build.temporary.empty()) request.no_cache = request.always_pull = false;  // it was obeyed a moment ago
-      if (!build.temporary.empty()) request.no_cache_filter.clear();
-      built = TRY(engine::build_image(context, request, build.command.options, sink, cancel_));
+    const bool asks = !build.command.call.is_build(), builds = !asks && build.target->is_wanted;
+    builder::BuildRequest request = build.command.request;
+    if (!build.temporary.empty()) {
+      if (builds && request.outputs.empty()) {
+        request.tags.push_back(build.temporary);  // the image goes to the store anyway
+      } else {
+        built = TRY(build_context_image(context, build, sink));
+        request.no_cache = request.always_pull = false;  // obeyed already
+        request.no_cache_filter.clear();
+      }
     }
+    if (builds) built = TRY(engine::build_image(context, request, build.command.options, sink, cancel_));
     if (asks) build.answer = TRY(answer_call(context, build.command, sink, cancel_));
     return built;
   }
@@ -270,7 +274,7 @@ int print_answers(const BakePlan& plan, const std::vector<TargetBuild>& builds, 
   for (const auto& [name, build] : answered) {
     if (exit_code == 0) exit_code = build->answer->exit_code;
     if (as_json) {
-      answers.push_back({name, build->command.question, build->answer->text});
+      answers.push_back({name, build->command.call.question, build->answer->text});
       continue;
     }
     const std::string& description = build->target->description;
@@ -350,7 +354,7 @@ Result<int> bake(Invocation& invocation) {
   if (!metadata_file.empty()) {
     std::vector<std::pair<std::string, builder::BuildResult>> results;
     for (const TargetBuild& build : bake.builds())
-      if (build.command.is_build()) results.emplace_back(build.target->name, **build.result);
+      if (build.command.call.is_build()) results.emplace_back(build.target->name, **build.result);
     TRY(write_output_file(metadata_file, bake_metadata_json(results)));
   }
   return print_answers(plan, bake.builds(), asked.json);

@@ -119,7 +119,7 @@ Result<std::vector<BakeValues::Described>> BakeValues::describe_variables() {
     if (declared.description)
       described.description = TRY(hcl::to_text(TRY(evaluator_.evaluate(*declared.description))));
     described.is_sensitive = TRY(is_sensitive(declared));
-    const bool has_value = declared.otherwise || (environment_ && (environment_(name) || environment_(name + "_JSON")));
+    const bool has_value = declared.otherwise || override_of(name, declared);
     if (has_value) described.value = TRY(variable(name, declared.place));
     list.push_back(std::move(described));
   }
@@ -175,16 +175,23 @@ Result<hcl::Value> BakeValues::value_of(const std::string& name, const Variable&
   return converted;
 }
 
+std::optional<BakeValues::Override> BakeValues::override_of(const std::string& name, const Variable& variable) const {
+  if (variable.is_attribute || !environment_) return std::nullopt;
+  if (variable.type && !variables_.contains(name + "_JSON"))
+    if (auto json = environment_(name + "_JSON")) return Override{*std::move(json), true};
+  if (auto text = environment_(name)) return Override{*std::move(text), false};
+  return std::nullopt;
+}
+
 /// The environment's value, read as what the variable is.
 Result<std::optional<hcl::Value>> BakeValues::given(const std::string& name, const Variable& variable,
                                                     const hcl::Value& otherwise) {
   using Kind = hcl::Value::Kind;
-  if (variable.is_attribute || !environment_) return std::optional<hcl::Value>();
-  if (variable.type && !variables_.contains(name + "_JSON"))
-    if (const auto json = environment_(name + "_JSON"))
-      return std::optional(TRY(hcl::convert(TRY(hcl::from_json(*json)), *variable.type, evaluator_.budget())));
-  const auto text = environment_(name);
-  if (!text) return std::optional<hcl::Value>();
+  const auto found = override_of(name, variable);
+  if (!found) return std::optional<hcl::Value>();
+  const std::string* text = &found->text;
+  if (found->is_json)
+    return std::optional(TRY(hcl::convert(TRY(hcl::from_json(*text)), *variable.type, evaluator_.budget())));
   if (variable.type) return std::optional(TRY(hcl::read_override(*text, *variable.type, evaluator_.budget())));
   if (otherwise.kind() == Kind::boolean) {
     const auto truth = parse_bool(*text);

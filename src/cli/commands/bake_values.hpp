@@ -67,6 +67,12 @@ class BakeValues : private hcl::Globals {
   Result<void> add_function(const hcl::Block& block);
   Result<bool> is_sensitive(const Variable& variable);
   Result<hcl::Value> value_of(const std::string& name, const Variable& variable);
+  /// What the environment says of a variable.
+  struct Override {
+    std::string text;
+    bool is_json = false;
+  };
+  std::optional<Override> override_of(const std::string& name, const Variable& variable) const;
   Result<std::optional<hcl::Value>> given(const std::string& name, const Variable& variable,
                                           const hcl::Value& otherwise);
   Result<void> validate(const std::string& name, const Variable& variable);

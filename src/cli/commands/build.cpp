@@ -29,7 +29,7 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
   BuildCommand command;
   builder::BuildRequest& request = command.request;
   std::vector<std::string> build_args, labels, contexts, named_contexts;
-  std::string shell_at;
+  std::string shell_at, call = "build";
   bool check = false;
   BuildRunFlags run_flags;
   OutputFlags output_flags;
@@ -37,7 +37,7 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
       "dray build", "[OPTIONS] PATH | URL | -",
       "Build an image from a Dockerfile. With '-', a tar archive (or a bare Dockerfile) is read from standard input.");
   flags.list("--build-arg", build_args, "Set build-time variables");
-  flags.option("--call", command.call, "Ask instead of building: check, outline or targets (,format=json)");
+  flags.option("--call", call, "Ask instead of building: check, outline or targets (,format=json)");
   flags.flag("--check", check, "Check the Dockerfile instead of building it (--call=check)");
   flags.flag("-D,--debug", command.debug, "Explain warnings, with the lines they are about");
   flags.list(
@@ -73,8 +73,7 @@ Result<BuildCommand> parse_build_command(const std::vector<std::string>& argumen
     if (error != std::errc() || end != shell_at.data() + shell_at.size() || request.shell_at < 1)
       return fail(ErrorCode::invalid_argument, "invalid --shell-at \"" + shell_at + "\": a line of the Dockerfile");
   }
-  if (check) command.call = "check";
-  command.question = TRY(parse_call(command.call)).question;
+  command.call = TRY(parse_call(check ? "check" : call));
   TRY(run_flags.apply(request));
   for (const auto& text : build_args) {
     std::size_t equals = text.find('=');
@@ -155,7 +154,7 @@ Result<int> build(Invocation& invocation) {
   if (command.help_shown) return 0;
   if (wants_shell(command.request)) prepare_shell(command);
   CancelToken& cancel = install_cancel_handlers();
-  if (!command.is_build()) {
+  if (!command.call.is_build()) {
     engine::Context context = TRY(open_engine(invocation));
     auto progress = TRY(make_progress(command.quiet ? "quiet" : command.progress));
     auto answer = answer_call(context, command, *progress, cancel);

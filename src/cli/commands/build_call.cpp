@@ -75,7 +75,7 @@ Result<CallWords> parse_call(const std::string& call) {
 
 Result<CallAnswer> answer_call(engine::Context& context, const BuildCommand& command, ProgressSink& progress,
                                const CancelToken& cancel) {
-  const CallWords call = TRY(parse_call(command.call));
+  const CallWords& call = command.call;
   CallAnswer answer;
   if (call.question == "targets") {
     const auto targets = TRY(builder::list_targets(*context.store, command.request, cancel));

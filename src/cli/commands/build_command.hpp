@@ -10,14 +10,19 @@
 
 namespace dray::cli {
 
+/// --call: build, check (also written lint), outline or targets; with ",format=json".
+struct CallWords {
+  std::string question = "build";
+  bool json = false;
+  bool is_build() const { return question == "build"; }
+};
+
 /// `dray build`, parsed.
 struct BuildCommand {
   builder::BuildRequest request;
   engine::BuildOptions options;
   std::string progress, iidfile, metadata_file;
-  std::string call = "build";      ///< --call: build, check, outline, targets; with ",format=json"
-  std::string question = "build";  ///< of `call`
-  bool is_build() const { return question == "build"; }
+  CallWords call;
   bool quiet = false, debug = false, help_shown = false;
 };
 
@@ -32,11 +37,6 @@ struct CallAnswer {
 Result<CallAnswer> answer_call(engine::Context& context, const BuildCommand& command, ProgressSink& progress,
                                const CancelToken& cancel);
 void print(const CallAnswer& answer);
-/// "check,format=json": the question (check for lint, too) and the format ("" or "json").
-struct CallWords {
-  std::string question;
-  bool json = false;
-};
 Result<CallWords> parse_call(const std::string& call);
 
 // The answers as BuildKit's JSON.

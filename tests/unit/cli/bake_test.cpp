@@ -309,6 +309,7 @@ variable "N" {
   default = { b = ["x", true] }
 }
 variable "NONE" { type = string }
+variable "PLAIN" {}
 variable "KEY" {
   default = "abc"
   sensitive = true
@@ -334,7 +335,12 @@ target "app" {
         "app-1    \n"
         "app-2    \n"
         "low      Low\n");
+  with.environment = [](const std::string& name) {  // _JSON is for variables with a type
+    return name == "PLAIN_JSON" ? std::optional<std::string>("1") : std::nullopt;
+  };
   const std::string variables = list_bake(with, "type=variables").value();
+  CHECK(variables.find("\nPLAIN") != std::string::npos);
+  CHECK(variables.substr(variables.find("\nPLAIN")).find("<null>") != std::string::npos);
   INFO(variables);
   CHECK(variables.find("abc") == std::string::npos);
   CHECK(variables.find("outside") == std::string::npos);
